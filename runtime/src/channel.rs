@@ -1,0 +1,347 @@
+//! A plain gRPC channel: one target, one connection at a time, as grpc-go's `pick_first` with one address.
+//!
+//! It connects when the first call needs it. While it connects, calls wait; once an attempt has failed, calls fail at
+//! once (unless they [wait](ChannelOptions::wait_for_ready)) until a later attempt succeeds. A call that never left
+//! is sent again on the next connection. `grpc-timeout` is enforced here as well.
+//!
+//! ```no_run
+//! use hermesh_runtime::channel::{Channel, ChannelOptions};
+//!
+//! let rt = hermesh_runtime::os::runtime();
+//! let channel = Channel::new(&rt, "localhost:7070", ChannelOptions::default())?;
+//! let client = tonic::client::Grpc::new(channel); // or any client that tonic generates
+//! # Ok::<(), hermesh_runtime::channel::TargetError>(())
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, Uri};
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tower_service::Service;
+
+use crate::backoff::Backoff;
+use crate::http2::{CallError, ConnectOptions, Connection, Keepalive, connect};
+use crate::latch::Latch;
+use crate::tls::ClientTls;
+use crate::{Address, Runtime, TaskGuard, deadline};
+
+/// grpc-go's resolver takes this port where none is given.
+const DEFAULT_PORT: u16 = 443;
+
+/// How often a call may find that its connection has just closed.
+const MAX_SENDS: usize = 5;
+
+/// How a channel connects.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelOptions {
+    /// Speaks plain text if `None`.
+    pub tls: Option<ClientTls>,
+    /// The `:authority` of requests; the target's `host:port` if `None`, `localhost` for a Unix socket.
+    pub authority: Option<String>,
+    /// No pings if `None`.
+    pub keepalive: Option<Keepalive>,
+    /// Whether calls wait through failed attempts, up to their deadline.
+    pub wait_for_ready: bool,
+}
+
+/// A gRPC channel for clients that tonic generates. Cheap to clone; the last clone closes it.
+#[derive(Clone)]
+pub struct Channel {
+    shared: Arc<Shared>,
+}
+
+impl Channel {
+    /// A channel to `host:port`, `ip:port` or `unix:path`, also written as `dns:///host:port` or
+    /// `passthrough:///ip:port`. It draws its jitter from the stream `channel/<target>`.
+    ///
+    /// # Errors
+    /// If `target` is neither, or the authority is not one.
+    pub fn new(rt: &Runtime, target: &str, options: ChannelOptions) -> Result<Self, TargetError> {
+        let error = || TargetError { target: target.to_owned() };
+        let endpoint = Endpoint::parse(target).ok_or_else(error)?;
+        let authority = options.authority.clone().unwrap_or_else(|| endpoint.authority());
+        let authority = Authority::try_from(authority).map_err(|_| error())?;
+        let scheme = if options.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let connect = ConnectOptions { tls: options.tls, keepalive: options.keepalive, ..ConnectOptions::default() };
+        let backoff = Backoff::new(rt.draws(&format!("channel/{target}")));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                target: target.to_owned(),
+                dialer: Dialer { rt: rt.clone(), endpoint, connect },
+                wait_for_ready: options.wait_for_ready,
+                origin: (scheme, authority),
+                state: Mutex::new(State { phase: Phase::Idle, backoff, connector: None }),
+            }),
+        })
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response<Body>, Status>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let timeout = deadline::timeout(request.headers()).map_err(|error| Status::internal(error.to_string()))?;
+            let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
+                return shared.call(request).await;
+            };
+            match tokio::time::timeout_at(deadline, shared.call(request)).await {
+                Ok(response) => response.map(|response| response.map(|body| deadline::fail_at(body, deadline))),
+                Err(_) => Err(deadline::exceeded()),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({})", self.shared.target)
+    }
+}
+
+/// The target names no place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("target `{target}` is not understood; expected `host:port`, `ip:port` or `unix:path`")]
+#[non_exhaustive]
+pub struct TargetError {
+    /// What was given.
+    pub target: String,
+}
+
+struct Shared {
+    target: String,
+    dialer: Dialer,
+    wait_for_ready: bool,
+    origin: (Scheme, Authority),
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    backoff: Backoff,
+    /// Ends with the channel.
+    connector: Option<TaskGuard>,
+}
+
+enum Phase {
+    Idle,
+    Connecting {
+        /// How the last attempt failed, if one did since the channel was last ready.
+        failure: Option<Status>,
+        outcome: Arc<Outcome>,
+    },
+    Ready(Connection),
+}
+
+/// How the current attempt ends.
+type Outcome = Latch<Result<Connection, Status>>;
+
+impl Shared {
+    async fn call(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let mut request = self.addressed(request)?;
+        let mut sends = 0;
+        loop {
+            sends += 1;
+            match self.connection().await?.call(request).await {
+                Ok(response) => return Ok(response),
+                Err(CallError::Unsent { request: unsent, .. }) if sends < MAX_SENDS => request = *unsent,
+                Err(error) => return Err(error.into_status()),
+            }
+        }
+    }
+
+    fn addressed(&self, request: Request<Body>) -> Result<Request<Body>, Status> {
+        let (mut head, body) = request.into_parts();
+        let mut uri = std::mem::take(&mut head.uri).into_parts();
+        let (scheme, authority) = &self.origin;
+        uri.scheme = Some(scheme.clone());
+        uri.authority.get_or_insert_with(|| authority.clone());
+        head.uri = Uri::from_parts(uri).map_err(|error| Status::internal(format!("request URI: {error}")))?;
+        Ok(Request::from_parts(head, body))
+    }
+
+    async fn connection(self: &Arc<Self>) -> Result<Connection, Status> {
+        loop {
+            let outcome = {
+                let mut state = self.state();
+                match &state.phase {
+                    Phase::Ready(connection) if !connection.is_closed() => return Ok(connection.clone()),
+                    Phase::Connecting { failure: Some(status), .. } if !self.wait_for_ready => {
+                        return Err(status.clone());
+                    }
+                    Phase::Connecting { outcome, .. } => Arc::clone(outcome),
+                    Phase::Idle | Phase::Ready(_) => {
+                        let outcome = Arc::<Outcome>::default();
+                        state.phase = Phase::Connecting { failure: None, outcome: Arc::clone(&outcome) };
+                        let connector = keep_trying(Arc::downgrade(self), self.dialer.clone());
+                        state.connector = Some(self.dialer.rt.spawn("channel", connector).abort_on_drop());
+                        outcome
+                    }
+                }
+            };
+            match outcome.wait().await {
+                Ok(connection) => return Ok(connection),
+                Err(status) if !self.wait_for_ready => return Err(status),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Notes how an attempt ended. Says how long to wait before the next one, if it failed.
+    fn note(&self, result: Result<Connection, Status>) -> Option<std::time::Duration> {
+        let mut state = self.state();
+        let (next, delay) = match &result {
+            Ok(connection) => {
+                state.backoff.reset();
+                (Phase::Ready(connection.clone()), None)
+            }
+            Err(status) => {
+                let delay = state.backoff.next_delay();
+                (Phase::Connecting { failure: Some(status.clone()), outcome: Arc::default() }, Some(delay))
+            }
+        };
+        let last = std::mem::replace(&mut state.phase, next);
+        drop(state);
+        if let Phase::Connecting { outcome, .. } = last {
+            outcome.set(result);
+        }
+        delay
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries to connect until it succeeds. It must not keep the channel alive.
+async fn keep_trying(channel: Weak<Shared>, dialer: Dialer) {
+    loop {
+        let begin = Instant::now();
+        let result = dialer.dial().await;
+        let Some(delay) = channel.upgrade().and_then(|channel| channel.note(result)) else { return };
+        tokio::time::sleep_until(begin + delay).await;
+    }
+}
+
+#[derive(Clone)]
+struct Dialer {
+    rt: Runtime,
+    endpoint: Endpoint,
+    connect: ConnectOptions,
+}
+
+impl Dialer {
+    /// One attempt: the addresses of the target in turn.
+    async fn dial(&self) -> Result<Connection, Status> {
+        let addresses: Vec<Address> = match &self.endpoint {
+            Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+            Endpoint::Ip(address) => vec![Address::Tcp(*address)],
+            Endpoint::Host(host, port) => {
+                let found = within(self.connect.deadline, self.rt.resolve(host)).await.map_err(|error| {
+                    let error = match error.kind() {
+                        std::io::ErrorKind::NotFound => "no such host".to_owned(),
+                        std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+                        _ => error.to_string(),
+                    };
+                    Status::unavailable(format!("dns: A record lookup error: lookup {host}: {error}"))
+                })?;
+                found.into_iter().map(|ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
+            }
+        };
+        let mut failure = Status::unavailable("name resolver error: produced zero addresses");
+        for address in addresses {
+            match connect(&self.rt, address, &self.connect).await {
+                // That it closes is noticed by the next call.
+                Ok((connection, _closed)) => return Ok(connection),
+                Err(error) => failure = error.status(),
+            }
+        }
+        Err(failure)
+    }
+}
+
+async fn within<T>(limit: std::time::Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Unix(PathBuf),
+    Ip(SocketAddr),
+    Host(String, u16),
+}
+
+impl Endpoint {
+    /// gRPC's `naming.md`, as far as grpc-go has it.
+    fn parse(target: &str) -> Option<Self> {
+        if target.starts_with("unix:") {
+            return match target.parse().ok()? {
+                Address::Unix(path) => Some(Self::Unix(path)),
+                Address::Tcp(_) => None,
+            };
+        }
+        let schemes = ["dns:///", "passthrough:///", "dns:", "passthrough:"];
+        let name = schemes.iter().find_map(|scheme| target.strip_prefix(scheme)).unwrap_or(target);
+        if let Ok(address) = name.parse() {
+            return Some(Self::Ip(address));
+        }
+        if let Ok(ip) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Some(Self::Ip(SocketAddr::new(ip, DEFAULT_PORT)));
+        }
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()?),
+            None => (name, DEFAULT_PORT),
+        };
+        let is_host = !host.is_empty() && !host.contains([':', '/', '@', '[', ']', ' ']);
+        is_host.then(|| Self::Host(host.to_owned(), port))
+    }
+
+    fn authority(&self) -> String {
+        match self {
+            Self::Unix(_) => "localhost".to_owned(),
+            Self::Ip(address) => address.to_string(),
+            Self::Host(host, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_grpc_names_them() {
+        let host = |name: &str, port| Some(Endpoint::Host(name.to_owned(), port));
+        assert_eq!(Endpoint::parse("echo:7070"), host("echo", 7070));
+        assert_eq!(Endpoint::parse("dns:///echo.ns.svc:7070"), host("echo.ns.svc", 7070));
+        assert_eq!(Endpoint::parse("echo"), host("echo", 443));
+        assert_eq!(Endpoint::parse("10.0.0.1:80"), Some(Endpoint::Ip("10.0.0.1:80".parse().unwrap())));
+        assert_eq!(Endpoint::parse("passthrough:///[::1]:80"), Some(Endpoint::Ip("[::1]:80".parse().unwrap())));
+        assert_eq!(Endpoint::parse("unix:///run/XDS"), Some(Endpoint::Unix("/run/XDS".into())));
+    }
+
+    #[test]
+    fn other_targets_are_refused_by_name() {
+        let rt = crate::os::runtime();
+        for target in ["", ":80", "xds:///echo:7070", "echo:port", "unix:"] {
+            let error = Channel::new(&rt, target, ChannelOptions::default()).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{target}`")), "{error}");
+        }
+    }
+}

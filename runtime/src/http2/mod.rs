@@ -1,0 +1,269 @@
+//! HTTP/2 client connections that know their own state: what a gRPC subchannel needs and a pooled client hides.
+//!
+//! [`connect`] answers when the peer's SETTINGS frame came, not before: a TLS 1.3 client learns only after its own
+//! handshake that the server refuses its certificate. [`Closed`] tells of a GOAWAY at once, while calls in flight go
+//! on. A call that never left is handed back ([`CallError::Unsent`]) and may be sent elsewhere (gRFC A6, transparent
+//! retries).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use hermesh_runtime::http2::{ConnectOptions, connect};
+//!
+//! let rt = hermesh_runtime::os::runtime();
+//! let (connection, closed) = connect(&rt, "127.0.0.1:7070".parse()?, &ConnectOptions::default()).await?;
+//! let request = http::Request::post("http://localhost/grpc.health.v1.Health/Check").body(tonic::body::Body::empty())?;
+//! let response = connection.call(request).await?;
+//! drop(connection); // nothing in flight: it closes
+//! closed.await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod executor;
+mod failure;
+mod tap;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http2::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tonic::Status;
+
+pub use connection::{CallError, CloseReason, Closed, Connection};
+pub(crate) use executor::Executor;
+pub(crate) use failure::text as failure_text;
+
+use connection::Signals;
+use executor::Nursery;
+use tap::FrameTap;
+
+use crate::tls::{self, ClientTls, PeerCertificate};
+use crate::{Address, EventId, Runtime, Stream};
+
+/// gRPC gives a connection attempt this long (gRFC A6, `MIN_CONNECT_TIMEOUT`).
+const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long h2 remembers streams it has reset. It measures that on a clock which nobody can stop; a year is never.
+const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Pings that find out whether the peer is still there (gRFC A8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// The time without anything from the peer after which a ping is sent.
+    pub interval: Duration,
+    /// The time without an answer after which the connection is given up.
+    pub timeout: Duration,
+    /// Whether to ping while no call is in flight.
+    pub while_idle: bool,
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Speaks plain text if `None`.
+    pub tls: Option<ClientTls>,
+    /// Limits the whole attempt until the peer's SETTINGS; 20 s unless set.
+    pub deadline: Duration,
+    /// No pings if `None`.
+    pub keepalive: Option<Keepalive>,
+    /// What made us connect: the cause of [`ConnectionReady`] and [`ConnectionFailed`].
+    pub cause: Option<EventId>,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { tls: None, deadline: CONNECT_DEADLINE, keepalive: None, cause: None }
+    }
+}
+
+/// How far a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The socket: refused, unreachable, no such file.
+    #[serde(rename = "tcp-connect")]
+    Tcp,
+    /// Certificates, or a peer that speaks no TLS.
+    #[serde(rename = "tls-handshake")]
+    Tls,
+    /// The peer closed or speaks something else before its SETTINGS.
+    #[serde(rename = "http2-settings")]
+    Http2,
+    /// It took too long; the message says what was waited for.
+    #[serde(rename = "connect-deadline")]
+    Deadline,
+}
+
+/// Why no connection came about, told as grpc-go does.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("connection error: desc = \"{message}\"")]
+#[non_exhaustive]
+pub struct ConnectError {
+    /// How far it came.
+    pub stage: Stage,
+    /// What happened then.
+    pub message: String,
+    /// The [`ConnectionFailed`] event, a cause for what follows.
+    pub event: Option<EventId>,
+}
+
+impl ConnectError {
+    /// UNAVAILABLE with this error's text: what calls fail with that needed the connection.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::unavailable(self.to_string())
+    }
+}
+
+crate::event! {
+    /// A connection can take calls.
+    ConnectionReady = "conn.ready" {
+        /// The peer.
+        address: Address,
+        /// Our end.
+        local: Address,
+        tls: bool,
+        /// Who the peer has proved to be.
+        peer_spiffe: Option<String>,
+    }
+
+    /// A connection attempt failed.
+    ConnectionFailed = "conn.failed" {
+        /// Whom we wanted.
+        address: Address,
+        stage: Stage,
+        error: String,
+    }
+}
+
+/// Connects to a server and waits until it takes calls.
+///
+/// # Errors
+/// If the socket, TLS or the server says no, or the deadline passes. A server that refuses our certificate is an error
+/// of stage [`Stage::Tls`], although it comes after the handshake; so is one that just hangs up there.
+pub async fn connect(
+    rt: &Runtime,
+    to: Address,
+    options: &ConnectOptions,
+) -> Result<(Connection, Closed), ConnectError> {
+    let attempt = Attempt { rt, to: &to, options, deadline: Instant::now() + options.deadline };
+    match attempt.run().await {
+        Ok(established) => {
+            let event = rt.emit_because(
+                options.cause,
+                ConnectionReady {
+                    address: to,
+                    local: established.local.clone(),
+                    tls: options.tls.is_some(),
+                    peer_spiffe: established.peer.as_ref().and_then(|peer| peer.spiffe_id()).map(str::to_owned),
+                },
+            );
+            Ok(established.finish(event))
+        }
+        Err((stage, message)) => {
+            let failed = ConnectionFailed { address: to, stage, error: message.clone() };
+            let event = rt.emit_because(options.cause, failed);
+            Err(ConnectError { stage, message, event })
+        }
+    }
+}
+
+/// A stream of any kind, with or without TLS.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+struct Attempt<'a> {
+    rt: &'a Runtime,
+    to: &'a Address,
+    options: &'a ConnectOptions,
+    deadline: Instant,
+}
+
+type Failure = (Stage, String);
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<connection::Established, Failure> {
+        let stream = self.dial().await?;
+        let (local, remote) = (stream.local_address(), stream.peer_address());
+        let (stream, peer) = self.secure(stream).await?;
+
+        let signals = Arc::new(Signals::default());
+        let tap = FrameTap::new(stream, Arc::clone(&signals));
+        // Whoever stops waiting for this attempt ends its tasks, too.
+        let nursery = Nursery::default();
+        let executor = Executor::within(self.rt, &nursery);
+        let settings = async {
+            let handshake = self.builder(executor.clone()).handshake(TokioIo::new(tap)).await;
+            let (send, dispatch) = handshake.map_err(|error| signals.lost(&error))?;
+            executor.spawn("http2 client", Arc::clone(&signals).watch(dispatch));
+            tokio::select! {
+                biased;
+                () = signals.settings.wait() => Ok(send),
+                reason = signals.ended.wait() => Err(reason.text()),
+            }
+        };
+        let preface = |error| {
+            // The server judges our certificate after our handshake is over; if it hangs up there, that is why.
+            let stage = match self.options.tls {
+                Some(_) if !signals.peer_spoke() => Stage::Tls,
+                _ => Stage::Http2,
+            };
+            (stage, format!("error reading server preface: {error}"))
+        };
+        let send = match tokio::time::timeout_at(self.deadline, settings).await {
+            Ok(outcome) => outcome.map_err(preface)?,
+            Err(_) => {
+                let waited = "error reading server preface: no SETTINGS frame came: context deadline exceeded";
+                return Err((Stage::Deadline, waited.to_owned()));
+            }
+        };
+        nursery.release();
+        Ok(connection::Established { send, signals, peer: peer.map(Arc::new), local, remote })
+    }
+
+    async fn dial(&self) -> Result<Box<dyn Stream>, Failure> {
+        let dial = match self.to {
+            Address::Tcp(address) => format!("dial tcp {address}"),
+            Address::Unix(path) => format!("dial unix {}", path.display()),
+        };
+        match tokio::time::timeout_at(self.deadline, self.rt.connect(self.to.clone())).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                let error = crate::net::describe(&error);
+                Err((Stage::Tcp, format!("transport: Error while dialing: {dial}: connect: {error}")))
+            }
+            Err(_) => Err((Stage::Deadline, format!("transport: Error while dialing: {dial}: i/o timeout"))),
+        }
+    }
+
+    async fn secure(&self, stream: Box<dyn Stream>) -> Result<(Box<dyn Io>, Option<PeerCertificate>), Failure> {
+        let Some(tls) = &self.options.tls else { return Ok((Box::new(stream), None)) };
+        let failed = |stage, error: &io::Error| {
+            (stage, format!("transport: authentication handshake failed: {}", tls::describe(error)))
+        };
+        match tokio::time::timeout_at(self.deadline, tls.connect(stream)).await {
+            Ok(Ok((stream, peer))) => Ok((Box::new(stream), Some(peer))),
+            Ok(Err(error)) => Err(failed(Stage::Tls, &error)),
+            Err(_) => Err(failed(Stage::Deadline, &io::Error::other("context deadline exceeded"))),
+        }
+    }
+
+    fn builder(&self, executor: Executor) -> Builder<Executor> {
+        let mut builder = Builder::new(executor);
+        builder.timer(TokioTimer::new()).reset_stream_duration(REMEMBER_RESET_STREAMS);
+        if let Some(keepalive) = self.options.keepalive {
+            builder
+                .keep_alive_interval(keepalive.interval)
+                .keep_alive_timeout(keepalive.timeout)
+                .keep_alive_while_idle(keepalive.while_idle);
+        }
+        builder
+    }
+}

@@ -1,0 +1,31 @@
+//! The only door to the outside world.
+//!
+//! Everything Hermesh runs - agent, control plane, application, xDS client - takes a [`Runtime`] and reaches sockets,
+//! files, names, wall time, entropy, tasks, arguments and signals through it and through nothing else. `main` passes
+//! [`os::runtime`]; the simulator passes one of its containers. The code in between cannot tell which.
+//!
+//! Monotonic time is `tokio::time`, in both worlds.
+//!
+//! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
+//! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], and a little HTTP/1.1 for probes and status ports
+//! ([`http1`]).
+
+pub mod backoff;
+pub mod channel;
+pub mod crypto;
+pub mod deadline;
+mod draws;
+mod event;
+pub mod http1;
+pub mod http2;
+mod latch;
+mod net;
+pub mod os;
+mod runtime;
+pub mod server;
+pub mod tls;
+
+pub use draws::Draws;
+pub use event::{AnyEvent, Event, EventId, Level};
+pub use net::{Address, Listener, ParseAddressError, Stream};
+pub use runtime::{Backend, Metadata, Runtime, Task, TaskGuard};
