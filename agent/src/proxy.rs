@@ -1,0 +1,313 @@
+//! The xDS proxy: each ADS stream of an application gets an upstream stream of its own, on a connection of its own.
+//!
+//! As istio-agent's, it never retries and caches nothing: when the upstream ends, so does the stream, with the same
+//! status, and the application's xDS client opens another. Requests queue without bound, since bounded buffers in both
+//! directions once deadlocked agent and istiod (istio#39209); responses wait for the application.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use futures::Stream;
+use futures::future::BoxFuture;
+use hermesh_runtime::server::{ConnectionInfo, Router};
+use hermesh_runtime::{EventId, Runtime, TaskGuard};
+use http::uri::PathAndQuery;
+use tokio::sync::{mpsc, oneshot};
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::{NamedService, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::forward::{self, EndClass, Streams, Variant};
+use crate::settings::Settings;
+use crate::upstream::{self, Upstream};
+use crate::{RequestForwarded, ResponseForwarded, StreamClosed, StreamOpened};
+
+const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+/// What istio-agent lets an application send at once (`ISTIO_GPRC_MAXRECVMSGSIZE`).
+const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+/// Serves ADS to the applications of the pod.
+#[derive(Clone)]
+pub(crate) struct XdsProxy {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rt: Runtime,
+    settings: Arc<Settings>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    streams: Streams,
+    /// Dropping one ends its stream with OK.
+    open: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl XdsProxy {
+    pub(crate) fn new(rt: &Runtime, settings: &Arc<Settings>) -> Self {
+        let shared = Shared { rt: rt.clone(), settings: Arc::clone(settings), state: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What to serve on the Unix socket.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().add_service(self.clone())
+    }
+
+    /// Ends all streams.
+    pub(crate) fn stop(&self) {
+        self.shared.state().open.clear();
+    }
+}
+
+impl NamedService for XdsProxy {
+    const NAME: &'static str = SERVICE;
+}
+
+impl tower_service::Service<http::Request<Body>> for XdsProxy {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let variant = [Variant::StateOfTheWorld, Variant::Delta].into_iter().find(|variant| variant.method() == method);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let Some(variant) = variant else { return Ok(Status::unimplemented("unknown method").into_http()) };
+            let mut grpc = tonic::server::Grpc::new(Raw).max_decoding_message_size(MAX_REQUEST_BYTES);
+            Ok(grpc.streaming(Accept { shared, variant }, request).await)
+        })
+    }
+}
+
+/// Answers an application's stream at once; what goes over it comes from a task.
+struct Accept {
+    shared: Arc<Shared>,
+    variant: Variant,
+}
+
+impl StreamingService<Bytes> for Accept {
+    type Response = Bytes;
+    type ResponseStream = Responses;
+    type Future = BoxFuture<'static, Result<Response<Responses>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let (shared, variant) = (Arc::clone(&self.shared), self.variant);
+        Box::pin(async move {
+            let cause = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.event);
+            let (responses_tx, responses) = mpsc::channel(1);
+            let rt = shared.rt.clone();
+            let (stream, closed) = shared.open();
+            let opened = rt.emit_because(cause, StreamOpened { stream, method: variant.method() });
+            let stream = OpenStream { shared, stream, variant, opened, ended: false };
+            let task = rt.spawn("ads-stream", stream.run(request.into_inner(), responses_tx, closed));
+            Ok(Response::new(Responses { responses, _task: task.abort_on_drop() }))
+        })
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> (u64, oneshot::Receiver<()>) {
+        let (close_tx, closed) = oneshot::channel();
+        let mut state = self.state();
+        let (stream, replaced) = state.streams.open(self.settings.profile);
+        for replaced in replaced {
+            state.open.remove(&replaced);
+        }
+        state.open.insert(stream, close_tx);
+        (stream, closed)
+    }
+}
+
+/// One stream while it lives. Dropping it closes the books, however it ends.
+struct OpenStream {
+    shared: Arc<Shared>,
+    stream: u64,
+    variant: Variant,
+    opened: Option<EventId>,
+    ended: bool,
+}
+
+impl OpenStream {
+    async fn run(
+        mut self,
+        requests: Streaming<Bytes>,
+        responses: mpsc::Sender<Result<Bytes, Status>>,
+        closed: oneshot::Receiver<()>,
+    ) {
+        let outcome = tokio::select! {
+            biased;
+            _ = closed => Ok(()),
+            () = responses.closed() => Err(Status::cancelled("the application closed the stream")),
+            outcome = self.forward(requests, &responses) => outcome,
+        };
+        let status = outcome.err().unwrap_or_else(|| Status::ok(""));
+        self.end(&status);
+        if status.code() != tonic::Code::Ok {
+            // Nobody hears it if the application is gone.
+            let _ = responses.send(Err(status)).await;
+        }
+    }
+
+    async fn forward(
+        &self,
+        mut requests: Streaming<Bytes>,
+        responses: &mpsc::Sender<Result<Bytes, Status>>,
+    ) -> Result<(), Status> {
+        let Shared { rt, settings, .. } = &*self.shared;
+        let (upstream_tx, upstream_rx) = mpsc::unbounded_channel();
+        let upward = async {
+            while let Some(message) = requests.message().await? {
+                self.tell_request(&message);
+                if upstream_tx.send(message).is_err() {
+                    break;
+                }
+            }
+            Ok::<(), Status>(())
+        };
+        let downward = async {
+            let mut upstream = self.open_upstream(rt, settings, upstream_rx).await?;
+            while let Some(message) = upstream.message().await? {
+                if self.tell_response(&message) && responses.send(Ok(message)).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<(), Status>(())
+        };
+        tokio::select! {
+            biased;
+            outcome = downward => outcome,
+            outcome = upward => outcome,
+        }
+    }
+
+    async fn open_upstream(
+        &self,
+        rt: &Runtime,
+        settings: &Settings,
+        requests: mpsc::UnboundedReceiver<Bytes>,
+    ) -> Result<Streaming<Bytes>, Status> {
+        let upstream = Upstream::xds(settings);
+        let client = upstream.connect(rt, self.opened).await?;
+        let mut request = Request::new(tokio_stream::wrappers::UnboundedReceiverStream::new(requests));
+        upstream::credentials(rt, settings, &settings.xds_headers, self.opened, request.metadata_mut()).await;
+        let mut grpc =
+            tonic::client::Grpc::with_origin(client, upstream.origin()).max_decoding_message_size(usize::MAX);
+        grpc.ready().await?;
+        let path = format!("/{SERVICE}/{}", self.variant.method());
+        let path = PathAndQuery::try_from(path).expect("service and method are letters and dots");
+        grpc.streaming(request, path, Raw).await.map(Response::into_inner)
+    }
+
+    fn tell_request(&self, message: &Bytes) {
+        let rt = &self.shared.rt;
+        if rt.records(hermesh_runtime::Level::Debug) {
+            let head = forward::request_head(self.variant, message);
+            let forward::Head { type_url, version, nonce, error } = head;
+            let event = RequestForwarded { stream: self.stream, type_url, version, nonce, error };
+            rt.emit_because(self.opened, event);
+        }
+    }
+
+    /// Whether the response is for the application.
+    fn tell_response(&self, message: &Bytes) -> bool {
+        let forward::Head { type_url, version, nonce, .. } = forward::response_head(message);
+        let forwarded = forward::is_forwarded(&type_url);
+        let event = ResponseForwarded { stream: self.stream, type_url, version, nonce, forwarded };
+        self.shared.rt.emit_because(self.opened, event);
+        forwarded
+    }
+
+    fn end(&mut self, status: &Status) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        {
+            let mut state = self.shared.state();
+            state.streams.close(self.stream);
+            state.open.remove(&self.stream);
+        }
+        let event = StreamClosed {
+            stream: self.stream,
+            code: format!("{:?}", status.code()),
+            message: status.message().to_owned(),
+            class: EndClass::of(status),
+        };
+        self.shared.rt.emit_because(self.opened, event);
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.end(&Status::cancelled("the application closed the stream"));
+    }
+}
+
+/// The responses of one stream; dropping it ends the task behind it.
+struct Responses {
+    responses: mpsc::Receiver<Result<Bytes, Status>>,
+    _task: TaskGuard,
+}
+
+impl Stream for Responses {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.responses.poll_recv(cx)
+    }
+}
+
+/// Messages as the bytes they are.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        let length = buffer.remaining();
+        Ok(Some(buffer.copy_to_bytes(length)))
+    }
+}

@@ -1,0 +1,103 @@
+//! Keeps the pod's certificate fresh: ask, publish, wait for half its life, ask again.
+//!
+//! Istio's `security/pkg/nodeagent/cache` with the proxyless driver of `pkg/istio-agent/agent.go`, as one loop: a timer
+//! that can be lost, as theirs can, has no place in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hermesh_runtime::{Draws, EventId, Runtime};
+use sha2::{Digest as _, Sha256};
+
+use crate::authority::{self, Authority, Secret};
+use crate::publish::publish;
+use crate::rotation::Backoff;
+use crate::settings::Settings;
+use crate::upstream::Upstream;
+use crate::{
+    CertificatePublishFailed, CertificateRequestFailed, CertificateRequested, CertificatesPublished, RootChanged,
+    RotationScheduled,
+};
+
+/// The wall clock may be set, and a machine may sleep, while a long timer runs: look again this often.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(600);
+
+/// The loop and what it remembers.
+pub(crate) struct SecretManager {
+    rt: Runtime,
+    settings: Arc<Settings>,
+    authority: Authority,
+    draws: Draws,
+    root: Option<String>,
+}
+
+impl SecretManager {
+    pub(crate) fn new(rt: &Runtime, settings: &Arc<Settings>) -> Self {
+        let (authority, draws) = (Authority::new(rt), rt.draws("agent/rotation"));
+        Self { rt: rt.clone(), settings: Arc::clone(settings), authority, draws, root: None }
+    }
+
+    /// Never ends.
+    pub(crate) async fn run(mut self, mut cause: Option<EventId>) {
+        loop {
+            let secret = self.obtain(cause).await;
+            let received = self.rt.wall();
+            self.publish(&secret).await;
+            let due = self.settings.rotation.due(received, secret.not_after, &mut self.draws);
+            cause = self.rt.emit_because(secret.event, RotationScheduled { due_s: due.as_secs() });
+            self.wait_until(due).await;
+        }
+    }
+
+    /// Asks until a certificate comes.
+    async fn obtain(&mut self, cause: Option<EventId>) -> Secret {
+        let mut backoff = Backoff::new();
+        loop {
+            let event = CertificateRequested {
+                identity: authority::identity(&self.settings),
+                authority: Upstream::authority(&self.settings).address.to_owned(),
+            };
+            let requested = self.rt.emit_because(cause, event);
+            match self.authority.request(&self.settings, requested).await {
+                Ok(secret) => return secret,
+                Err(status) => {
+                    let wait = backoff.wait(&mut self.draws);
+                    let event = CertificateRequestFailed {
+                        code: format!("{:?}", status.code()),
+                        message: status.message().to_owned(),
+                        retry_in_ms: wait.as_millis().try_into().unwrap_or(u64::MAX),
+                    };
+                    self.rt.emit_because(requested, event);
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, secret: &Secret) {
+        let root = &secret.certificates.root;
+        if self.root.as_ref().is_some_and(|before| before != root) {
+            let digest = Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect();
+            self.rt.emit_because(secret.event, RootChanged { digest });
+        }
+        self.root = Some(root.clone());
+        let Some(path) = &self.settings.output_certs else { return };
+        let directory = path.display().to_string();
+        match publish(&self.rt, path, &secret.certificates, self.settings.certificate_mode).await {
+            Ok(()) => {
+                let event = CertificatesPublished { directory, not_after_s: secret.not_after.as_secs() };
+                self.rt.emit_because(secret.event, event);
+            }
+            Err(error) => {
+                let event = CertificatePublishFailed { directory, error: error.to_string() };
+                self.rt.emit_because(secret.event, event);
+            }
+        }
+    }
+
+    async fn wait_until(&self, due: Duration) {
+        while let Some(left) = due.checked_sub(self.rt.wall()).filter(|left| !left.is_zero()) {
+            tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)).await;
+        }
+    }
+}

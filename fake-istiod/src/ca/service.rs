@@ -1,0 +1,148 @@
+//! The certificate service on the wire: authenticates, signs, answers with leaf and root.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hermesh_runtime::server::ConnectionInfo;
+use hermesh_runtime::{Draws, EventId, Runtime};
+use tonic::{Request, Response, Status};
+
+use super::{CertificateAuthority, ServiceAccount, SignError};
+use crate::authentication::{Authenticator, Credentials};
+
+/// The generated messages and server of `istio.v1.auth`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod proto {
+    tonic::include_proto!("istio.v1.auth");
+}
+
+use proto::istio_certificate_service_server::IstioCertificateService;
+use proto::{IstioCertificateRequest, IstioCertificateResponse};
+
+hermesh_runtime::event! {
+    /// The authority signed a certificate.
+    CertificateIssued = "ca.issued" {
+        /// Whose name it carries.
+        identity: String,
+        /// The serial number in hexadecimal.
+        serial: String,
+        /// Since 1970, in seconds.
+        not_before_s: u64,
+        /// Since 1970, in seconds.
+        not_after_s: u64,
+    }
+
+    /// The authority refused to sign.
+    CertificateRefused = "ca.refused" {
+        /// Who asked, if that is known.
+        identity: Option<String>,
+        /// The gRPC status that the caller sees.
+        code: String,
+        error: String,
+    }
+}
+
+/// `istio.v1.auth.IstioCertificateService`.
+#[derive(Clone)]
+pub struct CertificateService {
+    rt: Runtime,
+    authority: Arc<CertificateAuthority>,
+    authenticator: Authenticator,
+    trust_domain: Arc<str>,
+    serials: Arc<Mutex<Draws>>,
+}
+
+impl CertificateService {
+    pub(crate) fn new(
+        rt: &Runtime,
+        authority: Arc<CertificateAuthority>,
+        authenticator: Authenticator,
+        trust_domain: &str,
+        serials: Arc<Mutex<Draws>>,
+    ) -> Self {
+        Self { rt: rt.clone(), authority, authenticator, trust_domain: trust_domain.into(), serials }
+    }
+
+    async fn create(
+        &self,
+        credentials: &Credentials,
+        request: &IstioCertificateRequest,
+        cause: Option<EventId>,
+    ) -> Result<IstioCertificateResponse, Status> {
+        let account = match self.authenticator.authenticate(credentials).await {
+            Ok(account) => account,
+            Err(error) => {
+                let status = Status::unauthenticated("request authenticate failure");
+                return Err(self.refuse(cause, None, status, error));
+            }
+        };
+        if impersonates(request) {
+            let status = Status::unauthenticated("request impersonation authentication failure");
+            return Err(self.refuse(cause, Some(&account), status, "no account may act for others".to_owned()));
+        }
+        let identity = account.spiffe_id(&self.trust_domain);
+        let serial = draw_serial(&self.serials);
+        let signed = self.authority.sign(&request.csr, &identity, request.validity_duration, self.rt.wall(), serial);
+        match signed {
+            Ok(issued) => {
+                let event = CertificateIssued {
+                    identity,
+                    serial: serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    not_before_s: issued.not_before.as_secs(),
+                    not_after_s: issued.not_after.as_secs(),
+                };
+                self.rt.emit_because(cause, event);
+                Ok(IstioCertificateResponse {
+                    cert_chain: vec![issued.cert_pem, self.authority.root().cert_pem.clone()],
+                })
+            }
+            Err(error) => {
+                let message = format!("CSR signing error ({error})");
+                let status = match error {
+                    SignError::Signer(_) => Status::internal(message),
+                    _ => Status::invalid_argument(message),
+                };
+                Err(self.refuse(cause, Some(&account), status, error.to_string()))
+            }
+        }
+    }
+
+    fn refuse(
+        &self,
+        cause: Option<EventId>,
+        account: Option<&ServiceAccount>,
+        status: Status,
+        error: String,
+    ) -> Status {
+        let identity = account.map(|account| account.spiffe_id(&self.trust_domain));
+        self.rt.emit_because(cause, CertificateRefused { identity, code: format!("{:?}", status.code()), error });
+        status
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for CertificateService {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let credentials = Credentials::new(request.metadata().as_ref(), connection);
+        let cause = connection.and_then(|connection| connection.event);
+        self.create(&credentials, request.get_ref(), cause).await.map(Response::new)
+    }
+}
+
+/// The next serial number; positive, as X.509 demands.
+pub(crate) fn draw_serial(serials: &Mutex<Draws>) -> super::Serial {
+    let mut serial = super::Serial::default();
+    serials.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut serial);
+    serial[0] &= 0x7f;
+    serial
+}
+
+/// `ImpersonatedIdentity` is for node proxies such as ztunnel, which no mesh here has (`CA_TRUSTED_NODE_ACCOUNTS`).
+fn impersonates(request: &IstioCertificateRequest) -> bool {
+    use prost_types::value::Kind;
+    let field = request.metadata.as_ref().and_then(|metadata| metadata.fields.get("ImpersonatedIdentity"));
+    matches!(field.and_then(|value| value.kind.as_ref()), Some(Kind::StringValue(identity)) if !identity.is_empty())
+}

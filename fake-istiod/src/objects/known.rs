@@ -1,0 +1,302 @@
+//! What Kubernetes and Istio know beyond what Hermesh models, and what becomes of it.
+
+/// What becomes of a known kind or field that has no typed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It says what Hermesh does anyway.
+    Implied,
+    /// Accepted and noted.
+    NoEffect,
+    /// gRPC would act on it and Hermesh does not: using it would be a lie.
+    Refused,
+}
+
+use Treatment::{Implied, NoEffect, Refused};
+
+/// Fields by the type they belong to. Sources: Kubernetes 1.33 and Istio 1.32 API references.
+const FIELDS: &[(&str, Treatment, &[&str])] = &[
+    (
+        "Metadata",
+        NoEffect,
+        &[
+            "creationTimestamp",
+            "deletionGracePeriodSeconds",
+            "deletionTimestamp",
+            "finalizers",
+            "generateName",
+            "generation",
+            "managedFields",
+            "ownerReferences",
+            "resourceVersion",
+            "selfLink",
+            "uid",
+        ],
+    ),
+    ("Namespace", NoEffect, &["spec", "status"]),
+    ("ServiceAccount", NoEffect, &["automountServiceAccountToken", "imagePullSecrets", "secrets"]),
+    ("ConfigMap", NoEffect, &["binaryData", "immutable"]),
+    ("Service", NoEffect, &["status"]),
+    (
+        "ServiceSpec",
+        NoEffect,
+        &[
+            "allocateLoadBalancerNodePorts",
+            "clusterIPs",
+            "externalIPs",
+            "externalTrafficPolicy",
+            "healthCheckNodePort",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "loadBalancerClass",
+            "loadBalancerIP",
+            "loadBalancerSourceRanges",
+            "sessionAffinity",
+            "sessionAffinityConfig",
+        ],
+    ),
+    ("ServiceSpec", Refused, &["externalName", "internalTrafficPolicy", "trafficDistribution"]),
+    ("ServicePort", NoEffect, &["nodePort"]),
+    ("Endpoint", NoEffect, &["deprecatedTopology", "hints", "hostname"]),
+    ("TargetReference", NoEffect, &["apiVersion", "fieldPath", "resourceVersion"]),
+    ("Deployment", NoEffect, &["status"]),
+    ("DeploymentSpec", NoEffect, &["paused", "progressDeadlineSeconds", "revisionHistoryLimit"]),
+    ("LabelSelector", Refused, &["matchExpressions"]),
+    ("Pod", NoEffect, &["status"]),
+    (
+        "PodSpec",
+        NoEffect,
+        &[
+            "activeDeadlineSeconds",
+            "affinity",
+            "automountServiceAccountToken",
+            "dnsConfig",
+            "dnsPolicy",
+            "enableServiceLinks",
+            "ephemeralContainers",
+            "hostAliases",
+            "hostIPC",
+            "hostPID",
+            "hostUsers",
+            "hostname",
+            "hostnameOverride",
+            "imagePullSecrets",
+            "initContainers",
+            "nodeSelector",
+            "os",
+            "overhead",
+            "preemptionPolicy",
+            "priority",
+            "priorityClassName",
+            "readinessGates",
+            "resourceClaims",
+            "resources",
+            "runtimeClassName",
+            "schedulerName",
+            "schedulingGates",
+            "securityContext",
+            "setHostnameAsFQDN",
+            "shareProcessNamespace",
+            "subdomain",
+            "tolerations",
+            "topologySpreadConstraints",
+        ],
+    ),
+    ("PodSpec", Refused, &["hostNetwork"]),
+    (
+        "Container",
+        NoEffect,
+        &[
+            "envFrom",
+            "imagePullPolicy",
+            "resizePolicy",
+            "resources",
+            "restartPolicy",
+            "restartPolicyRules",
+            "securityContext",
+            "stdin",
+            "stdinOnce",
+            "terminationMessagePath",
+            "terminationMessagePolicy",
+            "tty",
+            "volumeDevices",
+            "workingDir",
+        ],
+    ),
+    ("ContainerPort", NoEffect, &["hostIP", "hostPort"]),
+    ("EnvVarSource", NoEffect, &["fileKeyRef", "resourceFieldRef", "secretKeyRef"]),
+    ("FieldReference", Implied, &["apiVersion"]),
+    ("VolumeMount", NoEffect, &["mountPropagation", "recursiveReadOnly"]),
+    ("VolumeMount", Refused, &["subPath", "subPathExpr"]),
+    ("Probe", NoEffect, &["terminationGracePeriodSeconds"]),
+    ("Lifecycle", NoEffect, &["stopSignal"]),
+    ("LifecycleHandler", Refused, &["tcpSocket"]),
+    (
+        "Volume",
+        NoEffect,
+        &[
+            "awsElasticBlockStore",
+            "azureDisk",
+            "azureFile",
+            "cephfs",
+            "cinder",
+            "csi",
+            "ephemeral",
+            "fc",
+            "flexVolume",
+            "flocker",
+            "gcePersistentDisk",
+            "gitRepo",
+            "glusterfs",
+            "hostPath",
+            "image",
+            "iscsi",
+            "nfs",
+            "persistentVolumeClaim",
+            "photonPersistentDisk",
+            "portworxVolume",
+            "quobyte",
+            "rbd",
+            "scaleIO",
+            "secret",
+            "storageos",
+            "vsphereVolume",
+        ],
+    ),
+    ("EmptyDirVolume", NoEffect, &["sizeLimit"]),
+    ("ConfigMapVolume", NoEffect, &["defaultMode"]),
+    ("KeyToPath", NoEffect, &["mode"]),
+    ("ProjectedVolume", NoEffect, &["defaultMode"]),
+    ("ProjectedSource", NoEffect, &["clusterTrustBundle", "podCertificate", "secret"]),
+    ("DownwardApiVolume", NoEffect, &["defaultMode"]),
+    ("DownwardApiItem", NoEffect, &["mode", "resourceFieldRef"]),
+    ("DestinationRule", NoEffect, &["status"]),
+    ("TrafficPolicy", NoEffect, &["proxyProtocol", "retryBudget", "tunnel"]),
+    ("TrafficPolicy", Refused, &["outlierDetection"]),
+    ("PortTrafficPolicy", Refused, &["outlierDetection"]),
+    ("LoadBalancer", NoEffect, &["warmup", "warmupDurationSecs"]),
+    ("LoadBalancer", Refused, &["consistentHash", "localityLbSetting"]),
+    (
+        "TcpSettings",
+        NoEffect,
+        &["connectTimeout", "idleTimeout", "maxConnectionDuration", "maxConnections", "tcpKeepalive"],
+    ),
+    (
+        "HttpSettings",
+        NoEffect,
+        &[
+            "h2UpgradePolicy",
+            "http1MaxPendingRequests",
+            "idleTimeout",
+            "maxConcurrentStreams",
+            "maxRequestsPerConnection",
+            "maxRetries",
+            "useClientProtocol",
+        ],
+    ),
+    ("HttpSettings", Refused, &["http2MaxRequests"]),
+    (
+        "ClientTls",
+        NoEffect,
+        &[
+            "caCertificates",
+            "caCrl",
+            "clientCertificate",
+            "credentialName",
+            "insecureSkipVerify",
+            "privateKey",
+            "sni",
+            "subjectAltNames",
+        ],
+    ),
+    ("VirtualService", NoEffect, &["status"]),
+    ("VirtualServiceSpec", NoEffect, &["tcp", "tls"]),
+    (
+        "HttpRoute",
+        NoEffect,
+        &["headers", "mirror", "mirrorPercent", "mirrorPercentage", "mirror_percent", "mirrors", "rewrite"],
+    ),
+    ("HttpRoute", Refused, &["corsPolicy", "delegate", "fault"]),
+    ("HttpMatch", NoEffect, &["statPrefix"]),
+    ("HttpRouteDestination", NoEffect, &["headers"]),
+    ("HttpRedirect", NoEffect, &["derivePort", "port", "scheme"]),
+    ("HttpDirectResponse", NoEffect, &["body"]),
+    ("HttpRetry", NoEffect, &["retryIgnorePreviousHosts", "retryRemoteLocalities"]),
+    ("PeerAuthentication", NoEffect, &["status"]),
+];
+
+/// Kinds by their API group.
+const KINDS: &[(&str, Treatment, &[&str])] = &[
+    (
+        "",
+        NoEffect,
+        &[
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "Node",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+        ],
+    ),
+    ("apps", NoEffect, &["ControllerRevision", "DaemonSet", "ReplicaSet", "StatefulSet"]),
+    ("batch", NoEffect, &["CronJob", "Job"]),
+    ("autoscaling", NoEffect, &["HorizontalPodAutoscaler"]),
+    ("policy", NoEffect, &["PodDisruptionBudget"]),
+    ("networking.k8s.io", NoEffect, &["Ingress", "IngressClass", "IPAddress", "NetworkPolicy", "ServiceCIDR"]),
+    ("rbac.authorization.k8s.io", NoEffect, &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]),
+    ("storage.k8s.io", NoEffect, &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment"]),
+    ("scheduling.k8s.io", NoEffect, &["PriorityClass"]),
+    ("coordination.k8s.io", NoEffect, &["Lease"]),
+    ("certificates.k8s.io", NoEffect, &["CertificateSigningRequest", "ClusterTrustBundle"]),
+    ("node.k8s.io", NoEffect, &["RuntimeClass"]),
+    ("apiextensions.k8s.io", NoEffect, &["CustomResourceDefinition"]),
+    ("apiregistration.k8s.io", NoEffect, &["APIService"]),
+    (
+        "admissionregistration.k8s.io",
+        NoEffect,
+        &[
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "ValidatingWebhookConfiguration",
+        ],
+    ),
+    ("networking.istio.io", NoEffect, &["EnvoyFilter", "Gateway", "ProxyConfig", "WorkloadGroup"]),
+    ("networking.istio.io", Refused, &["ServiceEntry", "Sidecar", "WorkloadEntry"]),
+    ("security.istio.io", NoEffect, &["RequestAuthentication"]),
+    ("security.istio.io", Refused, &["AuthorizationPolicy"]),
+    ("telemetry.istio.io", NoEffect, &["Telemetry"]),
+    ("extensions.istio.io", NoEffect, &["WasmPlugin"]),
+    (
+        "gateway.networking.k8s.io",
+        NoEffect,
+        &["BackendTLSPolicy", "Gateway", "GatewayClass", "ReferenceGrant", "TCPRoute", "TLSRoute", "UDPRoute"],
+    ),
+    ("gateway.networking.k8s.io", Refused, &["GRPCRoute", "HTTPRoute"]),
+];
+
+/// What becomes of the field `name` of the type that serde calls `type_name`; `None` if nobody knows it.
+pub(super) fn field(type_name: &str, name: &str) -> Option<Treatment> {
+    let mut rows = FIELDS.iter().filter(|(owner, ..)| *owner == type_name);
+    rows.find(|(_, _, names)| names.contains(&name)).map(|(_, treatment, _)| *treatment)
+}
+
+/// The known names of fields of a type that have no typed form.
+pub(super) fn field_names(type_name: &str) -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().filter(move |(owner, ..)| *owner == type_name).flat_map(|(_, _, names)| names.iter().copied())
+}
+
+/// What becomes of the kind `name` in the API group `group`; `None` if nobody knows it.
+pub(super) fn kind(group: &str, name: &str) -> Option<Treatment> {
+    let mut rows = KINDS.iter().filter(|(owner, ..)| *owner == group);
+    rows.find(|(_, _, names)| names.contains(&name)).map(|(_, treatment, _)| *treatment)
+}
+
+/// The known names of kinds that have no typed form.
+pub(super) fn kind_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().flat_map(|(_, _, names)| names.iter().copied())
+}

@@ -1,0 +1,83 @@
+//! The grammars of names that the API server and istiod's webhook check.
+
+/// A DNS label (RFC 1123): up to 63 lower-case letters, digits and inner dashes.
+#[must_use]
+pub fn is_dns_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    name.len() <= 63 && name.bytes().all(inner) && begins_and_ends_alphanumeric(name)
+}
+
+/// A DNS subdomain (RFC 1123): up to 253 characters of labels with dots between them.
+#[must_use]
+pub fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| !label.is_empty() && is_dns_label(label))
+}
+
+/// A DNS label that starts with a letter (RFC 1035), as a Service's name must.
+pub(super) fn is_service_name(name: &str) -> bool {
+    is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// A port's name (IANA service name): up to 15 lower-case letters, digits and single inner dashes, one of them a letter.
+pub(super) fn is_port_name(name: &str) -> bool {
+    name.len() <= 15 && is_dns_label(name) && !name.contains("--") && name.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// An environment variable's name: printable, without `=`.
+pub(super) fn is_env_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=')
+}
+
+/// A label's key: a name, maybe with a DNS subdomain and a slash before it.
+pub(super) fn is_label_key(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_dns_subdomain(prefix) && !name.is_empty() && is_label_value(name),
+        None => !key.is_empty() && is_label_value(key),
+    }
+}
+
+/// A label's value: up to 63 letters, digits, dashes, underscores and dots, or nothing.
+pub(super) fn is_label_value(value: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let ends = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
+    value.len() <= 63 && value.bytes().all(inner) && ends(value.bytes().next()) && ends(value.bytes().last())
+}
+
+/// A host as Istio has it: DNS labels, an IP address, or a wildcard as the first label.
+pub(super) fn is_host(host: &str) -> bool {
+    host == "*" || host.parse::<std::net::IpAddr>().is_ok() || is_dns_subdomain(host.strip_prefix("*.").unwrap_or(host))
+}
+
+fn begins_and_ends_alphanumeric(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_their_grammars() {
+        for (grammar, good, bad) in [
+            (is_dns_label as fn(&str) -> bool, &["echo", "v1", "1a"][..], &["", "Echo", "-a", "a-", "a.b", "a_b"][..]),
+            (is_dns_subdomain, &["echo.v1", "a"], &["", ".", "a..b", "A.b"]),
+            (is_service_name, &["echo", "e1"], &["1e", "", "e.f"]),
+            (is_port_name, &["grpc", "grpc-web", "p1"], &["", "123", "a--b", "abcdefghijklmnop", "Grpc"]),
+            (is_label_key, &["app", "app.kubernetes.io/name", "A_b"], &["", "/a", "a/", "a/b/c", "-a", "a b"]),
+            (is_label_value, &["", "v1", "A.b_c-d"], &["-a", "a b", "a/b"]),
+            (
+                is_host,
+                &["*", "*.example.com", "echo", "10.0.0.1", "2001:db8::1"],
+                &["", "a.*", "*a.com", "a/b", "a:80"],
+            ),
+            (is_env_name, &["A", "my.var"], &["", "A=B"]),
+        ] {
+            for name in good {
+                assert!(grammar(name), "{name:?} should be accepted");
+            }
+            for name in bad {
+                assert!(!grammar(name), "{name:?} should be refused");
+            }
+        }
+    }
+}

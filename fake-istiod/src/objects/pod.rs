@@ -1,0 +1,252 @@
+//! `v1 Pod`: its containers, and what the kubelet says about them.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::{Lifecycle, Metadata, Probe, Protocol, Volume};
+
+/// `v1 Pod`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    /// Name, namespace, labels and annotations.
+    pub metadata: Metadata,
+    /// What runs.
+    pub spec: PodSpec,
+    /// What is.
+    #[serde(skip)]
+    pub status: PodStatus,
+}
+
+impl Pod {
+    /// The numbers of the container ports with this name.
+    #[must_use]
+    pub fn named_port(&self, name: &str) -> Option<u16> {
+        let ports = self.spec.containers.iter().flat_map(|container| &container.ports);
+        ports.filter(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port).next()
+    }
+}
+
+/// What runs in a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// The containers, in the order in which they are started.
+    pub containers: Vec<Container>,
+    /// What they can mount.
+    pub volumes: Vec<Volume>,
+    /// The pod's identity; `default` if empty.
+    #[serde(alias = "serviceAccount")]
+    pub service_account_name: String,
+    /// Whether containers that end are started again.
+    pub restart_policy: RestartPolicy,
+    /// How long containers may take to end after SIGTERM.
+    pub termination_grace_period_seconds: u64,
+    /// The node the pod is on.
+    pub node_name: Option<String>,
+}
+
+impl Default for PodSpec {
+    fn default() -> Self {
+        Self {
+            containers: Vec::new(),
+            volumes: Vec::new(),
+            service_account_name: String::new(),
+            restart_policy: RestartPolicy::Always,
+            termination_grace_period_seconds: 30,
+            node_name: None,
+        }
+    }
+}
+
+impl PodSpec {
+    /// The name of the pod's service account.
+    #[must_use]
+    pub fn service_account(&self) -> &str {
+        if self.service_account_name.is_empty() { "default" } else { &self.service_account_name }
+    }
+}
+
+/// Whether containers that end are started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "Kubernetes' own names")]
+pub enum RestartPolicy {
+    #[default]
+    Always,
+    OnFailure,
+    Never,
+}
+
+/// One container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// Its name, unique in the pod.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Replaces the image's entry point.
+    pub command: Vec<String>,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// The environment.
+    pub env: Vec<EnvVar>,
+    /// The ports it declares; it may serve others.
+    pub ports: Vec<ContainerPort>,
+    /// When it may have traffic.
+    pub readiness_probe: Option<Probe>,
+    /// When it must be restarted.
+    pub liveness_probe: Option<Probe>,
+    /// What holds the other two back until it succeeds.
+    pub startup_probe: Option<Probe>,
+    /// What runs after its start and before its end.
+    pub lifecycle: Lifecycle,
+    /// The volumes it sees.
+    pub volume_mounts: Vec<VolumeMount>,
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Its value, in which `$(NAME)` stands for an earlier variable.
+    pub value: Option<String>,
+    /// Where its value comes from.
+    pub value_from: Option<EnvVarSource>,
+}
+
+impl EnvVar {
+    /// A variable with a fixed value.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: Some(value.into()), value_from: None }
+    }
+
+    /// A variable that takes its value from a field of the pod, such as `status.podIP`.
+    #[must_use]
+    pub fn from_field(name: impl Into<String>, field_path: impl Into<String>) -> Self {
+        let field_ref = Some(FieldReference { field_path: field_path.into() });
+        Self { name: name.into(), value: None, value_from: Some(EnvVarSource { field_ref, config_map_key_ref: None }) }
+    }
+}
+
+/// Where an environment variable's value comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EnvVarSource {
+    /// A field of the pod.
+    pub field_ref: Option<FieldReference>,
+    /// A key of a ConfigMap.
+    pub config_map_key_ref: Option<ConfigMapKeyReference>,
+}
+
+/// A field of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FieldReference {
+    /// The field's path, such as `status.podIP` or `metadata.labels['app']`.
+    pub field_path: String,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMapKeyReference {
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The key.
+    pub key: String,
+    /// Whether the container starts without it.
+    pub optional: bool,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// A name that Services and probes can use.
+    pub name: Option<String>,
+    /// The port's number.
+    pub container_port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// A volume in a container's file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeMount {
+    /// The volume's name.
+    pub name: String,
+    /// Where it appears.
+    pub mount_path: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// A pod's state, as the kubelet reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodStatus {
+    /// How far the pod is.
+    pub phase: PodPhase,
+    /// A word for why it is not further.
+    pub reason: Option<String>,
+    /// Its address, once it has one.
+    pub pod_ip: Option<IpAddr>,
+    /// Its node's address.
+    pub host_ip: Option<IpAddr>,
+    /// Whether all containers are ready (condition `Ready`).
+    pub ready: bool,
+    /// When the pod was started, in whole seconds since the Unix epoch.
+    pub start_time: Option<u64>,
+    /// One entry for each container, in the order of the spec.
+    pub containers: Vec<ContainerStatus>,
+}
+
+/// How far a pod is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Kubernetes' own names")]
+pub enum PodPhase {
+    #[default]
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+/// A container's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStatus {
+    /// The container's name.
+    pub name: String,
+    /// Whether it passes its readiness probe.
+    pub ready: bool,
+    /// Whether it passed its startup probe and its `postStart` hook.
+    pub started: bool,
+    /// How often it was restarted.
+    pub restart_count: u32,
+    /// What it does now.
+    pub state: ContainerState,
+}
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It does not run yet.
+    Waiting {
+        /// A word for why, such as `CrashLoopBackOff`.
+        reason: String,
+    },
+    /// It runs.
+    Running,
+    /// It has ended.
+    Terminated {
+        /// Its exit code.
+        exit_code: i32,
+        /// A word for why, such as `Completed` or `Error`.
+        reason: String,
+    },
+}

@@ -1,0 +1,122 @@
+//! What the API server and istiod's validation webhook refuse, and which values gRPC clients take for others.
+
+mod istio;
+mod kubernetes;
+
+pub(super) use istio::{destination_rule, peer_authentication, virtual_service};
+pub(super) use kubernetes::{config_map, deployment, endpoint_slice, namespace, pod, service, service_account};
+
+use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_service_name};
+use super::{Kind, Labels, Metadata};
+use crate::yaml::{Diagnostic, Location, Node, Position, field_path};
+
+/// One object under examination: fields are named by path, positions come from the tree.
+pub(super) struct Check<'a> {
+    root: &'a Node,
+    at: Location,
+    kind: Kind,
+    pub(super) errors: Vec<Diagnostic>,
+    pub(super) notes: Vec<Diagnostic>,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(root: &'a Node, at: Location, kind: Kind) -> Self {
+        Self { root, at, kind, errors: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Name, namespace and labels, which all kinds have.
+    pub(super) fn metadata(&mut self, metadata: &Metadata) {
+        let (grammar, words): (fn(&str) -> bool, _) = match self.kind {
+            Kind::Namespace => (is_dns_label, "up to 63 lower-case letters, digits and inner dashes"),
+            Kind::Service => (is_service_name, "up to 63 lower-case letters, digits and inner dashes, a letter first"),
+            _ => (is_dns_subdomain, "lower-case letters, digits, dashes and dots, a letter or digit first and last"),
+        };
+        if metadata.name.is_empty() {
+            self.error("missing-field", "metadata.name", "missing; every object needs a name");
+        } else if !grammar(&metadata.name) {
+            self.error("invalid-name", "metadata.name", format!("invalid name {:?}; use {words}", metadata.name));
+        }
+        if self.kind.is_namespaced() {
+            if !metadata.namespace.is_empty() && !is_dns_label(&metadata.namespace) {
+                let message = format!(
+                    "invalid namespace {:?}; use lower-case letters, digits and inner dashes",
+                    metadata.namespace
+                );
+                self.error("invalid-name", "metadata.namespace", message);
+            }
+        } else if !metadata.namespace.is_empty() {
+            self.error(
+                "invalid-value",
+                "metadata.namespace",
+                format!("a {} has no namespace; leave it out", self.kind),
+            );
+        }
+        self.labels("metadata.labels", &metadata.labels);
+        for key in metadata.annotations.keys() {
+            // Annotation keys are looked at in lower case, for they may name types.
+            if !is_label_key(&key.to_lowercase()) {
+                self.error(
+                    "invalid-name",
+                    &field_path("metadata.annotations", key),
+                    format!("invalid annotation key {key:?}"),
+                );
+            }
+        }
+    }
+
+    pub(super) fn labels(&mut self, path: &str, labels: &Labels) {
+        for (key, value) in labels {
+            let path = field_path(path, key);
+            if !is_label_key(key) {
+                self.error("invalid-name", &path, format!("invalid label key {key:?}"));
+            }
+            if !is_label_value(value) {
+                let words =
+                    "use up to 63 letters, digits, dashes, underscores and dots, a letter or digit first and last";
+                self.error("invalid-value", &path, format!("invalid label value {value:?}; {words}"));
+            }
+        }
+    }
+
+    /// A port number as Kubernetes has it.
+    fn port(&mut self, path: &str, port: impl Into<i64>) {
+        let port = port.into();
+        if self.root.at_path(path).position == self.parent(path) {
+            self.error("missing-field", path, "missing; a port from 1 to 65535");
+        } else if !(1..=65535).contains(&port) {
+            self.error("out-of-range", path, format!("port {port} is out of range; expected 1 to 65535"));
+        }
+    }
+
+    /// The position of the node above `path`, which is also what a missing field's path resolves to.
+    fn parent(&self, path: &str) -> Position {
+        let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        self.root.at_path(parent).position
+    }
+
+    fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>) {
+        let location = self.location(path);
+        self.errors.push(Diagnostic::error(code, location, message));
+    }
+
+    fn warning(&mut self, code: &'static str, path: &str, message: impl Into<String>) {
+        let location = self.location(path);
+        self.notes.push(Diagnostic::warning(code, location, message));
+    }
+
+    fn note(&mut self, code: &'static str, path: &str, message: impl Into<String>) {
+        let location = self.location(path);
+        self.notes.push(Diagnostic::note(code, location, message));
+    }
+
+    /// Where `path` stands; a missing field stands where its parent does.
+    fn location(&self, path: &str) -> Location {
+        self.at.clone().at(self.root.at_path(path).position).field(path)
+    }
+
+    /// Whether the text has anything at `path`.
+    fn has(&self, path: &str) -> bool {
+        let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+        self.root.at_path(parent).get(name).is_some_and(|node| !node.is_null())
+    }
+}

@@ -1,0 +1,199 @@
+//! Istio's VirtualService: which request goes where.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Labels, Metadata, duration};
+use crate::yaml::Spanned;
+
+/// `networking.istio.io VirtualService`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VirtualService {
+    /// Name, namespace and age.
+    pub metadata: Metadata,
+    /// What is wanted.
+    pub spec: VirtualServiceSpec,
+}
+
+/// A VirtualService's spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VirtualServiceSpec {
+    /// The hosts requests are addressed to; without dots they are services of the object's namespace.
+    pub hosts: Vec<Spanned<String>>,
+    /// The gateways the routes are for; `mesh` if empty.
+    pub gateways: Vec<String>,
+    /// The routes, in order.
+    pub http: Vec<HttpRoute>,
+    /// The namespaces whose clients see the routes: names, `.` or `*`; all if empty.
+    pub export_to: Vec<String>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRoute {
+    /// A name for people.
+    pub name: String,
+    /// The requests it is for, any of them; all requests if empty.
+    #[serde(rename = "match")]
+    pub matches: Vec<HttpMatch>,
+    /// Where they go.
+    pub route: Vec<HttpRouteDestination>,
+    /// Where clients are sent instead; RPCs fail on it.
+    pub redirect: Option<HttpRedirect>,
+    /// What is answered instead; RPCs fail on it.
+    pub direct_response: Option<HttpDirectResponse>,
+    /// How long a call may take.
+    #[serde(deserialize_with = "duration::optional")]
+    pub timeout: Option<Duration>,
+    /// How failed calls are repeated.
+    pub retries: Option<HttpRetry>,
+}
+
+/// The requests a rule is for: all conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpMatch {
+    /// A name for people.
+    pub name: String,
+    /// The path, `/package.Service/Method` for gRPC.
+    pub uri: Option<StringMatch>,
+    /// Whether the path's case is ignored.
+    pub ignore_uri_case: bool,
+    /// Headers (metadata) that must match.
+    pub headers: BTreeMap<String, StringMatch>,
+    /// Headers that must not match.
+    pub without_headers: BTreeMap<String, StringMatch>,
+    /// The HTTP method, which gRPC clients never match.
+    pub method: Option<StringMatch>,
+    /// The authority, which gRPC clients never match.
+    pub authority: Option<StringMatch>,
+    /// The scheme, which gRPC clients never match.
+    pub scheme: Option<StringMatch>,
+    /// Query parameters, whose routes gRPC clients leave out.
+    pub query_params: BTreeMap<String, StringMatch>,
+    /// The service's port.
+    pub port: Option<u32>,
+    /// Labels of the client's workload.
+    pub source_labels: Labels,
+    /// The client's namespace.
+    pub source_namespace: Option<String>,
+    /// The gateways this match is for; those of the object if empty.
+    pub gateways: Vec<String>,
+}
+
+/// How a text is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawStringMatch")]
+pub enum StringMatch {
+    /// The whole text.
+    Exact(String),
+    /// Its beginning.
+    Prefix(String),
+    /// The whole text, by an RE2 expression.
+    Regex(String),
+    /// Any text.
+    Present,
+}
+
+#[derive(Deserialize)]
+#[serde(rename = "StringMatch", rename_all = "camelCase")]
+struct RawStringMatch {
+    exact: Option<String>,
+    prefix: Option<String>,
+    regex: Option<String>,
+}
+
+impl TryFrom<RawStringMatch> for StringMatch {
+    type Error = String;
+
+    fn try_from(raw: RawStringMatch) -> Result<Self, String> {
+        match (raw.exact, raw.prefix, raw.regex) {
+            (Some(text), None, None) => Ok(Self::Exact(text)),
+            (None, Some(text), None) => Ok(Self::Prefix(text)),
+            (None, None, Some(text)) if text.is_empty() => {
+                Err("an empty regular expression matches nothing".to_owned())
+            }
+            (None, None, Some(text)) => match regex::Regex::new(&text) {
+                Ok(_) => Ok(Self::Regex(text)),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let reason = reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+                    Err(format!("{text:?} is not a regular expression: {reason}"))
+                }
+            },
+            (None, None, None) => Ok(Self::Present),
+            _ => Err("expected one of exact, prefix or regex".to_owned()),
+        }
+    }
+}
+
+/// Where requests go, and which share of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRouteDestination {
+    /// Where.
+    pub destination: Destination,
+    /// The share, in proportion to the sum of all weights.
+    pub weight: i32,
+}
+
+/// A service, or a subset of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Destination {
+    /// The service; without dots it is one of the object's namespace.
+    pub host: Spanned<String>,
+    /// A subset that a DestinationRule defines.
+    pub subset: Option<Spanned<String>>,
+    /// The service's port; the one the request was for if absent.
+    pub port: Option<PortSelector>,
+}
+
+/// A service's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PortSelector {
+    /// Its number.
+    pub number: u32,
+}
+
+/// Where clients are sent instead. gRPC has no redirects: RPCs fail on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRedirect {
+    /// The new path.
+    pub uri: String,
+    /// The new authority.
+    pub authority: String,
+    /// The HTTP status; 301 if 0.
+    pub redirect_code: u32,
+}
+
+/// What is answered instead. gRPC clients do not do that: RPCs fail on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpDirectResponse {
+    /// The HTTP status.
+    pub status: u32,
+}
+
+/// How failed calls are repeated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRetry {
+    /// How often at most; 0 turns retries off.
+    pub attempts: i32,
+    /// How long each may take.
+    #[serde(deserialize_with = "duration::optional")]
+    pub per_try_timeout: Option<Duration>,
+    /// On which failures, comma separated.
+    pub retry_on: String,
+    /// The pause before the first repetition.
+    #[serde(deserialize_with = "duration::optional")]
+    pub backoff: Option<Duration>,
+}

@@ -1,0 +1,392 @@
+//! One ADS stream: who it is, what it asks for, what it is sent.
+//!
+//! A thin shell around [`hermesh_xds::ads::server`], which holds the protocol's rules; Istio's `pilot/pkg/xds/ads.go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use envoy_types::pb::google::protobuf::Any;
+use hermesh_runtime::server::ConnectionInfo;
+use hermesh_runtime::{EventId, Runtime, TaskGuard};
+use hermesh_xds::ResourceType;
+use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subscription};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict};
+use crate::authentication::{Authenticator, Credentials};
+use crate::ca::ServiceAccount;
+use crate::node::Node;
+use crate::translate;
+
+/// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
+const RESPONSES_AHEAD: usize = 8;
+
+hermesh_runtime::event! {
+    /// A node opened an ADS stream.
+    ConnectionOpened = "istiod.stream.opened" {
+        stream: u64,
+        node: String,
+        /// Who it proved to be; nobody proves anything without TLS.
+        account: Option<ServiceAccount>,
+    }
+
+    /// An ADS stream ended.
+    ConnectionClosed = "istiod.stream.closed" {
+        stream: u64,
+        node: String,
+        /// The gRPC status that ended it.
+        code: String,
+        message: String,
+    }
+
+    /// A response went out. Its cause is the push it belongs to, or the connection it answers on.
+    Pushed = "xds.push" {
+        stream: u64,
+        node: String,
+        #[serde(rename = "type")]
+        resource_type: &'static str,
+        version: String,
+        nonce: String,
+        /// The names of its resources.
+        resources: Vec<String>,
+    }
+
+    /// A client rejected a response. Its cause is that response.
+    Nacked = "xds.nacked" {
+        stream: u64,
+        node: String,
+        #[serde(rename = "type")]
+        resource_type: &'static str,
+        version: String,
+        nonce: String,
+        error: String,
+    }
+}
+
+/// The aggregated discovery service of one port.
+#[derive(Clone)]
+pub(crate) struct DiscoveryService {
+    rt: Runtime,
+    hub: Hub,
+    rules: Rules,
+    /// None where nobody is asked who they are.
+    authenticator: Option<Authenticator>,
+}
+
+impl DiscoveryService {
+    pub(crate) fn new(rt: &Runtime, hub: &Hub, rules: Rules, authenticator: Option<Authenticator>) -> Self {
+        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator }
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for DiscoveryService {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        if self.hub.context().is_none() {
+            return Err(Status::unavailable("server is not ready to serve discovery information"));
+        }
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let cause = connection.and_then(|connection| connection.event);
+        let account = match &self.authenticator {
+            None => None,
+            Some(authenticator) => {
+                let credentials = Credentials::new(request.metadata().as_ref(), connection);
+                let authenticated = authenticator.authenticate(&credentials).await;
+                Some(authenticated.map_err(|_| Status::unauthenticated("authentication failure"))?)
+            }
+        };
+        let (responses_tx, responses) = mpsc::channel(RESPONSES_AHEAD);
+        let (service, requests) = (self.clone(), request.into_inner());
+        let task = self.rt.spawn("ads", async move {
+            let ended = service.serve(requests, &responses_tx, account, cause).await;
+            if let Err(status) = ended {
+                // Nobody hears it if the client is gone.
+                let _ = responses_tx.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Responses { responses, _task: task.abort_on_drop() }))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        _request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        // No gRPC implementation uses it, and istiod's own bookkeeping for it is broken for gRPC nodes.
+        Err(Status::unimplemented("incremental xDS is not served; use StreamAggregatedResources"))
+    }
+}
+
+type ResponseSender = mpsc::Sender<Result<DiscoveryResponse, Status>>;
+
+impl DiscoveryService {
+    async fn serve(
+        &self,
+        mut requests: Streaming<DiscoveryRequest>,
+        responses: &ResponseSender,
+        account: Option<ServiceAccount>,
+        cause: Option<EventId>,
+    ) -> Result<(), Status> {
+        let Some(first) = requests.message().await? else { return Ok(()) };
+        let node = first.node.as_ref().filter(|node| !node.id.is_empty());
+        let node = node.ok_or_else(|| Status::invalid_argument("missing node information"))?;
+        let (id, node) =
+            (node.id.clone(), Node::parse(node).map_err(|error| Status::invalid_argument(error.to_string()))?);
+        authorize(account.as_ref(), &node)?;
+
+        let pod = (node.pod_namespace().to_owned(), node.pod_name().to_owned());
+        let entry = self.hub.enter(&id, &pod);
+        let event = ConnectionOpened { stream: entry.id, node: id.clone(), account };
+        let opened = self.rt.emit_because(cause, event);
+        let draws = self.rt.draws(&format!("istiod/nonce/{}", entry.id));
+        let mut connection = Connection {
+            rt: self.rt.clone(),
+            pod,
+            id,
+            node,
+            entry,
+            stream: AdsServer::new(self.rules, draws),
+            sent: BTreeMap::new(),
+            responses: responses.clone(),
+            opened,
+            end: Status::cancelled("the client closed the stream"),
+        };
+        let ended = connection.run(first, requests).await;
+        connection.end = ended.as_ref().err().cloned().unwrap_or_else(|| Status::ok(""));
+        ended
+    }
+}
+
+/// Only who proved to be the node's service account may ask for the node.
+fn authorize(account: Option<&ServiceAccount>, node: &Node) -> Result<(), Status> {
+    let Some(account) = account else { return Ok(()) };
+    let named = node.service_account().filter(|named| !named.is_empty());
+    if account.namespace == node.namespace() && named.is_none_or(|named| named == account.name) {
+        return Ok(());
+    }
+    let wanted = format!("{}/{}", node.namespace(), named.unwrap_or_default());
+    Err(Status::permission_denied(format!("authorization failed: no identities ({account}) matched {wanted}")))
+}
+
+struct Connection {
+    rt: Runtime,
+    /// The node's ID, as it gave it.
+    id: String,
+    node: Node,
+    /// Namespace and name of the node's pod.
+    pod: (String, String),
+    entry: Entry,
+    stream: AdsServer,
+    /// The event of each type's last response.
+    sent: BTreeMap<ResourceType, Option<EventId>>,
+    responses: ResponseSender,
+    opened: Option<EventId>,
+    end: Status,
+}
+
+impl Connection {
+    async fn run(&mut self, first: DiscoveryRequest, mut requests: Streaming<DiscoveryRequest>) -> Result<(), Status> {
+        self.answer(&first).await?;
+        let responses = self.responses.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = responses.closed() => return Err(Status::cancelled("the client closed the stream")),
+                request = requests.message() => match request? {
+                    Some(request) => self.answer(&request).await?,
+                    None => return Ok(()),
+                },
+                pending = self.entry.next_push() => {
+                    self.push(&pending.context, &pending.update).await?;
+                    self.entry.pushed();
+                }
+            }
+        }
+    }
+
+    /// Handles one request.
+    async fn answer(&mut self, request: &DiscoveryRequest) -> Result<(), Status> {
+        match self.stream.on_request(request) {
+            ServerAction::Respond { resource_type, .. } => {
+                self.accepted(resource_type, request);
+                let Some(context) = self.entry.hub.context() else { return Ok(()) };
+                self.respond(&context, resource_type, None, self.opened).await
+            }
+            ServerAction::Ack { resource_type } => {
+                self.accepted(resource_type, request);
+                Ok(())
+            }
+            ServerAction::Nack { resource_type, error } => {
+                self.rejected(resource_type, request, error);
+                Ok(())
+            }
+            ServerAction::Unsubscribed { resource_type } => {
+                self.entry.update(|connection| drop(connection.last.remove(&resource_type)));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends all watched types, in order.
+    async fn push(&mut self, context: &PushContext, update: &Update) -> Result<(), Status> {
+        for resource_type in PUSH_ORDER {
+            self.respond(context, resource_type, Some(update), context.event).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the client watches of one type; of endpoints in a push, only what the update concerns.
+    async fn respond(
+        &mut self,
+        context: &PushContext,
+        resource_type: ResourceType,
+        update: Option<&Update>,
+        cause: Option<EventId>,
+    ) -> Result<(), Status> {
+        let Some(watch) = self.stream.watch(resource_type) else { return Ok(()) };
+        let resources = {
+            let permits = Arc::clone(&self.entry.hub.permits);
+            let _permit = permits.acquire().await.expect("the semaphore is never closed");
+            generate(context, &self.node, &self.pod, resource_type, &watch.subscription, update)
+        };
+        if resource_type == ResourceType::Endpoints && resources.is_empty() {
+            // Istio's endpoint generator has nothing to say then; the other three send an empty list.
+            return Ok(());
+        }
+        let (names, resources): (Vec<String>, Vec<Any>) = resources.into_iter().unzip();
+        let response = self.stream.respond(resource_type, &context.version, resources);
+        let event = Pushed {
+            stream: self.entry.id,
+            node: self.id.clone(),
+            resource_type: resource_type.short(),
+            version: response.version_info.clone(),
+            nonce: response.nonce.clone(),
+            resources: names,
+        };
+        let sent = self.rt.emit_because(cause, event);
+        self.sent.insert(resource_type, sent);
+        let last = LastResponse {
+            version: response.version_info.clone(),
+            nonce: response.nonce.clone(),
+            verdict: Verdict::Pending,
+        };
+        self.entry.update(|connection| drop(connection.last.insert(resource_type, last)));
+        let gone = |_| Status::cancelled("the client closed the stream");
+        self.responses.send(Ok(response)).await.map_err(gone)
+    }
+
+    fn accepted(&self, resource_type: ResourceType, request: &DiscoveryRequest) {
+        self.judge(resource_type, request, Verdict::Accepted);
+    }
+
+    fn rejected(&self, resource_type: ResourceType, request: &DiscoveryRequest, error: String) {
+        let version = self.judge(resource_type, request, Verdict::Rejected(error.clone()));
+        let event = Nacked {
+            stream: self.entry.id,
+            node: self.id.clone(),
+            resource_type: resource_type.short(),
+            version: version.unwrap_or_default(),
+            nonce: request.response_nonce.clone(),
+            error,
+        };
+        self.rt.emit_because(self.sent.get(&resource_type).copied().flatten().or(self.opened), event);
+    }
+
+    /// Notes the answer to the last response, if it is one; the version that it judges.
+    fn judge(&self, resource_type: ResourceType, request: &DiscoveryRequest, verdict: Verdict) -> Option<String> {
+        let mut version = None;
+        self.entry.update(|connection| {
+            let last = connection.last.get_mut(&resource_type);
+            if let Some(last) = last.filter(|last| last.nonce == request.response_nonce) {
+                last.verdict = verdict;
+                version = Some(last.version.clone());
+            }
+        });
+        version
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let event = ConnectionClosed {
+            stream: self.entry.id,
+            node: self.id.clone(),
+            code: format!("{:?}", self.end.code()),
+            message: self.end.message().to_owned(),
+        };
+        self.rt.emit_because(self.opened, event);
+    }
+}
+
+fn generate(
+    context: &PushContext,
+    node: &Node,
+    pod: &(String, String),
+    resource_type: ResourceType,
+    subscription: &Subscription,
+    update: Option<&Update>,
+) -> Vec<(String, Any)> {
+    let snapshot = &context.snapshot;
+    // The generators read no names as all names.
+    let all = BTreeSet::new();
+    let names = subscription.names().unwrap_or(&all);
+    match resource_type {
+        ResourceType::Listener => translate::listeners(snapshot, node, names),
+        ResourceType::RouteConfiguration => translate::route_configurations(snapshot, node, names),
+        ResourceType::Cluster => translate::clusters(snapshot, node, names),
+        ResourceType::Endpoints => {
+            let concerned = |name: &&String| update.is_none_or(|update| update.concerns(service(name).as_ref(), pod));
+            let names: BTreeSet<String> = names.iter().filter(concerned).cloned().collect();
+            if names.is_empty() { Vec::new() } else { translate::endpoints(snapshot, node, &names) }
+        }
+    }
+}
+
+/// The service behind `outbound|<port>|<subset>|<name>.<namespace>.svc.<domain>`.
+fn service(cluster: &str) -> Option<ServiceName> {
+    let host = cluster.rsplit('|').next()?;
+    let mut labels = host.split('.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (Some(name), Some(namespace), Some("svc")) => Some((namespace.to_owned(), name.to_owned())),
+        _ => None,
+    }
+}
+
+/// The responses of one stream; dropping it ends the task behind it.
+pub(crate) struct Responses<T> {
+    responses: mpsc::Receiver<Result<T, Status>>,
+    _task: TaskGuard,
+}
+
+impl<T> futures::Stream for Responses<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.responses.poll_recv(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_name_names_its_service() {
+        let name = service("outbound|7070|v1|echo.echo-grpc.svc.cluster.local");
+        assert_eq!(name, Some(("echo-grpc".to_owned(), "echo".to_owned())));
+        assert_eq!(service("outbound|443||example.com"), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! One state of the cluster, indexed for translation and never changed.
+
+mod destination_rules;
+mod endpoints;
+mod services;
+mod virtual_services;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use destination_rules::MergedRule;
+pub use endpoints::{Workload, WorkloadEndpoint};
+pub use services::{PortProtocol, ServiceInfo};
+
+use crate::node::Node;
+use crate::objects::{EndpointSlice, Labels, Object, PeerAuthentication, Pod, PodPhase, Service, VirtualService};
+
+/// What the mesh is called; the part of Istio's MeshConfig that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mesh {
+    /// The first part of every workload's SPIFFE ID.
+    pub trust_domain: String,
+    /// The namespace whose rules hold for all others.
+    pub root_namespace: String,
+    /// The domain under which Services have names.
+    pub cluster_domain: String,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+        }
+    }
+}
+
+/// One state of the cluster; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Arc<Index>);
+
+#[derive(Debug)]
+struct Index {
+    mesh: Mesh,
+    services: BTreeMap<String, ServiceInfo>,
+    slices: BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>,
+    pods: BTreeMap<(String, String), Arc<Pod>>,
+    pods_by_address: BTreeMap<IpAddr, Arc<Pod>>,
+    destination_rules: destination_rules::Rules,
+    virtual_services: Vec<Arc<VirtualService>>,
+    peer_authentications: Vec<Arc<PeerAuthentication>>,
+}
+
+impl Snapshot {
+    /// The state that `objects` make up. Their order does not matter.
+    #[must_use]
+    pub fn new(mesh: Mesh, objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut services: Vec<Arc<Service>> = Vec::new();
+        let mut slices: BTreeMap<_, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
+        let mut pods = BTreeMap::new();
+        let mut rules = Vec::new();
+        let mut virtual_services = Vec::new();
+        let mut peer_authentications = Vec::new();
+        for object in objects {
+            match object {
+                Object::Service(service) => services.push(service),
+                Object::EndpointSlice(slice) => {
+                    let service = slice.service_name().map(str::to_owned);
+                    if let Some(service) = service {
+                        slices.entry((slice.metadata.namespace.clone(), service)).or_default().push(slice);
+                    }
+                }
+                Object::Pod(pod) => {
+                    pods.insert((pod.metadata.namespace.clone(), pod.metadata.name.clone()), pod);
+                }
+                Object::DestinationRule(rule) => rules.push(rule),
+                Object::VirtualService(service) => virtual_services.push(service),
+                Object::PeerAuthentication(policy) => peer_authentications.push(policy),
+                Object::Namespace(_) | Object::ServiceAccount(_) | Object::ConfigMap(_) | Object::Deployment(_) => {}
+            }
+        }
+        for slices in slices.values_mut() {
+            slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        }
+        // Addresses are reused: a pod that has ended keeps none.
+        let living =
+            pods.values().filter(|pod: &&Arc<Pod>| !matches!(pod.status.phase, PodPhase::Succeeded | PodPhase::Failed));
+        let pods_by_address = living.filter_map(|pod| Some((pod.status.pod_ip?, Arc::clone(pod)))).collect();
+        virtual_services.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
+        peer_authentications.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
+        let services = services.into_iter().map(|service| ServiceInfo::new(service, &mesh));
+        Self(Arc::new(Index {
+            services: services.map(|service| (service.host().to_owned(), service)).collect(),
+            destination_rules: destination_rules::Rules::new(&mesh, rules),
+            mesh,
+            slices,
+            pods,
+            pods_by_address,
+            virtual_services,
+            peer_authentications,
+        }))
+    }
+
+    /// What the mesh is called.
+    #[must_use]
+    pub fn mesh(&self) -> &Mesh {
+        &self.0.mesh
+    }
+
+    /// The Service with this host name, if clients in `namespace` see it.
+    #[must_use]
+    pub fn service(&self, host: &str, namespace: &str) -> Option<&ServiceInfo> {
+        self.0.services.get(host).filter(|service| service.is_visible_in(namespace))
+    }
+
+    /// All Services that clients in `namespace` see, by host name.
+    pub fn services(&self, namespace: &str) -> impl Iterator<Item = &ServiceInfo> {
+        self.0.services.values().filter(move |service| service.is_visible_in(namespace))
+    }
+
+    /// The pod a node is: by address, else by name.
+    #[must_use]
+    pub fn pod(&self, node: &Node) -> Option<&Arc<Pod>> {
+        let by_address = node.addresses().iter().find_map(|address| self.0.pods_by_address.get(address));
+        by_address.or_else(|| self.0.pods.get(&(node.pod_namespace().to_owned(), node.pod_name().to_owned())))
+    }
+
+    /// A node's labels: its pod's, else what it says itself.
+    #[must_use]
+    pub fn labels<'a>(&'a self, node: &'a Node) -> &'a Labels {
+        self.pod(node).map_or_else(|| node.labels(), |pod| &pod.metadata.labels)
+    }
+
+    /// The endpoints of one port of a Service, ready or not, in the order of its slices.
+    #[must_use]
+    pub fn endpoints(&self, service: &ServiceInfo, port: u16) -> Vec<WorkloadEndpoint> {
+        endpoints::of_port(&self.0.slices, &self.0.pods, service, port)
+    }
+
+    /// The SPIFFE IDs under which a Service's workloads prove who they are.
+    #[must_use]
+    pub fn identities(&self, service: &ServiceInfo) -> BTreeSet<String> {
+        let accounts = endpoints::accounts(&self.0.slices, &self.0.pods, service);
+        let trust_domain = &self.0.mesh.trust_domain;
+        accounts.map(|(namespace, account)| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}")).collect()
+    }
+
+    /// The merged DestinationRule by which `node` talks to `service`.
+    #[must_use]
+    pub fn destination_rule(&self, node: &Node, service: &ServiceInfo) -> Option<&MergedRule> {
+        self.destination_rule_for(node.namespace(), self.labels(node), service.host(), service.namespace())
+    }
+
+    /// The merged DestinationRule for `host`, a service of `service_namespace`, as seen by a client in `namespace`.
+    #[must_use]
+    pub fn destination_rule_for(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+        host: &str,
+        service_namespace: &str,
+    ) -> Option<&MergedRule> {
+        self.0.destination_rules.lookup(&self.0.mesh, namespace, labels, host, service_namespace)
+    }
+
+    /// The VirtualServices that clients in `namespace` see, those that count first in front: private ones, then those
+    /// exported to the namespace, then public ones, each oldest first.
+    #[must_use]
+    pub fn virtual_services(&self, namespace: &str) -> Vec<&Arc<VirtualService>> {
+        virtual_services::visible(&self.0.virtual_services, namespace)
+    }
+
+    /// All PeerAuthentications, oldest first.
+    #[must_use]
+    pub fn peer_authentications(&self) -> &[Arc<PeerAuthentication>] {
+        &self.0.peer_authentications
+    }
+}
+
+/// A host as Istio completes it: a name without dots is a service of the namespace.
+pub(crate) fn full_host(host: &str, namespace: &str, mesh: &Mesh) -> String {
+    if host.contains('.') || host.starts_with('*') {
+        host.to_owned()
+    } else {
+        format!("{host}.{namespace}.svc.{}", mesh.cluster_domain)
+    }
+}
+
+/// Whether two hosts, either of which may have a wildcard, have names in common (`host.Name.Matches`).
+pub(crate) fn hosts_match(a: &str, b: &str) -> bool {
+    match (a.strip_prefix('*'), b.strip_prefix('*')) {
+        (Some(a), Some(b)) => a.ends_with(b) || b.ends_with(a),
+        (Some(a), None) => b.ends_with(a),
+        (None, Some(b)) => a.ends_with(b),
+        (None, None) => a == b,
+    }
+}
+
+/// Who sees an object: `exportTo` with `.` replaced by the object's own namespace.
+fn is_exported_to(export_to: &BTreeSet<String>, own: &str, namespace: &str) -> bool {
+    export_to.is_empty()
+        || export_to.contains("*")
+        || export_to.contains(namespace)
+        || (own == namespace && export_to.contains("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_in_both_directions() {
+        for (a, b, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.c", false),
+            ("*.b", "a.b", true),
+            ("a.b", "*.b", true),
+            ("*.b", "b", false),
+            ("*", "a.b", true),
+            ("*.a.b", "*.b", true),
+            ("*.a", "*.b", false),
+        ] {
+            assert_eq!(hosts_match(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Clusters: how a client talks to a Service or a subset of it.
+//!
+//! Source: Istio `grpcgen/cds.go`.
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+
+use super::{ClusterName, Resource, proto, tls};
+use crate::node::Node;
+use crate::objects::TlsMode;
+use crate::snapshot::Snapshot;
+
+pub(super) fn clusters(snapshot: &Snapshot, node: &Node, names: &BTreeSet<String>) -> Vec<Resource> {
+    names.iter().filter_map(|name| cluster(snapshot, node, name)).collect()
+}
+
+fn cluster(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
+    let ClusterName { port, subset, host } = ClusterName::parse(name)?;
+    let service = snapshot.service(&host, node.namespace())?;
+    service.port(port)?;
+    let rule = snapshot.destination_rule(node, service);
+    let subset = match subset.as_str() {
+        "" => None,
+        // What a cluster without its subset's labels would mean, nobody can say: there is none.
+        subset => Some(rule?.subset(subset)?),
+    };
+    let mut from = BTreeSet::from([service.key()]);
+    from.extend(rule.into_iter().flat_map(|rule| rule.from().iter().cloned()));
+    let encrypts = rule.and_then(|rule| rule.tls(port, subset)).is_some_and(|tls| tls.mode == TlsMode::IstioMutual);
+    let body = cluster::Cluster {
+        name: name.to_owned(),
+        alt_stat_name: format!("{name};"),
+        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
+            cluster::cluster::DiscoveryType::Eds.into(),
+        )),
+        eds_cluster_config: Some(cluster::cluster::EdsClusterConfig {
+            eds_config: Some(proto::ads()),
+            service_name: name.to_owned(),
+        }),
+        transport_socket: encrypts.then(|| tls::upstream(&snapshot.identities(service))),
+        ..cluster::Cluster::default()
+    };
+    Some(Resource { name: name.to_owned(), body: proto::any(&body), from })
+}

@@ -1,0 +1,152 @@
+//! Listeners: for clients under the name they dial, for servers under their address.
+//!
+//! Source: Istio `grpcgen/lds.go`.
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::listener::v3 as listener;
+use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+
+use super::name::{INBOUND_LISTENER_PREFIX, join_host_port, split_host_port};
+use super::name_filter::NameFilter;
+use super::peer_authentication::{ServerMode, server_mode};
+use super::{ClusterName, Resource, proto, tls};
+use crate::node::Node;
+use crate::objects::{IntOrString, Object, ObjectKey, selects};
+use crate::snapshot::{ServiceInfo, Snapshot};
+
+pub(super) fn listeners(snapshot: &Snapshot, node: &Node, names: &BTreeSet<String>) -> Vec<Resource> {
+    let filter = NameFilter::new(names, node);
+    let mut resources = Vec::new();
+    for service in snapshot.services(node.namespace()) {
+        let everything = BTreeSet::from([service.host().to_owned()]);
+        let requested = filter.get(service.host());
+        let spellings = match requested {
+            _ if names.is_empty() => &everything,
+            Some(requested) => &requested.names,
+            None => continue,
+        };
+        for name in spellings {
+            for port in &service.service().spec.ports {
+                if requested.is_none_or(|requested| requested.wants(port.port)) {
+                    resources.push(outbound(service, name, port.port));
+                }
+            }
+        }
+    }
+    resources.extend(filter.inbound.iter().filter_map(|name| inbound(snapshot, node, name)));
+    resources
+}
+
+/// A client's listener. It has an address as well as an `api_listener`, which only older clients stumble over.
+fn outbound(service: &ServiceInfo, host: &str, port: u16) -> Resource {
+    let manager = hcm::HttpConnectionManager {
+        http_filters: vec![
+            filter("envoy.filters.http.fault", proto::any(&HttpFault::default())),
+            filter("envoy.filters.http.router", proto::any(&Router::default())),
+        ],
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(hcm::Rds {
+            config_source: Some(proto::ads()),
+            route_config_name: ClusterName::of_service(service.host(), port).to_string(),
+        })),
+        ..hcm::HttpConnectionManager::default()
+    };
+    let name = join_host_port(host, port);
+    let body = listener::Listener {
+        name: name.clone(),
+        address: Some(proto::address(proto::vip(service.address()), port)),
+        api_listener: Some(listener::ApiListener { api_listener: Some(proto::any(&manager)) }),
+        ..listener::Listener::default()
+    };
+    Resource { name, body: proto::any(&body), from: BTreeSet::from([service.key()]) }
+}
+
+/// A server's listener; none unless a Service targets the port of this workload.
+fn inbound(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
+    let (host, port) = split_host_port(name.strip_prefix(INBOUND_LISTENER_PREFIX)?)?;
+    let port: u16 = port.parse().ok()?;
+    let mut from = services_that_target(snapshot, node, port);
+    if from.is_empty() {
+        return None;
+    }
+    from.extend(snapshot.pod(node).map(|pod| Object::from(pod.clone()).key()));
+    let (mode, policies) = server_mode(snapshot, node.namespace(), snapshot.labels(node), port);
+    from.extend(policies);
+    let (suffix, transport_socket) = match mode {
+        ServerMode::Plaintext => ("plaintext", None),
+        ServerMode::MutualTls => ("mtls", Some(tls::downstream())),
+    };
+    let manager = proto::any(&inbound_manager());
+    let chain = listener::FilterChain {
+        name: format!("inbound-{suffix}"),
+        transport_socket,
+        filters: vec![listener::Filter {
+            name: format!("inbound-hcm{suffix}"),
+            config_type: Some(listener::filter::ConfigType::TypedConfig(manager)),
+        }],
+        ..listener::FilterChain::default()
+    };
+    let body = listener::Listener {
+        name: name.to_owned(),
+        address: Some(proto::address(host, port)),
+        filter_chains: vec![chain],
+        ..listener::Listener::default()
+    };
+    Some(Resource { name: name.to_owned(), body: proto::any(&body), from })
+}
+
+/// gRPC servers want routes although they forward nothing: one that says so.
+fn inbound_manager() -> hcm::HttpConnectionManager {
+    let route = route::Route {
+        r#match: Some(route::RouteMatch {
+            path_specifier: Some(route::route_match::PathSpecifier::Prefix("/".to_owned())),
+            ..route::RouteMatch::default()
+        }),
+        action: Some(route::route::Action::NonForwardingAction(route::NonForwardingAction {})),
+        ..route::Route::default()
+    };
+    let routes = route::RouteConfiguration {
+        name: "inbound".to_owned(),
+        virtual_hosts: vec![route::VirtualHost {
+            domains: vec!["*".to_owned()],
+            routes: vec![route],
+            ..route::VirtualHost::default()
+        }],
+        ..route::RouteConfiguration::default()
+    };
+    hcm::HttpConnectionManager {
+        http_filters: vec![filter("envoy.filters.http.router", proto::any(&Router::default()))],
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(routes)),
+        ..hcm::HttpConnectionManager::default()
+    }
+}
+
+fn filter(name: &str, config: envoy_types::pb::google::protobuf::Any) -> hcm::HttpFilter {
+    hcm::HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
+        ..hcm::HttpFilter::default()
+    }
+}
+
+/// The Services of the node's namespace that send to `port` of the node's workload.
+fn services_that_target(snapshot: &Snapshot, node: &Node, port: u16) -> BTreeSet<ObjectKey> {
+    let pod = snapshot.pod(node);
+    let labels = snapshot.labels(node);
+    let namespace = pod.map_or_else(|| node.namespace(), |pod| &pod.metadata.namespace);
+    let number = |target: &Option<IntOrString>, port: u16| match target {
+        None => Some(port),
+        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
+        Some(IntOrString::String(name)) => pod.and_then(|pod| pod.named_port(name)).or_else(|| node.named_port(name)),
+    };
+    let selecting = snapshot.services(namespace).filter(|service| {
+        let selector = &service.service().spec.selector;
+        service.namespace() == namespace && !selector.is_empty() && selects(selector, labels)
+    });
+    let targeting = selecting
+        .filter(|service| service.service().spec.ports.iter().any(|it| number(&it.target_port, it.port) == Some(port)));
+    targeting.map(ServiceInfo::key).collect()
+}

@@ -1,0 +1,192 @@
+//! What is accepted and does not mean what it says.
+
+use hermesh_istiod::node::Node;
+use hermesh_istiod::objects::{Object, load};
+use hermesh_istiod::snapshot::{Mesh, Snapshot};
+use hermesh_istiod::translate;
+use proptest::prelude::*;
+
+fn notes(text: &str) -> Vec<String> {
+    let loaded = load("f", text, "default");
+    assert_eq!(loaded.errors, []);
+    loaded.notes.iter().map(|note| note.to_string().replacen("f:", "", 1)).collect()
+}
+
+fn rule(spec: &str) -> String {
+    format!("apiVersion: networking.istio.io/v1beta1\nkind: DestinationRule\nmetadata: {{name: a}}\nspec:\n{spec}")
+}
+
+#[test]
+fn the_article_s_manifests_have_nothing_unexpected() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/grpc-echo/");
+    #[expect(clippy::disallowed_methods, reason = "test data is no business of the Runtime")]
+    let read = |file: &str| std::fs::read_to_string(format!("{folder}{file}")).unwrap();
+    for (file, objects) in [
+        ("namespace.yaml", 1),
+        ("destination-rule-subsets.yaml", 1),
+        ("virtual-service-20-80.yaml", 1),
+        ("destination-rule-mtls.yaml", 1),
+        ("peer-authentication-strict.yaml", 1),
+    ] {
+        let loaded = load(file, &read(file), "default");
+        assert_eq!((loaded.errors, loaded.notes, loaded.objects.len()), (vec![], vec![], objects), "{file}");
+    }
+    let echo = load("grpc-echo.yaml", &read("grpc-echo.yaml"), "default");
+    let notes: Vec<String> = echo.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "grpc-echo.yaml:47:9: note: spec.template.spec.containers[0].imagePullPolicy: has no effect here (and 1 more like it)"
+        ]
+    );
+    assert_eq!(echo.objects.len(), 3);
+}
+
+#[test]
+fn what_hermesh_does_not_model_is_listed_once() {
+    let text = "\
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Secret, metadata: {name: a}, data: {x: eA==}}
+- {apiVersion: v1, kind: Secret, metadata: {name: b}}
+- {apiVersion: batch/v1, kind: Job, metadata: {name: c}}
+- {apiVersion: v1, kind: ServiceAccount, metadata: {name: d, uid: x}, imagePullSecrets: []}
+";
+    assert_eq!(
+        notes(text),
+        [
+            "4:26: note: kind: Secret has no effect here (and 1 more like it)",
+            "6:32: note: kind: Job has no effect here",
+            "7:62: note: metadata.uid: has no effect here",
+            "7:71: note: imagePullSecrets: has no effect here",
+        ]
+    );
+}
+
+#[test]
+fn values_that_are_treated_as_others_are_noted_where_they_stand() {
+    for (text, expected) in [
+        (
+            rule("  host: a\n  trafficPolicy: {tls: {mode: SIMPLE}}\n"),
+            "6:31: note: spec.trafficPolicy.tls.mode: istiod gives gRPC clients plaintext for SIMPLE, as for DISABLE; only ISTIO_MUTUAL encrypts",
+        ),
+        (
+            rule("  host: a\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"),
+            "6:42: note: spec.trafficPolicy.loadBalancer.simple: istiod gives gRPC clients ROUND_ROBIN instead",
+        ),
+        (
+            "apiVersion: security.istio.io/v1beta1\nkind: PeerAuthentication\nmetadata: {name: a}\nspec: {mtls: {mode: PERMISSIVE}}\n".into(),
+            "4:21: note: spec.mtls.mode: a gRPC server cannot take both: it gets plaintext, or TLS if its pod has the label security.istio.io/tlsMode=istio",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http:\n  - route: [{destination: {host: a}, weight: 1}, {destination: {host: b}, weight: 2}]\n".into(),
+            "7:12: note: spec.http[0].route: the weights sum to 3; Istio takes them as shares of that sum",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http:\n  - {match: [{method: {exact: GET}}], route: [{destination: {host: a}}]}\n".into(),
+            "7:23: warning: spec.http[0].match[0].method: gRPC clients match metadata only, never this: no call takes the route",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {debug: no}\n".into(),
+            "4:15: warning: data.debug: `no` is a string here, but kubectl reads YAML 1.1 and takes it for `false`; write it in quotes: \"no\"",
+        ),
+    ] {
+        assert_eq!(notes(&text), [expected]);
+    }
+}
+
+#[test]
+fn objects_without_a_namespace_get_the_default_one() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: d}\n";
+    let keys: Vec<String> = load("f", text, "shop").objects.iter().map(|object| object.key().to_string()).collect();
+    assert_eq!(keys, ["ConfigMap shop/a", "Namespace b", "ConfigMap d/c"]);
+}
+
+#[test]
+fn references_to_what_is_not_there_are_warnings_with_their_place() {
+    let text = "\
+apiVersion: v1
+kind: Service
+metadata: {name: echo, namespace: ns}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: versions, namespace: ns}
+spec: {host: echo, subsets: [{name: stable, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: weights, namespace: ns}
+spec:
+  hosts: [echo]
+  http:
+  - route:
+    - {destination: {host: ecco}, weight: 50}
+    - {destination: {host: echo, subset: stabel}, weight: 50}
+    - {destination: {host: echo, subset: stable}, weight: 0}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: nobody, namespace: ns}
+spec: {host: nobody}
+";
+    let loaded = load("f", text, "default");
+    assert_eq!(loaded.errors, []);
+    let snapshot = Snapshot::new(Mesh::default(), loaded.objects.clone());
+    let warnings =
+        |object: &Object| translate::dangling(&snapshot, object).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found: Vec<String> = loaded.objects.iter().flat_map(warnings).collect();
+    assert_eq!(
+        found,
+        [
+            "f:18:28: warning: spec.http[0].route[0].destination.host: there is no Service ecco.ns.svc.cluster.local; did you mean `echo.ns.svc.cluster.local`?",
+            "f:19:42: warning: spec.http[0].route[1].destination.subset: no DestinationRule for echo.ns.svc.cluster.local has a subset \"stabel\"; calls to it will fail; did you mean `stable`?",
+            "f:25:14: warning: spec.host: there is no Service nobody.ns.svc.cluster.local",
+        ]
+    );
+}
+
+#[test]
+fn an_object_moved_in_its_file_is_no_change() {
+    let text = rule("  host: a\n  subsets: [{name: v1}]\n");
+    let moved = format!("# a comment\n\n{text}");
+    assert_eq!(load("f", &text, "d").objects, load("g", &moved, "d").objects);
+    let changed = text.replace("v1}", "v2}");
+    assert_ne!(load("f", &text, "d").objects, load("f", &changed, "d").objects);
+}
+
+/// The parts of the public surface that a client of the crate needs are Send and Sync.
+#[test]
+fn snapshots_and_nodes_can_cross_threads() {
+    fn check<T: Send + Sync + Clone>() {}
+    check::<Snapshot>();
+    check::<Node>();
+    check::<Object>();
+}
+
+proptest! {
+    /// Mutated manifests reach every reader and every check behind the parser.
+    #[test]
+    fn no_manifest_makes_the_loader_panic(cut in any::<prop::sample::Index>(), insert in "[-?:,{}\\[\\]'\" \n0-9a-z*]{0,4}", which in 0_usize..5) {
+        let manifests = [
+            include_str!("../../examples/grpc-echo/grpc-echo.yaml"),
+            include_str!("../../examples/grpc-echo/destination-rule-subsets.yaml"),
+            include_str!("../../examples/grpc-echo/destination-rule-mtls.yaml"),
+            include_str!("../../examples/grpc-echo/virtual-service-20-80.yaml"),
+            include_str!("../../examples/grpc-echo/peer-authentication-strict.yaml"),
+        ];
+        let manifest = manifests[which];
+        let cut = cut.index(manifest.len());
+        let text = format!("{}{insert}{}", &manifest[..cut], &manifest[cut..]);
+        let loaded = load("f", &text, "default");
+        let snapshot = Snapshot::new(Mesh::default(), loaded.objects.clone());
+        for object in &loaded.objects {
+            prop_assert!(translate::dangling(&snapshot, object).len() < 10);
+        }
+        for error in &loaded.errors {
+            prop_assert!(error.location.line as usize <= text.lines().count() + 1, "{error}");
+        }
+    }
+}

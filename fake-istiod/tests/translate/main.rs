@@ -1,0 +1,8 @@
+//! What istiod sends: translation from objects in YAML to resources in words.
+
+mod article;
+mod destination_rules;
+mod inbound;
+mod names;
+mod support;
+mod virtual_services;

@@ -1,0 +1,3 @@
+//! Measurements of Hermesh itself.
+
+pub mod sim;

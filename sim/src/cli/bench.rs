@@ -1,0 +1,101 @@
+//! `hermesh bench`
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hermesh::bench::sim::{self, Load};
+use hermesh::scenario::{RunOptions, Scenario};
+use serde_json::json;
+
+use super::{Exit, SimArgs, TutorialArgs, output, play};
+
+/// Pods that call one another, without a mesh.
+pub(super) fn sim(args: &SimArgs) -> Exit {
+    let load = Load {
+        pods: args.pods,
+        time: Duration::from_secs(args.seconds),
+        connections: args.connections,
+        rps: args.rps,
+        ..Load::default()
+    };
+    let mut measurements: Vec<_> = (0..args.runs).map(|_| sim::run(&load)).collect();
+    let repeats = measurements.windows(2).all(|pair| pair[0].digest == pair[1].digest);
+    measurements.sort_by(|a, b| a.run_s.total_cmp(&b.run_s));
+    let median = &measurements[measurements.len() / 2];
+    if args.json {
+        output::json(&json!({"load": load, "runs": args.runs, "median": median}));
+    } else {
+        let SimArgs { pods, seconds, connections, rps, runs, .. } = args;
+        output::out(&format!(
+            "{pods} pods for {seconds} s, {connections} connections and {rps} calls a second each, median of {runs}\n{median}\n"
+        ));
+    }
+    if repeats {
+        Exit::Held
+    } else {
+        output::err("hermesh is at fault: the same load gave different traces\n");
+        Exit::Fault
+    }
+}
+
+/// The tutorial, over and over.
+pub(super) fn tutorial(args: &TutorialArgs) -> Exit {
+    let scenario = match Scenario::open(&args.file) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            output::err(&format!("{error}\n"));
+            return Exit::NotUnderstood;
+        }
+    };
+    let mut within = Vec::new();
+    for seed in 1..=u64::from(args.runs) {
+        match play::apart(&scenario, &RunOptions::seed(seed)) {
+            Ok((_, wall)) => within.push(wall),
+            Err(fault) => {
+                output::err(&format!("hermesh is at fault: {fault}\n"));
+                return Exit::Fault;
+            }
+        }
+    }
+    let as_process = (1..=args.runs).map(|seed| process(args, seed)).collect::<std::io::Result<Vec<_>>>();
+    let as_process = match as_process {
+        Ok(times) => median(times),
+        Err(error) => {
+            output::err(&format!("hermesh: cannot start itself: {error}\n"));
+            return Exit::Fault;
+        }
+    };
+    let within = median(within);
+    if args.json {
+        let (within, as_process) = (within.as_secs_f64() * 1e3, as_process.as_secs_f64() * 1e3);
+        output::json(&json!({
+            "scenario": scenario.name(), "runs": args.runs,
+            "median": {"run_ms": within, "process_ms": as_process},
+        }));
+    } else {
+        output::out(&format!(
+            "{}, median of {}: {:.1} ms for a run, {:.1} ms as a process of its own\n",
+            scenario.name(),
+            args.runs,
+            within.as_secs_f64() * 1e3,
+            as_process.as_secs_f64() * 1e3,
+        ));
+    }
+    Exit::Held
+}
+
+/// From starting a process to its end.
+fn process(args: &TutorialArgs, seed: u32) -> std::io::Result<Duration> {
+    let begin = play::now();
+    Command::new(std::env::current_exe()?)
+        .args(["run", "--seed", &seed.to_string()])
+        .arg(&args.file)
+        .stdout(Stdio::null())
+        .status()?;
+    Ok(begin.elapsed())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}

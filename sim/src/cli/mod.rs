@@ -1,0 +1,154 @@
+//! Arguments, and which command they choose.
+
+mod bench;
+mod input;
+mod output;
+mod play;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    Held = 0,
+    Failed = 1,
+    NotUnderstood = 2,
+    Fault = 3,
+}
+
+/// A proxyless gRPC service mesh in one deterministic process.
+#[derive(Debug, Parser)]
+#[command(name = "hermesh", version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 everything held, 1 an expectation failed, 2 input not understood, 3 a fault of Hermesh.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play scenarios and check what they expect
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Measure Hermesh itself
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print the JSON Schema of scenario files
+    Schema,
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  hermesh run examples/grpc-echo/tutorial.yaml
+  hermesh run tests/ --seeds 1000            every scenario of a folder, with seeds 1 to 1000
+  hermesh run rollback.yaml --seed 7 --trace rollback.jsonl
+  kustomize build . | hermesh run smoke.yaml   where smoke.yaml says `apply: -`
+
+The same scenario, seed and version give the same run, byte by byte; --verify makes sure of it.
+
+Exit codes: 0 everything held, 1 an expectation failed, 2 input not understood, 3 a fault of Hermesh.";
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Scenario files, folders of them, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The seed of all random choices; before the scenario's own, which is 1 if it names none
+    #[arg(long, value_name = "N", env = "HERMESH_SEED")]
+    seed: Option<u64>,
+    /// Run this many seeds, one after the other from the seed on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Run twice, on two threads, and compare every byte of both traces, down to the bytes on the wire
+    #[arg(long)]
+    verify: bool,
+    /// Write everything that happened as JSON Lines; needs a single scenario and seed
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line a step, and why a step failed
+    Human,
+    /// One JSON object, see docs/report.md
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Hosts only: pods that call one another over mutual TLS
+    Sim(SimArgs),
+    /// The tutorial, within the process and as a process of its own
+    Tutorial(TutorialArgs),
+}
+
+#[derive(Debug, Args)]
+struct SimArgs {
+    /// How many pods
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    pods: u32,
+    /// Simulated seconds
+    #[arg(long, default_value_t = 60, value_name = "S")]
+    seconds: u64,
+    /// Connections that each pod opens to others
+    #[arg(long, default_value_t = 5, value_name = "C")]
+    connections: u32,
+    /// Calls a second that each pod makes
+    #[arg(long, default_value_t = 1, value_name = "R")]
+    rps: u32,
+    /// How often to measure; medians are printed
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct TutorialArgs {
+    /// The scenario
+    #[arg(default_value = "examples/grpc-echo/tutorial.yaml", value_name = "FILE")]
+    file: PathBuf,
+    /// How often to measure; medians are printed
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the command line asks.
+pub(crate) fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Bench(BenchCommand::Sim(args)) => bench::sim(&args),
+        Command::Bench(BenchCommand::Tutorial(args)) => bench::tutorial(&args),
+        Command::Schema => {
+            output::json(&hermesh::scenario::schema());
+            Exit::Held
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

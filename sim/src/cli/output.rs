@@ -1,0 +1,27 @@
+//! Standard output and standard error. A reader that has gone, as `hermesh run ... | head` has, is no error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+/// Prints to standard output; colours only to a terminal.
+pub(super) fn out(text: &str) {
+    let mut stdout = anstream::stdout().lock();
+    let _reader_gone = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Prints to standard error; colours only to a terminal.
+pub(super) fn err(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    let _reader_gone = stderr.write_all(text.as_bytes());
+}
+
+/// Prints one JSON value.
+pub(super) fn json(value: &Value) {
+    out(&format!("{value:#}\n"));
+}
+
+/// Whether people watch standard error.
+pub(super) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}

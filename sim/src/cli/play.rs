@@ -1,0 +1,73 @@
+//! Runs on threads of their own: a simulation is one thread, and a panic in it must not take the report along.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use hermesh::scenario::{Run, RunOptions, Scenario};
+
+/// A run and the time it took.
+pub(super) type Played = Result<(Run, Duration), String>;
+
+/// Plays a scenario on this thread. The error is a fault of Hermesh.
+pub(super) fn play(scenario: &Scenario, options: &RunOptions) -> Played {
+    let begin = now();
+    let again = format!("hermesh run {} --seed {}", scenario.path(), options.seed);
+    match catch_unwind(AssertUnwindSafe(|| scenario.run(options))) {
+        Ok(Ok(run)) => Ok((run, begin.elapsed())),
+        Ok(Err(error)) => Err(format!("{error}\nto repeat it: {again}")),
+        Err(panic) => Err(format!("panic: {}\nto repeat it: {again}", message(&*panic))),
+    }
+}
+
+/// Plays a scenario on a fresh thread.
+pub(super) fn apart(scenario: &Scenario, options: &RunOptions) -> Played {
+    std::thread::scope(|scope| scope.spawn(|| play(scenario, options)).join())
+        .unwrap_or_else(|panic| Err(format!("panic: {}", message(&*panic))))
+}
+
+/// Plays a scenario twice at the same time.
+pub(super) fn twice(scenario: &Scenario, options: &RunOptions) -> (Played, Played) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| play(scenario, options));
+        let other = scope.spawn(|| play(scenario, options));
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Played>| {
+            thread.join().unwrap_or_else(|panic| Err(format!("panic: {}", message(&*panic))))
+        };
+        (join(one), join(other))
+    })
+}
+
+/// Plays every seed on as many threads as there are processors, and hands each result to `done` as it comes.
+pub(super) fn seeds(
+    scenario: &Scenario,
+    seeds: std::ops::Range<u64>,
+    options: impl Fn(u64) -> RunOptions + Sync,
+    done: impl FnMut(u64, Played) + Send,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = Mutex::new(seeds);
+    let done = Mutex::new(done);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = { next.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+                    let played = play(scenario, &options(seed));
+                    (done.lock().unwrap_or_else(PoisonError::into_inner))(seed, played);
+                }
+            });
+        }
+    });
+}
+
+/// Real time, for how long a run took.
+#[expect(clippy::disallowed_methods, reason = "reports tell how long a run took in real time")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}

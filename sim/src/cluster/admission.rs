@@ -1,0 +1,177 @@
+//! What the API server refuses, and what it fills in.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hermesh_istiod::objects::{ClusterIp, Deployment, Kind, Object, ObjectKey, Pod, ServiceType, selects};
+use hermesh_istiod::yaml::{Diagnostic, Location};
+
+use super::addresses::Pool;
+use super::deployments::{Deployments, template_pod};
+use super::store::Store;
+use crate::engine::World;
+use crate::image::Images;
+
+/// The API server's last word on objects; clones share it.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    world: World,
+    store: Store,
+    addresses: Arc<Mutex<Pool>>,
+}
+
+/// What admission has to say about a batch of objects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Review {
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) notes: Vec<Diagnostic>,
+}
+
+impl Admission {
+    pub(crate) fn new(world: &World, store: &Store) -> Self {
+        Self { world: world.clone(), store: store.clone(), addresses: Arc::new(Mutex::new(Pool::services())) }
+    }
+
+    /// Looks at `objects`, which are to be applied in this order. Nothing is changed.
+    pub(crate) fn review(&self, objects: &[Object], deployments: &Deployments, images: &Images) -> Review {
+        let mut review = Review::default();
+        let mut namespaces: BTreeSet<String> =
+            self.store.keys(Kind::Namespace).into_iter().map(|key| key.name).collect();
+        let mut labels = std::collections::BTreeMap::new();
+        for object in objects {
+            let metadata = object.metadata();
+            if let Object::Namespace(namespace) = object {
+                namespaces.insert(metadata.name.clone());
+                labels.insert(metadata.name.clone(), namespace.metadata.labels.clone());
+                continue;
+            }
+            if !namespaces.contains(&metadata.namespace) {
+                review.errors.push(self.missing_namespace(object, objects));
+                continue;
+            }
+            let own_labels = labels.get(&metadata.namespace);
+            match object {
+                Object::Deployment(deployment) => {
+                    self.deployment(deployment, &mut review);
+                    let pod = template_pod(deployment);
+                    let name = Some(metadata.name.as_str());
+                    pods(pod, name, object, own_labels, deployments, images, &mut review);
+                }
+                Object::Pod(pod) => pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review),
+                _ => {}
+            }
+        }
+        review
+    }
+
+    /// Fills in what the API server assigns.
+    pub(crate) fn complete(&self, mut object: Object) -> Object {
+        let key = object.key();
+        if let Object::Service(service) = &mut object
+            && service.spec.service_type != ServiceType::ExternalName
+        {
+            let service = Arc::make_mut(service);
+            match service.spec.cluster_ip {
+                None => service.spec.cluster_ip = Some(ClusterIp::Address(self.address(&key))),
+                Some(ClusterIp::Address(address)) => {
+                    self.lock().claim(address);
+                }
+                Some(ClusterIp::None) => {}
+            }
+        }
+        object
+    }
+
+    /// Gives back the address of a Service that is going.
+    pub(crate) fn release(&self, service: &ObjectKey) {
+        if let Some(address) = self.assigned(service) {
+            self.lock().release(address);
+        }
+    }
+
+    /// The address the Service has already, or a new one.
+    fn address(&self, service: &ObjectKey) -> std::net::IpAddr {
+        if let Some(address) = self.assigned(service) {
+            return address;
+        }
+        let path = format!("service/{}/{}", service.namespace, service.name);
+        let mut draws = self.world.runtime().draws(&path);
+        self.lock().drawn(&mut draws).expect("the pool has 65 000 addresses, more than a simulation has Services")
+    }
+
+    fn assigned(&self, service: &ObjectKey) -> Option<std::net::IpAddr> {
+        match self.store.get(service) {
+            Some(Object::Service(service)) => service.spec.cluster_ip.and_then(ClusterIp::address),
+            _ => None,
+        }
+    }
+
+    fn deployment(&self, deployment: &Deployment, review: &mut Review) {
+        let selector = &deployment.spec.selector.match_labels;
+        let object = Object::from(deployment.clone());
+        if !selects(selector, &deployment.spec.template.metadata.labels) {
+            let message = "`selector` does not match template `labels`";
+            review.errors.push(Diagnostic::error("selector", place(&object, "spec.selector"), message));
+        }
+        if let Some(Object::Deployment(old)) = self.store.get(&deployment.key())
+            && old.spec.selector != deployment.spec.selector
+        {
+            let error = Diagnostic::error("immutable", place(&object, "spec.selector"), "field is immutable");
+            review.errors.push(error.with_help("delete the Deployment first"));
+        }
+    }
+
+    fn missing_namespace(&self, object: &Object, objects: &[Object]) -> Diagnostic {
+        let namespace = &object.metadata().namespace;
+        let message = format!("namespace \"{namespace}\" not found");
+        let later = objects.iter().any(|other| other.kind() == Kind::Namespace && other.metadata().name == *namespace);
+        let help = if later {
+            format!("apply Namespace {namespace} before what is in it")
+        } else {
+            format!("apply a Namespace {namespace} first")
+        };
+        Diagnostic::error("namespace-not-found", place(object, "metadata.namespace"), message).with_help(help)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the pods can be made and run.
+fn pods(
+    pod: Pod,
+    deployment: Option<&str>,
+    object: &Object,
+    namespace_labels: Option<&hermesh_istiod::objects::Labels>,
+    deployments: &Deployments,
+    images: &Images,
+    review: &mut Review,
+) {
+    let containers = pod.spec.containers.clone();
+    match deployments.inject(pod, deployment, namespace_labels) {
+        Ok(injected) => {
+            let notes = injected.notes.into_iter();
+            let field =
+                if deployment.is_some() { "spec.template.metadata.annotations" } else { "metadata.annotations" };
+            review.notes.extend(notes.map(|note| Diagnostic::warning("injection", place(object, field), note)));
+        }
+        Err(error) => review.errors.push(Diagnostic::error("injection", place(object, ""), error.to_string())),
+    }
+    let prefix = if deployment.is_some() { "spec.template.spec" } else { "spec" };
+    for (index, container) in containers.iter().enumerate() {
+        if container.image != "auto" && images.find(&container.image).is_none() {
+            let known: Vec<&str> = images.globs().collect();
+            let field = format!("{prefix}.containers[{index}].image");
+            let message = format!("no image `{}`; those there are: {}", container.image, known.join(", "));
+            let error = Diagnostic::error("image-not-found", place(object, &field), message);
+            review.errors.push(error.with_help("say what plays it, for example `stand-in`"));
+        }
+    }
+}
+
+fn place(object: &Object, field: &str) -> Location {
+    let origin = object.metadata().origin.0.clone();
+    let location = origin.unwrap_or_else(|| Location::in_file("cluster")).object(object.key().to_string());
+    if field.is_empty() { location } else { location.field(field) }
+}

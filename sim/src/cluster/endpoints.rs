@@ -1,0 +1,204 @@
+//! EndpointSlices: the pods behind a Service, and whether they are ready.
+//!
+//! Source: kubernetes `staging/src/k8s.io/endpointslice` and `pkg/controller/endpointslice`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hermesh_istiod::objects::{
+    AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Kind, Metadata, Object,
+    ObjectKey, Pod, PodPhase, SERVICE_NAME_LABEL, Service, ServicePort, TargetReference, selects,
+};
+use hermesh_runtime::EventId;
+
+use super::names;
+use super::store::{Change, Store, Watch};
+use crate::engine::World;
+
+/// The controller.
+pub(crate) struct Endpoints {
+    world: World,
+    store: Store,
+}
+
+impl Endpoints {
+    pub(crate) const WATCHED: [Kind; 2] = [Kind::Service, Kind::Pod];
+
+    pub(crate) fn new(world: &World, store: &Store) -> Self {
+        Self { world: world.clone(), store: store.clone() }
+    }
+
+    /// Follows the store for good.
+    pub(crate) async fn run(self, mut watch: Watch) {
+        loop {
+            let delivery = watch.next().await;
+            match delivery.change {
+                Change::Applied(Object::Service(service)) => self.service(&service, delivery.cause),
+                Change::Deleted(key) if key.kind == Kind::Service => {
+                    self.store.delete(&self.slice_key(&key), delivery.cause);
+                }
+                Change::Applied(Object::Pod(pod)) => self.namespace(&pod.metadata.namespace, delivery.cause),
+                Change::Deleted(key) if key.kind == Kind::Pod => self.namespace(&key.namespace, delivery.cause),
+                _ => {}
+            }
+        }
+    }
+
+    fn namespace(&self, namespace: &str, cause: Option<EventId>) {
+        for object in self.store.list(Kind::Service) {
+            if let Object::Service(service) = object
+                && service.metadata.namespace == namespace
+            {
+                self.service(&service, cause);
+            }
+        }
+    }
+
+    fn service(&self, service: &Service, cause: Option<EventId>) {
+        if service.spec.selector.is_empty() || !self.store.contains(&service.key()) {
+            return;
+        }
+        let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        });
+        let key = self.slice_key(&service.key());
+        self.store.apply(slice(service, pods, &key.name).into(), cause);
+    }
+
+    fn slice_key(&self, service: &ObjectKey) -> ObjectKey {
+        let path = format!("endpointslice/{}/{}", service.namespace, service.name);
+        let name = names::generated(&service.name, &mut self.world.runtime().draws(&path));
+        ObjectKey::new(Kind::EndpointSlice, &service.namespace, name)
+    }
+}
+
+/// The slice of `service`, from all pods of the cluster.
+pub(crate) fn slice(service: &Service, pods: impl Iterator<Item = Arc<Pod>>, name: &str) -> EndpointSlice {
+    let namespace = &service.metadata.namespace;
+    let selected: Vec<Arc<Pod>> = pods
+        .filter(|pod| pod.metadata.namespace == *namespace && selects(&service.spec.selector, &pod.metadata.labels))
+        .filter(|pod| !matches!(pod.status.phase, PodPhase::Succeeded | PodPhase::Failed))
+        .collect();
+    let mut metadata = Metadata::named(namespace, name);
+    metadata.labels.insert(SERVICE_NAME_LABEL.to_owned(), service.metadata.name.clone());
+    EndpointSlice {
+        metadata,
+        address_type: AddressType::IPv4,
+        endpoints: selected.iter().filter_map(|pod| endpoint(service, pod)).collect(),
+        ports: service.spec.ports.iter().filter_map(|port| slice_port(port, &selected)).collect(),
+    }
+}
+
+fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
+    let address = pod.status.pod_ip?;
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let serving = pod.status.ready || service.spec.publish_not_ready_addresses;
+    Some(Endpoint {
+        addresses: vec![address],
+        conditions: EndpointConditions {
+            ready: Some(serving && !terminating),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        },
+        target_ref: Some(TargetReference {
+            kind: "Pod".to_owned(),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        }),
+        node_name: pod.spec.node_name.clone(),
+        zone: None,
+    })
+}
+
+/// A port that no pod has by that name is left out.
+fn slice_port(port: &ServicePort, pods: &[Arc<Pod>]) -> Option<EndpointPort> {
+    let number = match &port.target_port {
+        None => port.port,
+        Some(IntOrString::Int(number)) => u16::try_from(*number).ok()?,
+        Some(IntOrString::String(name)) => pods.iter().find_map(|pod| pod.named_port(name))?,
+    };
+    Some(EndpointPort {
+        name: port.name.clone(),
+        protocol: port.protocol,
+        app_protocol: port.app_protocol.clone(),
+        port: number,
+    })
+}
+
+/// The ready addresses of a slice.
+pub(crate) fn ready_addresses(slice: &EndpointSlice) -> BTreeSet<std::net::IpAddr> {
+    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
+    ready.filter_map(|endpoint| endpoint.addresses.first().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Service {
+        let mut service = Service { metadata: Metadata::named("shop", "cart"), ..Service::default() };
+        service.spec.selector.insert("app".to_owned(), "cart".to_owned());
+        let port = |name: &str, port, target: Option<IntOrString>| ServicePort {
+            name: Some(name.to_owned()),
+            port,
+            target_port: target,
+            ..ServicePort::default()
+        };
+        service.spec.ports = vec![
+            port("http", 80, Some(IntOrString::Int(8080))),
+            port("grpc", 7070, None),
+            port("named", 90, Some(IntOrString::String("absent".to_owned()))),
+        ];
+        service
+    }
+
+    fn pod(name: &str, last: u8, ready: bool, change: impl FnOnce(&mut Pod)) -> Arc<Pod> {
+        let mut pod = Pod { metadata: Metadata::named("shop", name), ..Pod::default() };
+        pod.metadata.labels.insert("app".to_owned(), "cart".to_owned());
+        pod.status.pod_ip = Some([10, 244, 0, last].into());
+        pod.status.ready = ready;
+        pod.status.phase = PodPhase::Running;
+        change(&mut pod);
+        Arc::new(pod)
+    }
+
+    fn states(slice: &EndpointSlice) -> Vec<String> {
+        let letter = |value: Option<bool>, letter| if value == Some(true) { letter } else { '-' };
+        let states = slice.endpoints.iter().map(|endpoint| {
+            let EndpointConditions { ready, serving, terminating } = endpoint.conditions;
+            let name = &endpoint.target_ref.as_ref().expect("endpoints are pods").name;
+            format!("{name} {}{}{}", letter(ready, 'r'), letter(serving, 's'), letter(terminating, 't'))
+        });
+        states.collect()
+    }
+
+    #[test]
+    fn endpoints_follow_readiness_and_deletion() {
+        let pods = [
+            pod("a", 2, true, |_| {}),
+            pod("b", 3, false, |_| {}),
+            pod("c", 4, true, |pod| pod.metadata.deletion_timestamp = Some(1)),
+            pod("d", 5, true, |pod| pod.status.pod_ip = None),
+            pod("e", 6, false, |pod| pod.status.phase = PodPhase::Succeeded),
+            pod("f", 7, true, |pod| pod.metadata.namespace = "other".to_owned()),
+            pod("g", 8, true, |pod| pod.metadata.labels.clear()),
+        ];
+        let slice = slice(&service(), pods.into_iter(), "cart-x");
+        assert_eq!(states(&slice), ["a rs-", "b ---", "c -st"]);
+        assert_eq!(
+            ready_addresses(&slice).into_iter().collect::<Vec<_>>(),
+            ["10.244.0.2".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(slice.service_name(), Some("cart"));
+    }
+
+    #[test]
+    fn ports_are_the_pods_own() {
+        let slice = slice(&service(), std::iter::once(pod("a", 2, true, |_| {})), "cart-x");
+        let ports: Vec<(Option<&str>, u16)> =
+            slice.ports.iter().map(|port| (port.name.as_deref(), port.port)).collect();
+        assert_eq!(ports, [(Some("http"), 8080), (Some("grpc"), 7070)]);
+    }
+}

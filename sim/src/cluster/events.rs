@@ -1,0 +1,79 @@
+//! What the trace tells about the cluster.
+
+use hermesh_runtime::event;
+
+event! {
+    /// An object came to be or changed.
+    ObjectApplied = "object.applied" {
+        object: String,
+        resource_version: u64,
+        change: &'static str,
+    }
+    /// An object is gone.
+    ObjectDeleted = "object.deleted" {
+        object: String,
+        resource_version: u64,
+    }
+    /// A change reached one of those who watch its kind.
+    WatchDelivered = "watch.delivered" @ Debug {
+        watcher: String,
+        object: String,
+        resource_version: u64,
+    }
+    /// What sidecar injection left out or does otherwise than asked.
+    InjectionNoted = "injection.noted" {
+        pod: String,
+        note: String,
+    }
+    /// A container's image is there.
+    ImagePulled = "image.pulled" @ Debug {
+        container: String,
+        image: String,
+    }
+    /// No function plays an image.
+    ImageMissing = "image.missing" {
+        container: String,
+        image: String,
+    }
+    /// A container is not started because something it needs is not there yet.
+    PodWaits = "pod.waits" {
+        pod: String,
+        reason: String,
+    }
+    /// A container waits before its next start.
+    ContainerBackedOff = "container.backed-off" {
+        container: String,
+        wait_ms: u64,
+    }
+    /// A hook ran to its end.
+    HookFinished = "hook.finished" {
+        container: String,
+        hook: &'static str,
+        error: Option<String>,
+    }
+    /// One probe.
+    Probed = "probe.result" @ Debug {
+        container: String,
+        probe: super::kubelet::probe::Purpose,
+        error: Option<String>,
+    }
+    /// A run of probes changed what a container is taken for.
+    ProbeTurned = "probe.turned" {
+        container: String,
+        probe: super::kubelet::probe::Purpose,
+        passing: bool,
+        error: Option<String>,
+    }
+    /// A pod got another status.
+    PodStatusChanged = "pod.status" {
+        pod: String,
+        ready: String,
+        status: String,
+        restarts: u32,
+    }
+    /// A Service's address was connected to.
+    ServiceRouted = "service.routed" @ Debug {
+        service: String,
+        endpoint: Option<std::net::SocketAddr>,
+    }
+}

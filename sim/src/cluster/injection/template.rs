@@ -1,0 +1,252 @@
+//! The template `grpc-agent`: a container `istio-proxy` that runs the agent, and what the application needs to find it.
+
+use hermesh_istiod::objects::{
+    ConfigMapVolume, Container, ContainerPort, DownwardApiItem, DownwardApiVolume, EmptyDirVolume, EnvVar, ExecAction,
+    FieldReference, HttpGetAction, HttpScheme, IntOrString, Lifecycle, LifecycleHandler, Pod, Probe, ProbeHandler,
+    ProjectedSource, ProjectedVolume, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeSource,
+};
+use serde_json::{Map, Value, json};
+
+use super::Request;
+
+/// The agent's container.
+pub(super) const AGENT: &str = "istio-proxy";
+
+/// `meshConfig.defaultConfig.statusPort`: where the template's probes look, whatever the agent was told.
+const STATUS_PORT: u16 = 15020;
+/// The directories that agent and application share.
+const DATA: &str = "/var/lib/istio/data";
+const PROXY: &str = "/etc/istio/proxy";
+const CREDENTIALS: &str = "/var/run/secrets/workload-spiffe-credentials";
+/// What the kubelet makes a token for, and for how long.
+const TOKEN_AUDIENCE: &str = "istio-ca";
+const TOKEN_SECONDS: u64 = 43_200;
+
+/// The template filled in for one pod.
+pub(super) struct Rendered {
+    pub(super) agent: Container,
+    /// What every other container gets.
+    pub(super) application: Container,
+    pub(super) volumes: Vec<Volume>,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) annotations: Vec<(String, String)>,
+    /// Whether the agent starts first.
+    pub(super) hold: bool,
+}
+
+pub(super) fn render(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Rendered {
+    let hold = config.get("holdApplicationUntilProxyStarts").and_then(Value::as_bool);
+    Rendered {
+        agent: agent(pod, config, request),
+        application: Container {
+            env: vec![
+                EnvVar::new("GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "true"),
+                EnvVar::new("GRPC_XDS_BOOTSTRAP", format!("{PROXY}/grpc-bootstrap.json")),
+            ],
+            volume_mounts: vec![
+                mount("istio-data", DATA),
+                mount("istio-xds", PROXY),
+                mount("workload-certs", CREDENTIALS),
+            ],
+            ..Container::default()
+        },
+        volumes: volumes(),
+        labels: labels(pod, request),
+        annotations: annotations(pod),
+        hold: hold.unwrap_or(request.values.hold_application),
+    }
+}
+
+fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Container {
+    let annotations = &pod.metadata.annotations;
+    let text = |name: &str, default: &str| annotations.get(name).map_or(default, String::as_str).to_owned();
+    let image = annotations.get("sidecar.istio.io/proxyImage").filter(|image| image.contains('/'));
+    let mut container = Container {
+        name: AGENT.to_owned(),
+        image: image.unwrap_or(&request.values.image).clone(),
+        ports: vec![ContainerPort {
+            name: Some("mesh-metrics".to_owned()),
+            container_port: STATUS_PORT,
+            ..ContainerPort::default()
+        }],
+        args: vec![
+            "proxy".to_owned(),
+            "sidecar".to_owned(),
+            "--domain".to_owned(),
+            "$(POD_NAMESPACE).svc.cluster.local".to_owned(),
+            format!("--proxyLogLevel={}", text("sidecar.istio.io/logLevel", "warning")),
+            format!("--proxyComponentLogLevel={}", text("sidecar.istio.io/componentLogLevel", "misc:error")),
+            format!("--log_output_level={}", text("sidecar.istio.io/agentLogLevel", "default:info")),
+        ],
+        lifecycle: Lifecycle {
+            post_start: Some(LifecycleHandler::Exec(ExecAction {
+                command: vec![
+                    "pilot-agent".to_owned(),
+                    "wait".to_owned(),
+                    format!("--url=http://localhost:{STATUS_PORT}/healthz/ready"),
+                ],
+            })),
+            pre_stop: None,
+        },
+        env: environment(pod, config, request),
+        ..Container::default()
+    };
+    // Istio's template closes this condition too late: without a status port the mounts are gone as well.
+    if annotations.get("status.sidecar.istio.io/port").is_none_or(|port| port != "0") {
+        container.readiness_probe = Some(readiness(pod));
+        container.volume_mounts = vec![
+            mount("workload-socket", "/var/run/secrets/workload-spiffe-uds"),
+            mount("workload-certs", CREDENTIALS),
+            mount("istiod-ca-cert", "/var/run/secrets/istio"),
+            mount("istio-data", DATA),
+            mount("istio-xds", PROXY),
+            mount("istio-token", "/var/run/secrets/tokens"),
+            mount("istio-podinfo", "/etc/istio/pod"),
+        ];
+    }
+    container
+}
+
+fn readiness(pod: &Pod) -> Probe {
+    let number = |name: &str, default: u32| {
+        let annotation = pod.metadata.annotations.get(&format!("readiness.status.sidecar.istio.io/{name}"));
+        annotation.and_then(|number| number.parse().ok()).unwrap_or(default)
+    };
+    let handler = ProbeHandler::HttpGet(HttpGetAction {
+        path: "/healthz/ready".to_owned(),
+        port: IntOrString::from(STATUS_PORT),
+        host: None,
+        scheme: HttpScheme::HTTP,
+        http_headers: Vec::new(),
+    });
+    Probe {
+        initial_delay_seconds: number("initialDelaySeconds", 0),
+        period_seconds: number("periodSeconds", 15),
+        timeout_seconds: 3,
+        failure_threshold: number("failureThreshold", 4),
+        ..Probe::new(handler)
+    }
+}
+
+fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Vec<EnvVar> {
+    let values = request.values;
+    let apps = || pod.spec.containers.iter().filter(|container| container.name != AGENT);
+    let names: Vec<&str> = apps().map(|app| app.name.as_str()).collect();
+    let mut env = vec![
+        EnvVar::new("ISTIO_META_GENERATOR", "grpc"),
+        EnvVar::new("OUTPUT_CERTS", DATA),
+        EnvVar::new("PILOT_CERT_PROVIDER", "istiod"),
+        EnvVar::new("CA_ADDR", format!("istiod.{}.svc:15012", values.istio_namespace)),
+        EnvVar::from_field("POD_NAME", "metadata.name"),
+        EnvVar::from_field("POD_NAMESPACE", "metadata.namespace"),
+        EnvVar::from_field("INSTANCE_IP", "status.podIP"),
+        EnvVar::from_field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        EnvVar::from_field("HOST_IP", "status.hostIP"),
+        EnvVar::new("PROXY_CONFIG", Value::Object(config.clone()).to_string()),
+        EnvVar::new("ISTIO_META_POD_PORTS", pod_ports(apps().flat_map(|app| &app.ports))),
+        EnvVar::new("ISTIO_META_APP_CONTAINERS", names.join(",")),
+        EnvVar::new("ISTIO_META_CLUSTER_ID", "Kubernetes"),
+        EnvVar::from_field("ISTIO_META_NODE_NAME", "spec.nodeName"),
+    ];
+    if let Some(deployment) = request.deployment {
+        let namespace = request.namespace;
+        let owner = format!("kubernetes://apis/apps/v1/namespaces/{namespace}/deployments/{deployment}");
+        env.push(EnvVar::new("ISTIO_META_WORKLOAD_NAME", deployment));
+        env.push(EnvVar::new("ISTIO_META_OWNER", owner));
+    }
+    env.push(EnvVar::new("ISTIO_META_MESH_ID", &values.trust_domain));
+    env.push(EnvVar::new("TRUST_DOMAIN", &values.trust_domain));
+    let metadata = config.get("proxyMetadata").and_then(Value::as_object).into_iter().flatten();
+    env.extend(metadata.filter_map(|(name, value)| Some(EnvVar::new(name, value.as_str()?))));
+    // After the user's metadata, so that these win.
+    env.push(EnvVar::new("ISTIO_META_DNS_CAPTURE", "false"));
+    env.push(EnvVar::new("DISABLE_ENVOY", "true"));
+    env
+}
+
+/// The template's own spelling of an empty list is kept: it ends up in the bootstrap.
+fn pod_ports<'a>(ports: impl Iterator<Item = &'a ContainerPort>) -> String {
+    let ports: Vec<Value> = ports
+        .map(|port| {
+            let mut json = json!({ "containerPort": port.container_port, "protocol": format!("{:?}", port.protocol) });
+            if let Some(name) = &port.name {
+                json["name"] = json!(name);
+            }
+            json
+        })
+        .collect();
+    if ports.is_empty() { "[ ]".to_owned() } else { Value::Array(ports).to_string() }
+}
+
+fn volumes() -> Vec<Volume> {
+    let volume = |name: &str, source| Volume { name: name.to_owned(), source };
+    let empty = |medium: &str| VolumeSource::EmptyDir(EmptyDirVolume { medium: medium.to_owned() });
+    let field = |path: &str| DownwardApiItem {
+        path: path.to_owned(),
+        field_ref: FieldReference { field_path: format!("metadata.{path}") },
+    };
+    let token = ServiceAccountTokenProjection {
+        audience: TOKEN_AUDIENCE.to_owned(),
+        expiration_seconds: TOKEN_SECONDS,
+        path: "istio-token".to_owned(),
+    };
+    let token = ProjectedSource { service_account_token: Some(token), ..ProjectedSource::default() };
+    let root = ConfigMapVolume { name: "istio-ca-root-cert".to_owned(), ..ConfigMapVolume::default() };
+    vec![
+        volume("workload-socket", empty("")),
+        volume("workload-certs", empty("")),
+        volume("istio-xds", empty("Memory")),
+        volume("istio-data", empty("")),
+        volume(
+            "istio-podinfo",
+            VolumeSource::DownwardApi(DownwardApiVolume { items: vec![field("labels"), field("annotations")] }),
+        ),
+        volume("istio-token", VolumeSource::Projected(ProjectedVolume { sources: vec![token] })),
+        volume("istiod-ca-cert", VolumeSource::ConfigMap(root)),
+    ]
+}
+
+/// `security.istio.io/tlsMode` is left out on purpose: only the application knows whether it takes xDS credentials.
+fn labels(pod: &Pod, request: &Request<'_>) -> Vec<(String, String)> {
+    const NAME: &str = "service.istio.io/canonical-name";
+    const REVISION: &str = "service.istio.io/canonical-revision";
+    let first = |names: &[&str]| names.iter().find_map(|name| pod.metadata.labels.get(*name)).cloned();
+    let workload = request.deployment.unwrap_or(&pod.metadata.name);
+    let name = first(&[NAME, "app.kubernetes.io/name", "app"]).unwrap_or_else(|| workload.to_owned());
+    let revision = first(&[REVISION, "app.kubernetes.io/version", "version"]).unwrap_or_else(|| "latest".to_owned());
+    vec![(NAME.to_owned(), name), (REVISION.to_owned(), revision)]
+}
+
+fn annotations(pod: &Pod) -> Vec<(String, String)> {
+    let present = &pod.metadata.annotations;
+    let apps: Vec<&str> =
+        pod.spec.containers.iter().map(|container| container.name.as_str()).filter(|name| *name != AGENT).collect();
+    let mut added = vec![("istio.io/rev".to_owned(), "default".to_owned())];
+    let mut add = |name: &str, value: &str| added.push((name.to_owned(), value.to_owned()));
+    if let Some(first) = apps.first() {
+        for name in ["kubectl.kubernetes.io/default-logs-container", "kubectl.kubernetes.io/default-container"] {
+            add(name, present.get(name).map_or(first, String::as_str));
+        }
+    }
+    if present.get("prometheus.io/scrape").is_none_or(|scrape| scrape != "false") {
+        add("prometheus.io/path", "/stats/prometheus");
+        add("prometheus.io/port", &STATUS_PORT.to_string());
+        add("prometheus.io/scrape", "true");
+    }
+    add("sidecar.istio.io/rewriteAppHTTPProbers", "false");
+    let touched: Vec<&str> = std::iter::once(AGENT).chain(apps.iter().copied()).collect();
+    let volumes: Vec<String> = volumes().into_iter().map(|volume| volume.name).collect();
+    let status = json!({
+        "initContainers": null,
+        "containers": touched,
+        "volumes": volumes,
+        "imagePullSecrets": null,
+        "revision": "default",
+    });
+    add("sidecar.istio.io/status", &status.to_string());
+    added
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: false }
+}

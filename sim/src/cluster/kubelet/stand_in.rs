@@ -1,0 +1,62 @@
+//! The ports that a stand-in serves: those that others expect of its container.
+
+use std::collections::BTreeMap;
+
+use hermesh_istiod::objects::{Container, IntOrString, Kind, Object, Pod, ProbeHandler, ServicePort, selects};
+
+use super::probes::port_number;
+use crate::cluster::store::Store;
+use crate::image::{ServedPort, ServedProtocol};
+
+/// Where ForwardEcho is called, in the echo application's own manifests too.
+const FORWARD_PORT: u16 = 17171;
+/// The ports of the agent beside it.
+const AGENT_PORTS: [u16; 1] = [15020];
+
+/// What Services and probes expect of `container`, which is one of `pod`'s.
+pub(super) fn ports(pod: &Pod, container: &Container, store: &Store) -> Vec<ServedPort> {
+    let services = store.list(Kind::Service).into_iter().filter_map(|object| match object {
+        Object::Service(service) => Some(service),
+        _ => None,
+    });
+    let namespace = &pod.metadata.namespace;
+    let selecting = services.filter(|service| {
+        let selector = &service.spec.selector;
+        service.metadata.namespace == *namespace && !selector.is_empty() && selects(selector, &pod.metadata.labels)
+    });
+    let has_bootstrap = container.env.iter().any(|variable| variable.name == "GRPC_XDS_BOOTSTRAP");
+    let mut ports = BTreeMap::from([(FORWARD_PORT, ServedProtocol::Grpc)]);
+    // Probes first: what a Service says of a port is more exact.
+    let probes = [&container.readiness_probe, &container.liveness_probe, &container.startup_probe];
+    for probe in probes.into_iter().flatten() {
+        let (port, protocol) = match &probe.handler {
+            ProbeHandler::HttpGet(action) => (port_number(&action.port, container).ok(), ServedProtocol::Http),
+            ProbeHandler::TcpSocket(action) => (port_number(&action.port, container).ok(), ServedProtocol::Http),
+            ProbeHandler::Grpc(action) => (Some(action.port), ServedProtocol::Grpc),
+            ProbeHandler::Exec(_) => (None, ServedProtocol::Tcp),
+        };
+        ports.extend(port.map(|port| (port, protocol)));
+    }
+    for service in selecting {
+        for port in &service.spec.ports {
+            let target = port.target_port.clone().unwrap_or_else(|| IntOrString::from(port.port));
+            if let Ok(number) = port_number(&target, container) {
+                ports.insert(number, protocol(port, has_bootstrap));
+            }
+        }
+    }
+    ports.retain(|number, _| !AGENT_PORTS.contains(number));
+    ports.into_iter().map(|(number, protocol)| ServedPort { number, protocol }).collect()
+}
+
+/// Istio's protocol selection: `appProtocol`, else the name up to its first hyphen.
+fn protocol(port: &ServicePort, has_bootstrap: bool) -> ServedProtocol {
+    let name = port.name.as_deref().unwrap_or_default();
+    let named = port.app_protocol.as_deref().unwrap_or_else(|| name.split('-').next().unwrap_or_default());
+    match named.to_ascii_lowercase().as_str() {
+        "grpc" if has_bootstrap => ServedProtocol::XdsGrpc,
+        "grpc" | "http2" => ServedProtocol::Grpc,
+        "tcp" | "tls" | "mongo" | "mysql" | "redis" => ServedProtocol::Tcp,
+        _ => ServedProtocol::Http,
+    }
+}

@@ -1,0 +1,190 @@
+//! The simulated cluster: a store with watches, the controllers that live on it, one node with its kubelet, and an
+//! installed istiod.
+//!
+//! Everything a mesh sees of Kubernetes is here and nothing else. Objects go into the [`store`], controllers
+//! follow it, each at its own pace: [`deployments`] makes pods, [`injection`] gives them agents, the [`kubelet`] runs
+//! them, [`endpoints`] follow their readiness, [`proxy`] serves their names and addresses, [`namespaces`] hands out
+//! accounts and root certificates.
+
+mod addresses;
+mod admission;
+mod deployments;
+mod dns;
+mod endpoints;
+pub(crate) mod events;
+mod injection;
+mod istio_system;
+mod kubectl;
+pub(crate) mod kubelet;
+mod names;
+mod namespaces;
+mod proxy;
+mod rollout;
+pub(crate) mod store;
+
+use std::time::Duration;
+
+use hermesh_istiod::ca::SignedTokens;
+use hermesh_istiod::objects::{Kind, Metadata, Namespace, Object, ObjectKey, Pod};
+use hermesh_istiod::push::IstiodStatus;
+use hermesh_runtime::EventId;
+
+pub(crate) use admission::Admission;
+pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE};
+pub use kubelet::Crash;
+pub use store::ApplyOutcome;
+
+use crate::engine::World;
+use crate::image::Images;
+use crate::mesh::PodRow;
+use deployments::Deployments;
+use endpoints::Endpoints;
+use istio_system::ControlPlane;
+use kubelet::Kubelet;
+use namespaces::Namespaces;
+use proxy::ServiceProxy;
+use store::{Store, Watch};
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 2] = ["default", "kube-system"];
+const TRUST_DOMAIN: &str = "cluster.local";
+
+/// A running cluster; clones share it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    world: World,
+    pub(crate) store: Store,
+    pub(crate) kubelet: Kubelet,
+    deployments: Deployments,
+    control_plane: ControlPlane,
+    admission: Admission,
+}
+
+/// What may differ between clusters.
+pub(crate) struct Setup {
+    pub(crate) images: Images,
+    /// Istio's release, such as `1.32`.
+    pub(crate) istio: String,
+}
+
+impl Cluster {
+    /// Starts controllers, node and control plane.
+    pub(crate) fn start(world: &World, setup: Setup) -> Self {
+        let store = Store::new(world.clone());
+        let mut secret = [0; 32];
+        world.runtime().draws("tokens").fill(&mut secret);
+        let tokens = || SignedTokens::new(&world.runtime(), &secret);
+
+        let control_plane = ControlPlane::new(&store, tokens());
+        let mut images = setup.images.with_built_in();
+        control_plane.add_image(&mut images);
+
+        let values = injection::Values {
+            image: format!("docker.io/istio/proxyv2:{}.0", setup.istio),
+            trust_domain: TRUST_DOMAIN.to_owned(),
+            istio_namespace: ISTIO_NAMESPACE.to_owned(),
+            hold_application: false,
+        };
+        let kubelet = Kubelet::new(world, &store, images, tokens());
+        let deployments = Deployments::new(world, &store, values);
+        let proxy = ServiceProxy::install(world);
+        let namespaces = Namespaces::new(&store, control_plane.root());
+        let endpoints = Endpoints::new(world, &store);
+
+        let rt = world.runtime();
+        let watch = |watcher: &str, kinds: &[Kind]| -> Watch { store.watch(watcher, kinds) };
+        rt.spawn("namespaces", namespaces.run(watch("namespaces", &Namespaces::WATCHED)));
+        rt.spawn("deployments", deployments.clone().run(watch("deployments", &Deployments::WATCHED)));
+        rt.spawn("kubelet", kubelet.clone().run(watch("kubelet", &Kubelet::WATCHED)));
+        rt.spawn("endpoints", endpoints.run(watch("endpoints", &Endpoints::WATCHED)));
+        rt.spawn("kube-proxy", proxy.run(watch("kube-proxy", &ServiceProxy::WATCHED)));
+
+        let admission = Admission::new(world, &store);
+        let cluster = Self { world: world.clone(), store, kubelet, deployments, control_plane, admission };
+        for name in NAMESPACES {
+            cluster.put(Namespace { metadata: Metadata::named("", name) }.into(), None);
+        }
+        for object in istio_system::objects(&format!("docker.io/istio/pilot:{}.0", setup.istio)) {
+            cluster.put(object, None);
+        }
+        cluster
+    }
+
+    /// Stores an object that admission has let pass.
+    pub(crate) fn put(&self, object: Object, cause: Option<EventId>) -> ApplyOutcome {
+        let object = match object {
+            // Webhooks see a pod once, when it is created.
+            Object::Pod(pod) if !self.store.contains(&pod.key()) => {
+                let injected = self.deployments.inject(Pod::clone(&pod), None, None);
+                injected.map_or_else(|_| pod.into(), |injected| injected.pod.into())
+            }
+            other => other,
+        };
+        self.store.apply(self.admission.complete(object), cause)
+    }
+
+    /// Why a Deployment is not rolled out and ready; `None` if it is.
+    pub(crate) fn unready(&self, deployment: &ObjectKey) -> Option<String> {
+        self.deployments.unready(deployment)
+    }
+
+    /// What speaks against applying `objects` in this order, and what is worth a note.
+    pub(crate) fn review(&self, objects: &[Object]) -> admission::Review {
+        self.admission.review(objects, &self.deployments, self.kubelet.images())
+    }
+
+    /// Deletes an object as the API server does: pods end gracefully, namespaces take along what is in them.
+    pub(crate) fn remove(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
+        match key.kind {
+            Kind::Pod if self.store.contains(key) => {
+                deployments::delete_pod(&self.world, &self.store, key, cause);
+                true
+            }
+            Kind::Namespace => {
+                for inner in self.store.keys_in(&key.name) {
+                    self.remove(&inner, cause);
+                }
+                self.store.delete(key, cause)
+            }
+            Kind::Service => {
+                self.admission.release(key);
+                self.store.delete(key, cause)
+            }
+            _ => self.store.delete(key, cause),
+        }
+    }
+
+    /// What the latest istiod is doing.
+    pub(crate) fn istiod(&self) -> Option<IstiodStatus> {
+        self.control_plane.status()
+    }
+
+    /// All pods of a namespace as kubectl shows them; of all namespaces if none is named.
+    pub(crate) fn pods(&self, namespace: Option<&str>) -> Vec<PodRow> {
+        let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        });
+        pods.filter(|pod| namespace.is_none_or(|namespace| pod.metadata.namespace == namespace))
+            .map(|pod| self.row(&pod))
+            .collect()
+    }
+
+    fn row(&self, pod: &Pod) -> PodRow {
+        let membership = self.deployments.membership(&pod.key());
+        let created = pod.metadata.creation_timestamp.unwrap_or(0);
+        let age = Duration::from_secs(self.world.wall().as_secs().saturating_sub(created));
+        PodRow {
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            ordinal: membership.as_ref().map_or(0, |membership| membership.ordinal),
+            workload: membership.map_or_else(|| pod.metadata.name.clone(), |membership| membership.deployment.name),
+            ready: kubectl::ready(pod),
+            status: kubectl::status(pod),
+            restarts: kubectl::restarts(pod),
+            age: kubectl::human_duration(age),
+            ip: pod.status.pod_ip,
+            containers: pod.spec.containers.iter().map(|container| container.name.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! kube-proxy and cluster DNS: where Services' addresses and names lead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hermesh_istiod::objects::{ClusterIp, EndpointSlice, Kind, Object, ObjectKey, Service};
+use hermesh_runtime::Draws;
+
+use super::dns::Records;
+use super::endpoints::ready_addresses;
+use super::events::ServiceRouted;
+use super::store::{Change, Watch};
+use crate::engine::{Resolver, Route, Router, World};
+
+/// What the node knows of Services; clones share it.
+#[derive(Clone)]
+pub(crate) struct ServiceProxy {
+    world: World,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    services: BTreeMap<ObjectKey, Arc<Service>>,
+    slices: BTreeMap<ObjectKey, Arc<EndpointSlice>>,
+    routes: BTreeMap<SocketAddr, Backends>,
+    records: Records,
+    draws: BTreeMap<String, Draws>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Backends {
+    /// `namespace/name`.
+    service: String,
+    ready: Vec<SocketAddr>,
+}
+
+impl ServiceProxy {
+    pub(crate) const WATCHED: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
+
+    /// Takes over names and addresses of the simulation.
+    pub(crate) fn install(world: &World) -> Self {
+        let proxy = Self { world: world.clone(), state: Arc::default() };
+        let resolver: Resolver = {
+            let state = Arc::clone(&proxy.state);
+            Arc::new(move |pod: &str, host: &str| {
+                let namespace = pod.split('/').next().unwrap_or_default();
+                lock(&state).records.resolve(namespace, host)
+            })
+        };
+        world.set_resolver(resolver);
+        let router: Router = {
+            let proxy = proxy.clone();
+            Arc::new(move |pod: &str, to: SocketAddr| proxy.route(pod, to))
+        };
+        world.set_router(router);
+        proxy
+    }
+
+    /// Follows the store for good.
+    pub(crate) async fn run(self, mut watch: Watch) {
+        loop {
+            let delivery = watch.next().await;
+            let mut state = lock(&self.state);
+            match delivery.change {
+                Change::Applied(Object::Service(service)) => {
+                    state.services.insert(service.key(), service);
+                }
+                Change::Applied(Object::EndpointSlice(slice)) => {
+                    state.slices.insert(slice.key(), slice);
+                }
+                Change::Deleted(key) => {
+                    state.services.remove(&key);
+                    state.slices.remove(&key);
+                }
+                Change::Applied(_) | Change::Synced(_) => continue,
+            }
+            state.rebuild();
+        }
+    }
+
+    /// One of the ready endpoints, drawn, as iptables does it. Without any, the connection is refused.
+    fn route(&self, pod: &str, to: SocketAddr) -> Route {
+        let mut state = lock(&self.state);
+        let Some(backends) = state.routes.get(&to).cloned() else { return Route::Direct };
+        let endpoint = match backends.ready.len() {
+            0 => None,
+            count => {
+                let path = format!("kube-proxy/{}", backends.service);
+                let fresh = || self.world.runtime().draws(&path);
+                let draws = state.draws.entry(backends.service.clone()).or_insert_with(fresh);
+                Some(backends.ready[draws.below(count as u64) as usize])
+            }
+        };
+        drop(state);
+        self.world.emit(pod, None, ServiceRouted { service: backends.service, endpoint });
+        endpoint.map_or(Route::Refuse, Route::To)
+    }
+}
+
+impl State {
+    fn rebuild(&mut self) {
+        self.routes.clear();
+        self.records = Records::default();
+        for service in self.services.values() {
+            let (namespace, name) = (&service.metadata.namespace, &service.metadata.name);
+            let slices = || {
+                self.slices.values().filter(|slice| {
+                    slice.metadata.namespace == *namespace && slice.service_name() == Some(name.as_str())
+                })
+            };
+            match service.spec.cluster_ip {
+                Some(ClusterIp::Address(address)) => {
+                    self.records.add_service(namespace, name, vec![address]);
+                    for (port, backends) in backends(service, slices()) {
+                        self.routes.insert(SocketAddr::new(address, port), backends);
+                    }
+                }
+                Some(ClusterIp::None) => {
+                    let ready: BTreeSet<IpAddr> = slices().flat_map(|slice| ready_addresses(slice)).collect();
+                    self.records.add_service(namespace, name, ready.into_iter().collect());
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn backends<'a>(service: &Service, slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> BTreeMap<u16, Backends> {
+    let path = format!("{}/{}", service.metadata.namespace, service.metadata.name);
+    let empty = || Backends { service: path.clone(), ready: Vec::new() };
+    let mut backends: BTreeMap<u16, Backends> = service.spec.ports.iter().map(|port| (port.port, empty())).collect();
+    for slice in slices {
+        let ready = ready_addresses(slice);
+        for port in &service.spec.ports {
+            let Some(target) = slice.ports.iter().find(|target| target.name == port.name) else { continue };
+            let entry = backends.entry(port.port).or_insert_with(empty);
+            entry.ready.extend(ready.iter().map(|address| SocketAddr::new(*address, target.port)));
+        }
+    }
+    backends
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

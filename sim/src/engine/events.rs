@@ -1,0 +1,73 @@
+//! What the simulator itself tells the trace.
+
+use std::net::IpAddr;
+
+use hermesh_runtime::Address;
+
+use super::ExitReason;
+
+hermesh_runtime::event! {
+    /// A pod's network namespace came to be.
+    PodAdded = "netns.added" @ Debug { pod: String, addresses: Vec<IpAddr>, }
+    /// A pod's network namespace went; its addresses are free.
+    PodRemoved = "netns.removed" @ Debug { pod: String, }
+    /// A container's program began.
+    ContainerStarted = "container.started" {
+        args: Vec<String>,
+        /// How many runs of the container there were before.
+        incarnation: u64,
+    }
+    /// SIGTERM was delivered.
+    ContainerTerminating = "container.terminating" {}
+    /// A container is gone, with all its tasks and sockets.
+    ContainerExited = "container.exited" { code: i32, reason: ExitReason, message: Option<String>, }
+    /// A container was killed by SIGKILL.
+    ContainerKilled = "container.killed" {}
+
+    /// A TCP or Unix connection is wanted.
+    NetConnect = "net.connect" {
+        /// Numbers the connection in all its events.
+        conn: u64,
+        from: Address,
+        to: Address,
+        /// Where a Service's virtual address led.
+        backend: Option<Address>,
+    }
+    /// Nobody listens there, or the network rejects it.
+    NetRefused = "net.refused" { conn: u64, to: Address, }
+    /// The kernel gave up: on connecting after 127 s, on retransmitting after 924.6 s.
+    NetTimeout = "net.timeout" { conn: u64, to: Address, while_connecting: bool, }
+    /// A connection's first end was closed.
+    NetClosed = "net.closed" {
+        conn: u64,
+        peer: Address,
+        /// Whether the peer gets RST, not FIN, since data was left unread.
+        abort: bool,
+    }
+    /// RST arrived.
+    NetReset = "net.reset" { conn: u64, peer: Address, }
+    /// Data meets a broken path and waits for retransmission.
+    NetStalled = "net.stalled" @ Debug { conn: u64, to: Address, }
+    /// Data that waited is under way again.
+    NetRetransmitted = "net.retransmitted" @ Debug { conn: u64, to: Address, segments: u32, }
+    /// Data arrived.
+    NetData = "net.data" @ Wire {
+        conn: u64,
+        from: Address,
+        len: usize,
+        /// The first 8 bytes of SHA-256, in hex.
+        digest: String,
+    }
+    /// Packets between two pods are lost.
+    NetPartitioned = "net.partitioned" { a: String, b: String, }
+    /// Packets between two pods arrive again.
+    NetHealed = "net.healed" { a: String, b: String, }
+    /// Packets from and to a pod are lost.
+    NetIsolated = "net.isolated" { pod: String, }
+    /// Packets from and to a pod arrive again.
+    NetRejoined = "net.rejoined" { pod: String, }
+    /// A pod's node lost power: nothing closes, nothing answers.
+    PowerOff = "power.off" { pod: String, }
+    /// A pod's node has power again; its containers have not been started.
+    PowerOn = "power.on" { pod: String, }
+}

@@ -1,0 +1,525 @@
+//! Binding, listening, connecting and accepting.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::task::{Context, Poll, Waker};
+
+use hermesh_runtime::Address;
+
+use super::super::PodId;
+use super::super::events;
+use super::super::slab::Key;
+use super::super::world::Route;
+use super::queue::Event;
+use super::transfer::{Half, SECOND, Segment, Side};
+use super::{Cause, EPHEMERAL, Net, Owner, death, unnamed};
+
+/// What std and tokio ask for in `listen(2)`.
+const BACKLOG: usize = 1024;
+
+/// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
+const SYN_RETRIES: u32 = 6;
+
+/// A connection, from the call to `connect` until both ends are closed.
+pub(super) struct Conn {
+    /// Names it in the trace.
+    pub(super) number: u64,
+    /// The client's end and the server's.
+    pub(super) ends: [End; 2],
+    pub(super) local: bool,
+    /// Where the client's packets go, after address translation.
+    destination: Option<SocketAddr>,
+    opening: Option<Opening>,
+    /// The listener that holds or will hold it for `accept`.
+    pub(super) listener: Option<Key>,
+    /// The event of the connect, then of the first close.
+    pub(super) event: Cause,
+    pub(super) close_recorded: bool,
+}
+
+pub(super) struct End {
+    pub(super) pod: Option<PodId>,
+    /// The link to the other end's pod, once the server's is known; a connection within a pod has none.
+    pub(super) link: Option<usize>,
+    pub(super) owner: Option<Owner>,
+    pub(super) address: Address,
+    pub(super) half: Half,
+}
+
+/// The client's side of a handshake.
+struct Opening {
+    since: u64,
+    retries: u32,
+    error: Option<ErrorKind>,
+    /// What the last SYN was lost to.
+    lost: Cause,
+    waker: Option<Waker>,
+}
+
+pub(super) struct Listener {
+    pub(super) owner: Owner,
+    place: Place,
+    accepted: VecDeque<Key>,
+    /// Connections whose handshake is not over.
+    opening: usize,
+    waker: Option<Waker>,
+}
+
+enum Place {
+    Tcp { pod: PodId, port: u16, address: Option<IpAddr>, ephemeral: bool },
+    Unix { socket: u64, path: PathBuf },
+}
+
+/// A connection handed to a server.
+pub(in super::super) struct Accepted {
+    pub(in super::super) conn: Key,
+    pub(in super::super) local: Address,
+    pub(in super::super) peer: Address,
+}
+
+/// Listening.
+impl Net {
+    pub(in super::super) fn listen_tcp(
+        &mut self,
+        owner: Owner,
+        pod_id: PodId,
+        at: SocketAddr,
+    ) -> io::Result<(Key, SocketAddr)> {
+        let pod = &mut self.pods[pod_id.index()];
+        let ip = at.ip();
+        if !ip.is_unspecified() && !ip.is_loopback() && !pod.addresses.contains(&ip) {
+            return Err(ErrorKind::AddrNotAvailable.into());
+        }
+        let address = if ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) { None } else { Some(ip) };
+        let ephemeral = at.port() == 0;
+        let port = if ephemeral { pod.take_port()? } else { at.port() };
+        let conflicts = |other: Option<IpAddr>| match (address, other) {
+            // A dual-stack wildcard takes the port in both families.
+            (None, _) | (_, None) => true,
+            (Some(a), Some(b)) => a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())),
+        };
+        if pod.listeners.keys().any(|&(other, address)| other == port && conflicts(address)) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let place = Place::Tcp { pod: pod_id, port, address, ephemeral };
+        let key = self.listeners.insert(Listener::new(owner, place));
+        self.pods[pod_id.index()].listeners.insert((port, address), key);
+        Ok((key, SocketAddr::new(ip, port)))
+    }
+
+    /// A number for the file of a Unix socket.
+    pub(in super::super) fn next_socket(&mut self) -> u64 {
+        self.sockets_made += 1;
+        self.sockets_made
+    }
+
+    pub(in super::super) fn listen_unix(&mut self, owner: Owner, socket: u64, path: PathBuf) -> Key {
+        let key = self.listeners.insert(Listener::new(owner, Place::Unix { socket, path }));
+        self.unix.insert(socket, key);
+        key
+    }
+
+    pub(in super::super) fn poll_accept(&mut self, key: Key, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return Poll::Ready(Err(ErrorKind::InvalidInput.into()));
+        };
+        let Some(conn) = listener.accepted.pop_front() else {
+            listener.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let local = match &listener.place {
+            Place::Unix { path, .. } => Address::Unix(path.clone()),
+            Place::Tcp { .. } => self.conns.get(conn).expect(QUEUED).ends[1].address.clone(),
+        };
+        let accepted = self.conns.get_mut(conn).expect(QUEUED);
+        accepted.listener = None;
+        let peer = accepted.ends[0].address.clone();
+        Poll::Ready(Ok(Accepted { conn, local, peer }))
+    }
+
+    /// Closes a listener; connections nobody accepted are reset.
+    pub(in super::super) fn close_listener(&mut self, key: Key) {
+        let Some(listener) = self.listeners.remove(key) else {
+            return;
+        };
+        let (cause, _) = death(&self.dying, listener.owner.number);
+        match listener.place {
+            Place::Tcp { pod, port, address, ephemeral } => {
+                let pod = &mut self.pods[pod.index()];
+                pod.listeners.remove(&(port, address));
+                if ephemeral {
+                    pod.ports.remove(&port);
+                }
+                pod.closed_ports.insert(port, cause);
+            }
+            Place::Unix { socket, .. } => {
+                self.unix.remove(&socket);
+            }
+        }
+        for conn in listener.accepted {
+            self.close(conn, Side::Server);
+        }
+    }
+
+    fn listener_at(&self, pod: PodId, to: SocketAddr) -> Option<Key> {
+        let listeners = &self.pods[pod.index()].listeners;
+        let wildcard = match to.ip() {
+            IpAddr::V4(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => None,
+        };
+        [Some(to.ip()), wildcard, None].into_iter().find_map(|address| listeners.get(&(to.port(), address)).copied())
+    }
+}
+
+/// Connecting.
+impl Net {
+    /// Begins to connect; answers with the connection and its local address.
+    pub(in super::super) fn connect_tcp(
+        &mut self,
+        owner: Owner,
+        from: PodId,
+        to: SocketAddr,
+        route: Route,
+    ) -> io::Result<(Key, SocketAddr)> {
+        let pod = &mut self.pods[from.index()];
+        // Linux takes the wildcard address for the loopback one.
+        let to_ip = match to.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let to = SocketAddr::new(to_ip, to.port());
+        let loopback = to_ip.is_loopback();
+        let source = if loopback {
+            if to_ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { to_ip }
+        } else if pod.addresses.contains(&to_ip) {
+            to_ip
+        } else {
+            let same_family = pod.addresses.iter().find(|address| address.is_ipv4() == to_ip.is_ipv4());
+            *same_family.ok_or(ErrorKind::NetworkUnreachable)?
+        };
+        let local = SocketAddr::new(source, pod.take_port()?);
+        let destination = match route {
+            Route::To(backend) => backend,
+            Route::Direct | Route::Refuse => to,
+        };
+        let server = if loopback { Some(from) } else { self.pod_at(destination.ip()) };
+        let now = self.now();
+        let backend = (destination != to).then_some(Address::Tcp(destination));
+        let key = self.open(now, owner, from, server, local.into(), to.into(), backend, Some(destination));
+        if route == Route::Refuse {
+            self.queue.push(now, Event::Refused(key));
+        } else {
+            self.send_syn(now, key);
+        }
+        Ok((key, local))
+    }
+
+    /// Begins to connect to the Unix socket with this number.
+    pub(in super::super) fn connect_unix(
+        &mut self,
+        owner: Owner,
+        from: PodId,
+        socket: u64,
+        path: PathBuf,
+    ) -> io::Result<Key> {
+        let now = self.now();
+        let listener = self.unix.get(&socket).copied();
+        if listener.and_then(|key| self.listeners.get(key)).is_some_and(Listener::is_full) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let key = self.open(now, owner, from, Some(from), unnamed(), Address::Unix(path), None, None);
+        match listener {
+            Some(listener) => {
+                self.conns.get_mut(key).expect(OPENED).listener = Some(listener);
+                self.queue.push(now, Event::Syn(key));
+            }
+            None => self.queue.push(now, Event::Refused(key)),
+        }
+        Ok(key)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "two ends with three properties each")]
+    fn open(
+        &mut self,
+        now: u64,
+        owner: Owner,
+        from: PodId,
+        server: Option<PodId>,
+        local: Address,
+        to: Address,
+        backend: Option<Address>,
+        destination: Option<SocketAddr>,
+    ) -> Key {
+        self.conns_made += 1;
+        let number = self.conns_made;
+        let connect = events::NetConnect { conn: number, from: local.clone(), to: to.clone(), backend };
+        let event = self.recorder.emit(&owner.at, None, connect);
+        self.conns.insert(Conn {
+            number,
+            ends: [
+                End { pod: Some(from), link: None, owner: Some(owner), address: local, half: Half::default() },
+                End { pod: server, link: None, owner: None, address: to, half: Half::unopened() },
+            ],
+            local: server == Some(from),
+            destination,
+            opening: Some(Opening { since: now, retries: 0, error: None, lost: None, waker: None }),
+            listener: None,
+            event,
+            close_recorded: false,
+        })
+    }
+
+    pub(in super::super) fn poll_connect(
+        &mut self,
+        key: Key,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ErrorKind>> {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Poll::Ready(Err(ErrorKind::NotConnected));
+        };
+        match &mut conn.opening {
+            None => Poll::Ready(Ok(())),
+            Some(Opening { error: Some(error), .. }) => Poll::Ready(Err(*error)),
+            Some(opening) => {
+                opening.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn send_syn(&mut self, now: u64, key: Key) {
+        let conn = self.conns.get(key).expect(OPENED);
+        let (from, to) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod);
+        let at = match to {
+            Some(to) => self.arrival(now, from, to),
+            // It travels to nobody.
+            None => now + self.latency.1,
+        };
+        self.queue.push(at, Event::Syn(key));
+    }
+
+    /// The SYN or its answer is lost to `lost`: the client's kernel sends it again after 1, 3, 7, 15, 31 and 63 s.
+    fn syn_lost(&mut self, key: Key, lost: Cause) {
+        let now = self.now();
+        let opening = self.conns.get_mut(key).expect(OPENED).opening.as_mut().expect(OPENED);
+        opening.lost = lost.or(opening.lost);
+        opening.retries += 1;
+        let due = |retries: u32| opening.since + ((1 << retries) - 1) * SECOND;
+        if opening.retries > SYN_RETRIES {
+            let at = due(SYN_RETRIES + 1);
+            self.queue.push(at, Event::ConnectTimeout(key));
+        } else {
+            let at = due(opening.retries).max(now);
+            self.send_syn(at, key);
+        }
+    }
+
+    pub(super) fn on_syn(&mut self, at: u64, key: Key) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        if conn.ends[0].half.closed {
+            // Nobody waits for the answer any more.
+            self.remove(key);
+            return;
+        }
+        let Some(from) = conn.ends[0].pod else { unreachable!("{CLIENT}") };
+        if conn.opening.is_none() {
+            return;
+        }
+        let Some(to) = conn.destination else {
+            return self.on_unix_syn(at, key);
+        };
+        // Who has the address may have changed since the last attempt.
+        let server = if to.ip().is_loopback() { Some(from) } else { self.pod_at(to.ip()) };
+        let Some(server) = server else {
+            let lost = conn.ends[1].pod.and_then(|pod| self.pods[pod.index()].removed).flatten();
+            return self.syn_lost(key, lost);
+        };
+        if let Some(lost) = self.broken(from, server) {
+            return self.syn_lost(key, lost);
+        }
+        let links = (server != from).then(|| (self.link(from, server), self.link(server, from)));
+        let back = links.map_or(at, |(_, back)| self.arrival_on(at, back));
+        let Some(listener_key) = self.listener_at(server, to) else {
+            self.conns.get_mut(key).expect(OPENED).ends[1].pod = Some(server);
+            self.queue.push(back, Event::Refused(key));
+            return;
+        };
+        let listener = self.listeners.get_mut(listener_key).expect(BOUND);
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let again = conn.listener == Some(listener_key);
+        if !again {
+            if listener.is_full() {
+                return self.syn_lost(key, None);
+            }
+            listener.opening += 1;
+            conn.listener = Some(listener_key);
+            let (forth, back) = links.unzip();
+            conn.ends[0].link = forth;
+            conn.ends[1] = End {
+                pod: Some(server),
+                link: back,
+                owner: Some(listener.owner.clone()),
+                address: to.into(),
+                half: Half::default(),
+            };
+            conn.local = server == from;
+        }
+        self.queue.push(back, Event::SynAck(key));
+    }
+
+    fn on_unix_syn(&mut self, at: u64, key: Key) {
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let Some(listener) = conn.listener.and_then(|listener| self.listeners.get_mut(listener)) else {
+            self.queue.push(at, Event::Refused(key));
+            return;
+        };
+        listener.opening += 1;
+        conn.ends[1].owner = Some(listener.owner.clone());
+        conn.ends[1].half = Half::default();
+        self.queue.push(at, Event::SynAck(key));
+    }
+
+    pub(super) fn on_syn_ack(&mut self, at: u64, key: Key) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        if conn.ends[0].half.closed {
+            // The client gave up meanwhile: its kernel answers with RST.
+            let listener = conn.listener;
+            if let Some(listener) = listener.and_then(|listener| self.listeners.get_mut(listener)) {
+                listener.opening -= 1;
+            }
+            self.remove(key);
+            return;
+        }
+        let (client, server) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod.expect("a server answered"));
+        if !conn.local
+            && let Some(lost) = self.broken(server, client)
+        {
+            if conn.opening.is_some() {
+                self.syn_lost(key, lost);
+            }
+            return;
+        }
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let Some(opening) = conn.opening.take() else {
+            return;
+        };
+        self.wake(opening.waker);
+        self.send(at, key, Side::Client, Segment::Open);
+    }
+
+    /// The last packet of the handshake arrived: `accept` can have the connection.
+    pub(super) fn on_open(&mut self, key: Key) {
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let Some(listener) = conn.listener.and_then(|listener| self.listeners.get_mut(listener)) else {
+            // The listener closed meanwhile.
+            self.close(key, Side::Server);
+            return;
+        };
+        listener.opening -= 1;
+        listener.accepted.push_back(key);
+        let waker = listener.waker.take();
+        self.wake(waker);
+    }
+
+    pub(super) fn on_refused(&mut self, _at: u64, key: Key) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let (client, server) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod);
+        if let Some(server) = server
+            && !conn.local
+            && let Some(lost) = self.broken(server, client)
+        {
+            return self.syn_lost(key, lost);
+        }
+        let to = conn.ends[1].address.clone();
+        let closed_by = server
+            .zip(conn.destination)
+            .and_then(|(server, to)| self.pods[server.index()].closed_ports.get(&to.port()).copied()?);
+        let event = events::NetRefused { conn: conn.number, to };
+        self.fail_connect(key, ErrorKind::ConnectionRefused, closed_by, event);
+    }
+
+    pub(super) fn on_connect_timeout(&mut self, key: Key) {
+        let Some(Conn { opening: Some(opening), number, ends, .. }) = self.conns.get(key) else {
+            return;
+        };
+        let event = events::NetTimeout { conn: *number, to: ends[1].address.clone(), while_connecting: true };
+        self.fail_connect(key, ErrorKind::TimedOut, opening.lost, event);
+    }
+
+    fn fail_connect(&mut self, key: Key, error: ErrorKind, cause: Cause, event: impl hermesh_runtime::Event) {
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let Some(opening) = &mut conn.opening else {
+            return;
+        };
+        opening.error = Some(error);
+        let waker = opening.waker.take();
+        if let Some(owner) = &conn.ends[0].owner {
+            self.recorder.emit(&owner.at, cause.or(conn.event), event);
+        }
+        self.wake(waker);
+    }
+
+    /// The client drops the attempt, failed or not.
+    pub(in super::super) fn abandon(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.opening.is_none() {
+            // It succeeded, but nobody took note.
+            return self.close(key, Side::Client);
+        }
+        conn.ends[0].half.closed = true;
+        if conn.ends[1].half.closed {
+            self.remove(key);
+        }
+    }
+
+    /// Forgets a connection both ends of which are closed.
+    pub(super) fn remove(&mut self, key: Key) {
+        if let Some(conn) = self.conns.remove(key)
+            && let (Some(pod), Address::Tcp(local)) = (conn.ends[0].pod, &conn.ends[0].address)
+        {
+            self.pods[pod.index()].ports.remove(&local.port());
+        }
+    }
+}
+
+impl super::Pod {
+    /// An ephemeral port nobody in the pod uses.
+    fn take_port(&mut self) -> io::Result<u16> {
+        let (first, last) = EPHEMERAL;
+        for _ in first..=last {
+            let port = self.next_port;
+            self.next_port = if port == last { first } else { port + 1 };
+            let listening = self.listeners.keys().any(|&(other, _)| other == port);
+            if !listening && self.ports.insert(port) {
+                return Ok(port);
+            }
+        }
+        Err(ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+impl Listener {
+    fn new(owner: Owner, place: Place) -> Self {
+        Self { owner, place, accepted: VecDeque::new(), opening: 0, waker: None }
+    }
+
+    fn is_full(&self) -> bool {
+        self.accepted.len() + self.opening >= BACKLOG
+    }
+}
+
+const OPENED: &str = "a connection lives until both ends are closed";
+const QUEUED: &str = "a connection waiting for `accept` has its server's end open";
+const CLIENT: &str = "the client's end is in a pod from the start";
+const BOUND: &str = "a port table lists live listeners";

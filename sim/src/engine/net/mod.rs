@@ -1,0 +1,346 @@
+//! The network: pods, the links between them, sockets, and the queue of what is on its way.
+//!
+//! Everything here is a plain state machine: calls take the state and leave wake-ups and events behind. Behaviour
+//! follows Linux; its constants stand beside their uses.
+
+mod connect;
+mod queue;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Waker;
+
+use hermesh_runtime::{Address, Draws, EventId};
+
+use self::connect::{Conn, Listener};
+use self::queue::{Event, Queue};
+use super::PodId;
+use super::events;
+use super::recorder::Recorder;
+use super::slab::{Key, Slab};
+
+pub(super) use self::connect::Accepted;
+pub(super) use self::transfer::Side;
+
+/// Why something is broken: the event that tells, if it was recorded.
+type Cause = Option<EventId>;
+
+/// Latency bounds in nanoseconds.
+pub(super) type Latency = (u64, u64);
+
+/// A process as the network knows it.
+#[derive(Clone)]
+pub(super) struct Owner {
+    pub(super) number: u32,
+    pub(super) at: Arc<str>,
+}
+
+/// All network state of one simulation.
+pub(super) struct Net {
+    recorder: Arc<Recorder>,
+    seed: u64,
+    latency: Latency,
+    network: Arc<str>,
+    pods: Vec<Pod>,
+    by_address: BTreeMap<IpAddr, PodId>,
+    links: Vec<Link>,
+    link_index: BTreeMap<(PodId, PodId), usize>,
+    conns: Slab<Conn>,
+    conns_made: u64,
+    listeners: Slab<Listener>,
+    /// Listeners on Unix sockets by the number in the socket's file.
+    unix: BTreeMap<u64, Key>,
+    sockets_made: u64,
+    queue: Queue,
+    /// The processes whose sockets are just being closed by their end.
+    dying: Vec<Dying>,
+    /// To be woken once the state is no longer locked.
+    pub(super) wakes: Vec<Waker>,
+}
+
+struct Pod {
+    name: Arc<str>,
+    incarnation: u64,
+    addresses: Vec<IpAddr>,
+    off: Option<Cause>,
+    isolated: Option<Cause>,
+    removed: Option<Cause>,
+    next_port: u16,
+    ports: BTreeSet<u16>,
+    /// By port and address; no address for a dual-stack wildcard.
+    listeners: BTreeMap<(u16, Option<IpAddr>), Key>,
+    /// Which process's end closed the last listener of a port.
+    closed_ports: BTreeMap<u16, Cause>,
+}
+
+struct Link {
+    cut: Option<Cause>,
+    latency: Latency,
+    draws: Draws,
+}
+
+struct Dying {
+    owner: u32,
+    cause: Cause,
+    /// Power loss: nothing is sent.
+    silent: bool,
+}
+
+impl Net {
+    pub(super) fn new(recorder: Arc<Recorder>, seed: u64, latency: Latency) -> Self {
+        Self {
+            recorder,
+            seed,
+            latency,
+            network: "network".into(),
+            pods: Vec::new(),
+            by_address: BTreeMap::new(),
+            links: Vec::new(),
+            link_index: BTreeMap::new(),
+            conns: Slab::new(),
+            conns_made: 0,
+            listeners: Slab::new(),
+            unix: BTreeMap::new(),
+            sockets_made: 0,
+            queue: Queue::new(),
+            dying: Vec::new(),
+            wakes: Vec::new(),
+        }
+    }
+
+    /// When something next arrives, in nanoseconds.
+    pub(super) fn next_at(&self) -> Option<u64> {
+        self.queue.next_at()
+    }
+
+    /// How many packets and timers were handled so far.
+    pub(super) fn packets(&self) -> u64 {
+        self.queue.popped()
+    }
+
+    /// Handles what has arrived by `now`.
+    pub(super) fn advance(&mut self, now: u64) {
+        while let Some((at, event)) = self.queue.pop(now) {
+            match event {
+                Event::Syn(conn) => self.on_syn(at, conn),
+                Event::SynAck(conn) => self.on_syn_ack(at, conn),
+                Event::Refused(conn) => self.on_refused(at, conn),
+                Event::ConnectTimeout(conn) => self.on_connect_timeout(conn),
+                Event::Arrive(conn, from) => self.on_arrive(at, conn, from),
+                Event::Retransmit(conn, from) => self.on_retransmit(at, conn, from),
+                Event::Redeliver(conn, from) => self.on_redeliver(at, conn, from),
+                Event::Reset(conn, to) => self.on_reset(conn, to),
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.recorder.now()
+    }
+
+    fn wake(&mut self, waker: Option<Waker>) {
+        self.wakes.extend(waker);
+    }
+}
+
+/// Pods.
+impl Net {
+    /// # Panics
+    /// If another pod has one of the addresses.
+    pub(super) fn add_pod(&mut self, name: Arc<str>, incarnation: u64, addresses: Vec<IpAddr>, cause: Cause) -> PodId {
+        let id = PodId(u32::try_from(self.pods.len()).expect("memory ends before four billion pods"));
+        for address in &addresses {
+            if let Some(other) = self.by_address.insert(*address, id) {
+                panic!("pod {name} cannot have the address {address}: pod {} has it", self.pods[other.index()].name);
+            }
+        }
+        let event = events::PodAdded { pod: name.to_string(), addresses: addresses.clone() };
+        self.recorder.emit(&self.network, cause, event);
+        self.pods.push(Pod {
+            name,
+            incarnation,
+            addresses,
+            off: None,
+            isolated: None,
+            removed: None,
+            next_port: EPHEMERAL.0,
+            ports: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+            closed_ports: BTreeMap::new(),
+        });
+        id
+    }
+
+    /// Frees the addresses of a pod whose processes have ended.
+    pub(super) fn remove_pod(&mut self, id: PodId, cause: Cause) {
+        let event = events::PodRemoved { pod: self.pods[id.index()].name.to_string() };
+        let event = self.recorder.emit(&self.network, cause, event);
+        let pod = &mut self.pods[id.index()];
+        pod.removed = Some(event.or(cause));
+        for address in &pod.addresses {
+            self.by_address.remove(address);
+        }
+    }
+
+    pub(super) fn is_removed(&self, id: PodId) -> bool {
+        self.pods[id.index()].removed.is_some()
+    }
+
+    pub(super) fn addresses(&self, id: PodId) -> Vec<IpAddr> {
+        self.pods[id.index()].addresses.clone()
+    }
+
+    fn pod_at(&self, address: IpAddr) -> Option<PodId> {
+        self.by_address.get(&address).copied()
+    }
+}
+
+/// Linux's `net.ipv4.ip_local_port_range`.
+const EPHEMERAL: (u16, u16) = (32_768, 60_999);
+
+/// Processes that end.
+impl Net {
+    /// Until [`end_dying`](Self::end_dying), sockets of `owner` that close do so because of `cause`; `silent`, as
+    /// after a power failure, they send nothing.
+    pub(super) fn begin_dying(&mut self, owner: u32, cause: Cause, silent: bool) {
+        self.dying.push(Dying { owner, cause, silent });
+    }
+
+    /// Closes what the process did not close by dropping it, such as what it had lent to others.
+    pub(super) fn end_dying(&mut self) {
+        let Some(owner) = self.dying.last().map(|dying| dying.owner) else {
+            return;
+        };
+        let listeners: Vec<Key> =
+            self.listeners.iter().filter(|(_, listener)| listener.owner.number == owner).map(|(key, _)| key).collect();
+        for key in listeners {
+            self.close_listener(key);
+        }
+        let open: Vec<(Key, Side)> = self
+            .conns
+            .iter()
+            .flat_map(|(key, conn)| Side::BOTH.map(|side| (key, side, conn)))
+            .filter(|(_, side, conn)| {
+                let end = &conn.ends[side.index()];
+                !end.half.closed && end.owner.as_ref().is_some_and(|of| of.number == owner)
+            })
+            .map(|(key, side, _)| (key, side))
+            .collect();
+        for (key, side) in open {
+            self.close(key, side);
+        }
+        self.dying.pop();
+    }
+}
+
+/// Why sockets of `owner` close now, and whether silently, if that is because it ends.
+fn death(dying: &[Dying], owner: u32) -> (Cause, bool) {
+    let dying = dying.iter().find(|dying| dying.owner == owner);
+    dying.map_or((None, false), |dying| (dying.cause, dying.silent))
+}
+
+/// Links and faults.
+impl Net {
+    pub(super) fn partition(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
+        let event = events::NetPartitioned { a: self.name(a), b: self.name(b) };
+        let event = self.recorder.emit(&self.network, cause, event);
+        for (from, to) in [(a, b), (b, a)] {
+            let link = self.link(from, to);
+            self.links[link].cut = Some(event.or(cause));
+        }
+        event
+    }
+
+    pub(super) fn heal(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
+        for (from, to) in [(a, b), (b, a)] {
+            let link = self.link(from, to);
+            self.links[link].cut = None;
+        }
+        let event = events::NetHealed { a: self.name(a), b: self.name(b) };
+        self.recorder.emit(&self.network, cause, event)
+    }
+
+    pub(super) fn isolate(&mut self, pod: PodId, cause: Cause) -> Cause {
+        let event = self.recorder.emit(&self.network, cause, events::NetIsolated { pod: self.name(pod) });
+        self.pods[pod.index()].isolated = Some(event.or(cause));
+        event
+    }
+
+    pub(super) fn rejoin(&mut self, pod: PodId, cause: Cause) -> Cause {
+        self.pods[pod.index()].isolated = None;
+        self.recorder.emit(&self.network, cause, events::NetRejoined { pod: self.name(pod) })
+    }
+
+    pub(super) fn power_off(&mut self, pod: PodId, cause: Cause) -> Cause {
+        let event = self.recorder.emit(&self.network, cause, events::PowerOff { pod: self.name(pod) });
+        self.pods[pod.index()].off = Some(event.or(cause));
+        event
+    }
+
+    pub(super) fn power_on(&mut self, pod: PodId, cause: Cause) -> Cause {
+        self.pods[pod.index()].off = None;
+        self.recorder.emit(&self.network, cause, events::PowerOn { pod: self.name(pod) })
+    }
+
+    pub(super) fn is_off(&self, pod: PodId) -> bool {
+        self.pods[pod.index()].off.is_some()
+    }
+
+    pub(super) fn set_latency(&mut self, from: PodId, to: PodId, latency: Latency) {
+        let link = self.link(from, to);
+        self.links[link].latency = latency;
+    }
+
+    fn name(&self, pod: PodId) -> String {
+        self.pods[pod.index()].name.to_string()
+    }
+
+    /// Why packets from one pod to another are lost, if they are.
+    fn broken(&self, from: PodId, to: PodId) -> Option<Cause> {
+        let link = if from == to { None } else { self.link_index.get(&(from, to)).copied() };
+        self.broken_on(from, to, link)
+    }
+
+    /// The same where the link between the two is known.
+    fn broken_on(&self, from: PodId, to: PodId, link: Option<usize>) -> Option<Cause> {
+        let (a, b) = (&self.pods[from.index()], &self.pods[to.index()]);
+        a.off.or(b.off).or_else(|| {
+            if from == to {
+                return None;
+            }
+            a.isolated.or(b.isolated).or_else(|| self.links[link?].cut)
+        })
+    }
+
+    fn link(&mut self, from: PodId, to: PodId) -> usize {
+        if let Some(&link) = self.link_index.get(&(from, to)) {
+            return link;
+        }
+        let (a, b) = (&self.pods[from.index()], &self.pods[to.index()]);
+        let draws = Draws::new(self.seed, &format!("net/{}->{}", a.name, b.name), a.incarnation << 32 | b.incarnation);
+        self.links.push(Link { cut: None, latency: self.latency, draws });
+        self.link_index.insert((from, to), self.links.len() - 1);
+        self.links.len() - 1
+    }
+
+    /// When a packet sent at `now` arrives.
+    fn arrival(&mut self, now: u64, from: PodId, to: PodId) -> u64 {
+        if from == to {
+            return now;
+        }
+        let link = self.link(from, to);
+        self.arrival_on(now, link)
+    }
+
+    fn arrival_on(&mut self, now: u64, link: usize) -> u64 {
+        let Link { latency: (low, high), draws, .. } = &mut self.links[link];
+        now + if low == high { *low } else { draws.between(*low, *high) }
+    }
+}
+
+fn unnamed() -> Address {
+    Address::Unix(std::path::PathBuf::new())
+}

@@ -1,0 +1,481 @@
+//! Established connections: data, back pressure, half-close, reset, loss and retransmission.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use hermesh_runtime::Level;
+use sha2::{Digest as _, Sha256};
+use tokio::io::ReadBuf;
+
+use super::super::events;
+use super::super::slab::Key;
+use super::queue::Event;
+use super::{Cause, Net, death};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// What the kernel takes from a writer beyond what the reader has read: both ends' buffers.
+const WINDOW: usize = 256 * 1024;
+
+/// The least retransmission timeout (`TCP_RTO_MIN`).
+const RTO_MIN: u64 = SECOND / 5;
+
+/// The greatest retransmission timeout (`TCP_RTO_MAX`).
+const RTO_MAX: u64 = 120 * SECOND;
+
+/// `net.ipv4.tcp_retries2`: with these timeouts the kernel gives up after 924.6 s.
+const RETRIES: u32 = 15;
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::Client, Self::Server];
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// What the kernel holds for one end.
+#[derive(Default)]
+pub(super) struct Half {
+    received: VecDeque<Bytes>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    fin_received: bool,
+    fin_sent: bool,
+    /// The process has closed its socket, or never had it.
+    pub(super) closed: bool,
+    /// The power failed: the kernel knows nothing of it any more.
+    vanished: bool,
+    /// RST was sent or received, or the kernel gave up.
+    dead: bool,
+    error: Option<ErrorKind>,
+
+    /// Sent and not yet arrived, in order.
+    in_flight: VecDeque<Segment>,
+    /// How many of them have met a broken path.
+    stuck: u32,
+    stall: Option<Stall>,
+    last_arrival: u64,
+    /// Bytes sent and not yet read.
+    unread: usize,
+    blocked: bool,
+}
+
+/// A retransmission timer.
+#[derive(Clone, Copy)]
+struct Stall {
+    retries: u32,
+    timeout: u64,
+}
+
+pub(super) enum Segment {
+    /// The last packet of the handshake.
+    Open,
+    Data(Bytes),
+    Fin,
+    /// The reader has room again.
+    Window,
+}
+
+/// What sockets do.
+impl Net {
+    pub(in super::super) fn poll_read(
+        &mut self,
+        key: Key,
+        side: Side,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        let half = &mut conn.ends[side.index()].half;
+        if half.closed {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        }
+        let mut read = 0;
+        while buffer.remaining() > 0
+            && let Some(chunk) = half.received.front_mut()
+        {
+            let len = chunk.len().min(buffer.remaining());
+            buffer.put_slice(&chunk.split_to(len));
+            read += len;
+            if chunk.is_empty() {
+                half.received.pop_front();
+            }
+        }
+        if read > 0 || buffer.remaining() == 0 {
+            let peer = &mut conn.ends[side.other().index()].half;
+            peer.unread -= read;
+            if peer.blocked && read > 0 {
+                peer.blocked = false;
+                let now = self.now();
+                self.send(now, key, side, Segment::Window);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if half.fin_received {
+            return Poll::Ready(Ok(()));
+        }
+        if half.dead {
+            return Poll::Ready(half.error.take().map_or(Ok(()), |error| Err(error.into())));
+        }
+        remember(&mut half.reader, context);
+        Poll::Pending
+    }
+
+    pub(in super::super) fn poll_write(
+        &mut self,
+        key: Key,
+        side: Side,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        let half = &mut conn.ends[side.index()].half;
+        if half.dead {
+            return Poll::Ready(Err(half.error.take().unwrap_or(ErrorKind::BrokenPipe).into()));
+        }
+        if half.closed || half.fin_sent {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        let len: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        if len == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let room = len.min(WINDOW - half.unread);
+        if room == 0 {
+            half.blocked = true;
+            remember(&mut half.writer, context);
+            return Poll::Pending;
+        }
+        half.unread += room;
+        let mut data = BytesMut::with_capacity(room);
+        for buffer in buffers {
+            let len = buffer.len().min(room - data.len());
+            data.extend_from_slice(&buffer[..len]);
+        }
+        let now = self.now();
+        self.send(now, key, side, Segment::Data(data.freeze()));
+        Poll::Ready(Ok(room))
+    }
+
+    pub(in super::super) fn shutdown(&mut self, key: Key, side: Side) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let half = &mut conn.ends[side.index()].half;
+        if half.dead || half.closed {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        if !half.fin_sent {
+            half.fin_sent = true;
+            let now = self.now();
+            self.send(now, key, side, Segment::Fin);
+        }
+        Ok(())
+    }
+
+    /// Closes a socket: FIN, or RST if the process leaves data unread or never accepted the connection.
+    pub(in super::super) fn close(&mut self, key: Key, side: Side) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let [client, server] = &mut conn.ends;
+        let (end, peer) = match side {
+            Side::Client => (client, server),
+            Side::Server => (server, client),
+        };
+        if end.half.closed {
+            return;
+        }
+        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| death(&self.dying, owner.number));
+        let unaccepted = side == Side::Server && conn.listener.is_some();
+        let half = &mut end.half;
+        half.closed = true;
+        let abort = unaccepted || !half.received.is_empty();
+        half.received = VecDeque::new();
+        (half.reader, half.writer) = (None, None);
+        if silent {
+            half.vanished = true;
+        } else if !half.dead {
+            if !conn.close_recorded
+                && let Some(owner) = &end.owner
+            {
+                conn.close_recorded = true;
+                let event = events::NetClosed { conn: conn.number, peer: peer.address.clone(), abort };
+                conn.event = self.recorder.emit(&owner.at, cause.or(conn.event), event).or(conn.event);
+            }
+            let now = self.recorder.now();
+            if abort {
+                half.dead = true;
+                self.send_reset(now, key, side);
+            } else if !half.fin_sent {
+                half.fin_sent = true;
+                self.send(now, key, side, Segment::Fin);
+            }
+        }
+        self.remove_if_closed(key);
+    }
+
+    fn remove_if_closed(&mut self, key: Key) {
+        if self.conns.get(key).is_some_and(|conn| conn.ends.iter().all(|end| end.half.closed)) {
+            self.remove(key);
+        }
+    }
+}
+
+/// What packets do.
+impl Net {
+    /// Puts a segment on its way behind those sent before.
+    pub(super) fn send(&mut self, now: u64, key: Key, from: Side, segment: Segment) {
+        let at = self.arrival_from(now, key, from);
+        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        let at = at.max(half.last_arrival);
+        half.last_arrival = at;
+        half.in_flight.push_back(segment);
+        self.queue.push(at, Event::Arrive(key, from));
+    }
+
+    /// RST overtakes nothing that is on its way and waits for nothing that is stuck.
+    fn send_reset(&mut self, now: u64, key: Key, from: Side) {
+        let at = self.arrival_from(now, key, from);
+        let half = &self.conns.get(key).expect(SENDING).ends[from.index()].half;
+        let at = at.max(half.last_arrival);
+        self.queue.push(at, Event::Reset(key, from.other()));
+    }
+
+    fn arrival_from(&mut self, now: u64, key: Key, from: Side) -> u64 {
+        match self.conns.get(key).expect(SENDING).ends[from.index()].link {
+            Some(link) => self.arrival_on(now, link),
+            None => now,
+        }
+    }
+
+    /// Why what this end sends is lost, if it is.
+    fn lost(&self, key: Key, from: Side) -> Option<Cause> {
+        let conn = self.conns.get(key)?;
+        let (from, to) = (&conn.ends[from.index()], &conn.ends[from.other().index()]);
+        let (Some(from_pod), Some(to_pod)) = (from.pod, to.pod) else {
+            return None;
+        };
+        self.broken_on(from_pod, to_pod, from.link).or_else(|| {
+            let removed = self.pods[to_pod.index()].removed?;
+            // Whoever has the address now answers with RST, see `deliver`.
+            let taken = to.address.tcp().is_some_and(|address| self.pod_at(address.ip()).is_some());
+            if taken || conn.local { None } else { Some(removed) }
+        })
+    }
+
+    pub(super) fn on_arrive(&mut self, at: u64, key: Key, from: Side) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let half = &mut conn.ends[from.index()].half;
+        if half.vanished || half.in_flight.is_empty() {
+            return;
+        }
+        if half.stall.is_some() {
+            half.stuck += 1;
+            return;
+        }
+        if let Some(cause) = self.lost(key, from) {
+            let conn = self.conns.get_mut(key).expect(SENDING);
+            let end = &mut conn.ends[from.index()];
+            end.half.stuck = 1;
+            end.half.stall = Some(Stall { retries: 0, timeout: RTO_MIN });
+            self.queue.push(at + RTO_MIN, Event::Retransmit(key, from));
+            if self.recorder.records(Level::Debug)
+                && let Some(at) = end.owner.as_ref().map(|owner| owner.at.clone())
+            {
+                let to = conn.ends[from.other().index()].address.clone();
+                self.recorder.emit(&at, cause, events::NetStalled { conn: conn.number, to });
+            }
+            return;
+        }
+        self.deliver_next(at, key, from);
+    }
+
+    pub(super) fn on_retransmit(&mut self, at: u64, key: Key, from: Side) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let half = &conn.ends[from.index()].half;
+        let gone = conn.ends[from.index()].pod.is_some_and(|pod| self.is_removed(pod));
+        if half.vanished || half.dead || half.stall.is_none() || gone {
+            return;
+        }
+        match self.lost(key, from) {
+            Some(cause) => self.back_off(at, key, from, cause),
+            None => {
+                let at = self.arrival_from(at, key, from);
+                let conn = self.conns.get_mut(key).expect(SENDING);
+                let end = &mut conn.ends[from.index()];
+                let at = at.max(end.half.last_arrival);
+                end.half.last_arrival = at;
+                self.queue.push(at, Event::Redeliver(key, from));
+                if self.recorder.records(Level::Debug)
+                    && let Some(owner) = &end.owner
+                {
+                    let (at, segments) = (owner.at.clone(), end.half.stuck);
+                    let to = conn.ends[from.other().index()].address.clone();
+                    let event = events::NetRetransmitted { conn: conn.number, to, segments };
+                    self.recorder.emit(&at, conn.event, event);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_redeliver(&mut self, at: u64, key: Key, from: Side) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let half = &conn.ends[from.index()].half;
+        if half.vanished || half.dead || half.stall.is_none() {
+            return;
+        }
+        if let Some(cause) = self.lost(key, from) {
+            return self.back_off(at, key, from, cause);
+        }
+        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        half.stall = None;
+        for _ in 0..std::mem::take(&mut half.stuck) {
+            self.deliver_next(at, key, from);
+        }
+    }
+
+    fn back_off(&mut self, at: u64, key: Key, from: Side, cause: Cause) {
+        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        let stall = half.stall.as_mut().expect("only what stalls backs off");
+        stall.retries += 1;
+        stall.timeout = (stall.timeout * 2).min(RTO_MAX);
+        let Stall { retries, timeout } = *stall;
+        if retries <= RETRIES {
+            self.queue.push(at + timeout, Event::Retransmit(key, from));
+            return;
+        }
+        let conn = self.conns.get_mut(key).expect(SENDING);
+        let peer = conn.ends[from.other().index()].address.clone();
+        let end = &mut conn.ends[from.index()];
+        end.half.die(ErrorKind::TimedOut);
+        let wakers = [end.half.reader.take(), end.half.writer.take()];
+        if let Some(owner) = &end.owner {
+            let event = events::NetTimeout { conn: conn.number, to: peer, while_connecting: false };
+            self.recorder.emit(&owner.at, cause.or(conn.event), event);
+        }
+        self.wakes.extend(wakers.into_iter().flatten());
+    }
+
+    /// Hands the next segment of `from` to the other end.
+    fn deliver_next(&mut self, at: u64, key: Key, from: Side) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Some(segment) = conn.ends[from.index()].half.in_flight.pop_front() else {
+            return;
+        };
+        let sender = &conn.ends[from.index()];
+        let wire = match &segment {
+            Segment::Data(data) if self.recorder.records(Level::Wire) => Some(events::NetData {
+                conn: conn.number,
+                from: sender.address.clone(),
+                len: data.len(),
+                digest: Sha256::digest(data)[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            }),
+            _ => None,
+        };
+        let receiver = &mut conn.ends[from.other().index()];
+        let half = &mut receiver.half;
+        if half.dead {
+            return;
+        }
+        if half.closed {
+            // A socket that closed in order takes the peer's FIN; any other packet has no socket to go to.
+            if matches!(segment, Segment::Data(_)) || (half.vanished && !matches!(segment, Segment::Window)) {
+                self.send_reset(at, key, from.other());
+            }
+            return;
+        }
+        if let (Some(event), Some(owner)) = (wire, &receiver.owner) {
+            self.recorder.emit(&owner.at, None, event);
+        }
+        let waker = match segment {
+            Segment::Open => return self.on_open(key),
+            Segment::Data(data) => {
+                half.received.push_back(data);
+                half.reader.take()
+            }
+            Segment::Fin => {
+                half.fin_received = true;
+                half.reader.take()
+            }
+            Segment::Window => half.writer.take(),
+        };
+        self.wake(waker);
+    }
+
+    pub(super) fn on_reset(&mut self, key: Key, to: Side) {
+        if self.lost(key, to.other()).is_some() {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let peer = conn.ends[to.other().index()].address.clone();
+        let end = &mut conn.ends[to.index()];
+        let half = &mut end.half;
+        if half.closed || half.dead {
+            return;
+        }
+        // As in `tcp_reset`: who has seen FIN learns it when writing only.
+        half.die(if half.fin_received { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
+        let wakers = [half.reader.take(), half.writer.take()];
+        if let Some(owner) = &end.owner {
+            self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
+        }
+        self.wakes.extend(wakers.into_iter().flatten());
+    }
+}
+
+impl Half {
+    /// An end nobody has yet.
+    pub(super) fn unopened() -> Self {
+        Self { closed: true, ..Self::default() }
+    }
+
+    /// Nothing is sent or received any more; what has been received can still be read.
+    fn die(&mut self, error: ErrorKind) {
+        self.dead = true;
+        self.error = Some(error);
+        self.in_flight = VecDeque::new();
+        self.stall = None;
+        self.stuck = 0;
+    }
+}
+
+fn remember(place: &mut Option<Waker>, context: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *place = Some(context.waker().clone()),
+    }
+}
+
+const SENDING: &str = "an end that sends belongs to a connection";

@@ -1,0 +1,59 @@
+//! The clock everything reads and the trace everything writes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hermesh_runtime::{AnyEvent, Event, EventId, Level};
+
+use crate::trace::Trace;
+
+/// Simulated time and the trace.
+pub(super) struct Recorder {
+    now: AtomicU64,
+    open: AtomicBool,
+    level: Level,
+    trace: Mutex<Trace>,
+}
+
+impl Recorder {
+    pub(super) fn new(trace: Trace, level: Level) -> Self {
+        Self { now: AtomicU64::new(0), open: AtomicBool::new(true), level, trace: Mutex::new(trace) }
+    }
+
+    /// Simulated time in nanoseconds.
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    pub(super) fn set_now(&self, now: u64) {
+        self.now.store(now, Relaxed);
+    }
+
+    pub(super) fn records(&self, level: Level) -> bool {
+        level <= self.level && self.open.load(Relaxed)
+    }
+
+    pub(super) fn emit<E: Event>(&self, at: &Arc<str>, cause: Option<EventId>, event: E) -> Option<EventId> {
+        if !self.records(E::LEVEL) {
+            return None;
+        }
+        self.emit_any(at, cause, Arc::new(event))
+    }
+
+    pub(super) fn emit_any(&self, at: &Arc<str>, cause: Option<EventId>, event: Arc<dyn AnyEvent>) -> Option<EventId> {
+        if !self.records(event.level()) {
+            return None;
+        }
+        self.trace().record(Duration::from_nanos(self.now()), at, cause, event)
+    }
+
+    /// Whatever is emitted from now on is no part of the run.
+    pub(super) fn close(&self) {
+        self.open.store(false, Relaxed);
+    }
+
+    pub(super) fn trace(&self) -> MutexGuard<'_, Trace> {
+        self.trace.lock().expect("only an event whose JSON form is broken panics here, and that ends the run")
+    }
+}

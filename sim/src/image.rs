@@ -1,0 +1,250 @@
+//! What runs in a container: names of images, or globs over them, and the Rust functions that play them.
+//!
+//! An image is an `async fn(Process)`. Built in are the echo application (`*/testing/app:*`), the agent
+//! (`*/proxyv2:*`), istiod (`*/pilot:*`) and [`stand_in`], which serves echo on every port its pod should have.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use hermesh_runtime::Runtime;
+
+use crate::engine::Exit;
+
+/// One run of a container, from the inside.
+#[derive(Clone, Debug)]
+pub struct Process {
+    runtime: Runtime,
+    ports: Arc<[ServedPort]>,
+    /// The pod's label `version`.
+    version: Option<Arc<str>>,
+}
+
+/// A port that others expect a container to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServedPort {
+    pub(crate) number: u16,
+    pub(crate) protocol: ServedProtocol,
+}
+
+/// What they expect to be spoken there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ServedProtocol {
+    /// gRPC by a server that takes its configuration from xDS.
+    XdsGrpc,
+    /// gRPC without xDS.
+    Grpc,
+    Http,
+    Tcp,
+}
+
+impl Process {
+    pub(crate) fn new(runtime: Runtime, ports: Arc<[ServedPort]>, version: Option<Arc<str>>) -> Self {
+        Self { runtime, ports, version }
+    }
+
+    /// The door to sockets, files, clock, arguments and environment.
+    #[must_use]
+    pub fn runtime(&self) -> Runtime {
+        self.runtime.clone()
+    }
+
+    /// The command line: the container's `command` and `args`.
+    #[must_use]
+    pub fn args(&self) -> Vec<String> {
+        self.runtime.args()
+    }
+
+    /// An environment variable.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<String> {
+        self.runtime.var(name)
+    }
+}
+
+type Main = Arc<dyn Fn(Process) -> BoxFuture<'static, Exit> + Send + Sync>;
+
+/// The function behind an image.
+#[derive(Clone)]
+pub(crate) struct Program {
+    main: Main,
+    /// Whether it came with Hermesh: then a panic is Hermesh's fault.
+    pub(crate) built_in: bool,
+}
+
+impl Program {
+    pub(crate) fn run(&self, process: Process) -> BoxFuture<'static, Exit> {
+        (self.main)(process)
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("built_in", &self.built_in).finish_non_exhaustive()
+    }
+}
+
+/// Functions by image name.
+///
+/// A name is looked up among the globs in the order they were added, then among the built-in ones; a bare `*` comes
+/// last, so that "everything else" never replaces the agent.
+#[derive(Clone, Debug, Default)]
+pub struct Images {
+    programs: Vec<(String, Program)>,
+}
+
+impl Images {
+    /// None but those built in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Plays images whose name matches `glob` (where `*` stands for any text) by `main`.
+    #[must_use]
+    pub fn add<F>(mut self, glob: impl Into<String>, main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output: Into<Exit>> + Send + 'static,
+    {
+        self.insert(glob, false, main);
+        self
+    }
+
+    /// Plays images whose name matches `glob` by the built-in image called `name`: `echo`, `agent` or `stand-in`.
+    ///
+    /// # Errors
+    /// If no built-in image has that name.
+    pub fn add_named(&mut self, glob: impl Into<String>, name: &str) -> Result<(), UnknownImage> {
+        match name {
+            "stand-in" => self.insert(glob, true, stand_in),
+            "echo" => self.insert(glob, true, echo),
+            "agent" => self.insert(glob, true, agent),
+            _ => return Err(UnknownImage { name: name.to_owned() }),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn insert<F>(
+        &mut self,
+        glob: impl Into<String>,
+        built_in: bool,
+        main: impl Fn(Process) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output: Into<Exit>> + Send + 'static,
+    {
+        let main: Main = Arc::new(move |process| {
+            let running = main(process);
+            Box::pin(async move { running.await.into() })
+        });
+        self.programs.push((glob.into(), Program { main, built_in }));
+    }
+
+    /// These, and after them those built into Hermesh.
+    pub(crate) fn with_built_in(mut self) -> Self {
+        self.insert("*/testing/app:*", true, echo);
+        self.insert("*/proxyv2:*", true, agent);
+        self
+    }
+
+    /// What plays `image`.
+    pub(crate) fn find(&self, image: &str) -> Option<&Program> {
+        let catch_all = |glob: &str| glob == "*";
+        let specific = self.programs.iter().find(|(glob, _)| !catch_all(glob) && matches(glob, image));
+        let found = specific.or_else(|| self.programs.iter().find(|(glob, _)| catch_all(glob)));
+        found.map(|(_, program)| program)
+    }
+
+    /// The globs, for messages about an image that none matches.
+    pub(crate) fn globs(&self) -> impl Iterator<Item = &str> {
+        self.programs.iter().map(|(glob, _)| glob.as_str())
+    }
+}
+
+/// No built-in image has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown built-in image `{name}`; expected `stand-in`, `echo` or `agent`")]
+pub struct UnknownImage {
+    /// The name.
+    pub name: String,
+}
+
+/// Istio's echo application, `testing/app`.
+pub async fn echo(process: Process) -> impl Into<Exit> {
+    hermesh_echo::run(process.runtime).await
+}
+
+/// istio-agent without Envoy, `proxyv2`.
+pub async fn agent(process: Process) -> impl Into<Exit> {
+    hermesh_agent::run(process.runtime).await
+}
+
+/// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its version
+/// is the pod's label `version`.
+pub async fn stand_in(process: Process) -> impl Into<Exit> {
+    let mut line = Vec::new();
+    for port in process.ports.iter() {
+        let number = port.number;
+        match port.protocol {
+            ServedProtocol::XdsGrpc => line.extend([format!("--grpc={number}"), format!("--xds-grpc-server={number}")]),
+            ServedProtocol::Grpc => line.push(format!("--grpc={number}")),
+            ServedProtocol::Http => line.push(format!("--port={number}")),
+            ServedProtocol::Tcp => line.push(format!("--tcp={number}")),
+        }
+    }
+    line.extend(process.version.iter().map(|version| format!("--version={version}")));
+    let arguments = hermesh_echo::args::Arguments::parse(&line).expect("the flags are those of echo");
+    hermesh_echo::run_with(process.runtime, arguments).await
+}
+
+/// Whether `text` matches `glob`, in which `*` stands for any text and all else for itself.
+fn matches(glob: &str, text: &str) -> bool {
+    let Some((head, rest)) = glob.split_once('*') else { return glob == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let tail = parts.pop().expect("splitting gives at least one part");
+    for part in parts {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (glob, image, expected) in [
+            ("*", "", true),
+            ("app", "app", true),
+            ("app", "apps", false),
+            ("*/testing/app:*", "gcr.io/istio-testing/app:latest", false),
+            ("*/testing/app:*", "registry.istio.io/testing/app:latest", true),
+            ("registry.corp/*", "registry.corp/team/greeter:1", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+        ] {
+            assert_eq!(matches(glob, image), expected, "{glob} {image}");
+        }
+    }
+
+    #[test]
+    fn the_first_glob_wins_and_a_bare_star_comes_last() {
+        let images = Images::new()
+            .add("*", |_| async {})
+            .add("corp/greeter:*", |_| async { Exit::code(1) })
+            .add("corp/*", |_| async { Exit::code(2) })
+            .with_built_in();
+        let code = |image: &str| {
+            let program = images.find(image).expect("the star matches all");
+            (program.built_in, images.programs.iter().position(|(_, other)| Arc::ptr_eq(&other.main, &program.main)))
+        };
+        assert_eq!(code("corp/greeter:1"), (false, Some(1)));
+        assert_eq!(code("corp/other:1"), (false, Some(2)));
+        assert_eq!(code("docker.io/istio/proxyv2:1.32.0"), (true, Some(4)));
+        assert_eq!(code("nginx"), (false, Some(0)));
+    }
+}

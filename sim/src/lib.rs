@@ -1,0 +1,18 @@
+//! A hermetic, deterministic mesh-in-a-process for Istio's proxyless gRPC.
+
+pub mod bench;
+mod cluster;
+pub mod engine;
+pub mod image;
+mod mesh;
+pub mod report;
+pub mod scenario;
+mod signal;
+pub mod trace;
+
+pub use image::{Images, Process, stand_in};
+pub use mesh::{
+    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Crash, Deleted, DisturbError, Fault,
+    ISTIO_VERSIONS, IntoManifests, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, StartError,
+    TargetError, WaitError, code_text, mesh,
+};

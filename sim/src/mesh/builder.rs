@@ -1,0 +1,178 @@
+//! How a mesh is set up.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use hermesh_runtime::Level;
+
+use super::converged::Clients;
+use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
+use crate::cluster::{Cluster, ISTIOD, Setup};
+use crate::engine::{Config, Exit, Simulation};
+use crate::image::{Images, Process};
+
+/// The Istio releases whose behaviour is played.
+pub const ISTIO_VERSIONS: [&str; 1] = ["1.32"];
+
+/// A mesh with Istio 1.32, built-in images and seed 1, until told otherwise.
+#[must_use]
+pub fn mesh() -> MeshBuilder {
+    MeshBuilder::default()
+}
+
+/// What a mesh is to be like.
+#[derive(Clone, Debug)]
+pub struct MeshBuilder {
+    istio: String,
+    images: Images,
+    seed: Option<u64>,
+    namespace: String,
+    latency: Option<RangeInclusive<Duration>>,
+    level: Level,
+    keep_events: bool,
+    scenario_digest: Option<String>,
+}
+
+impl Default for MeshBuilder {
+    fn default() -> Self {
+        Self {
+            istio: ISTIO_VERSIONS[0].to_owned(),
+            images: Images::new(),
+            seed: None,
+            namespace: "default".to_owned(),
+            latency: None,
+            level: Level::Debug,
+            keep_events: true,
+            scenario_digest: None,
+        }
+    }
+}
+
+impl MeshBuilder {
+    /// Plays this release of Istio.
+    #[must_use]
+    pub fn istio(mut self, version: impl Into<String>) -> Self {
+        self.istio = version.into();
+        self
+    }
+
+    /// Plays images whose name matches `glob` by a function; see [`Images::add`].
+    #[must_use]
+    pub fn image<F>(mut self, glob: impl Into<String>, main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output: Into<Exit>> + Send + 'static,
+    {
+        self.images = self.images.add(glob, main);
+        self
+    }
+
+    /// Plays these images instead of those named so far.
+    #[must_use]
+    pub fn images(mut self, images: Images) -> Self {
+        self.images = images;
+        self
+    }
+
+    /// Decides all random choices. Without it the variable `HERMESH_SEED` does, and without that it is 1.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The namespace of objects and workloads that name none, like `kubectl -n`.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long packets take between pods; each is drawn.
+    #[must_use]
+    pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
+        self.latency = Some(latency);
+        self
+    }
+
+    /// Records events up to this level; [`Level::Debug`] unless set.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Whether events are kept. Without them reports know no causes, and long runs take less memory.
+    #[must_use]
+    pub fn keep_events(mut self, keep: bool) -> Self {
+        self.keep_events = keep;
+        self
+    }
+
+    /// What the trace's header says of the scenario.
+    pub(crate) fn scenario_digest(mut self, digest: String) -> Self {
+        self.scenario_digest = Some(digest);
+        self
+    }
+
+    /// Starts the cluster and waits until istiod is ready.
+    ///
+    /// # Panics
+    /// See [`try_start`](Self::try_start).
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Mesh {
+        match self.try_start() {
+            Ok(mesh) => mesh,
+            Err(error) => panic!("start: {error}"),
+        }
+    }
+
+    /// [`start`](Self::start) without panics.
+    ///
+    /// # Errors
+    /// If the release is unknown, the latency makes no sense, or istiod does not come up.
+    pub fn try_start(self) -> Result<Mesh, StartError> {
+        if !ISTIO_VERSIONS.contains(&self.istio.as_str()) {
+            return Err(StartError::UnknownIstio { asked: self.istio });
+        }
+        let mut config = Config::new(self.seed.unwrap_or_else(seed_of_environment));
+        if let Some(latency) = self.latency {
+            let (from, to) = (*latency.start(), *latency.end());
+            if from > to {
+                return Err(StartError::Latency { from, to });
+            }
+            config.latency = latency;
+        }
+        config.level = self.level;
+        config.keep_events = self.keep_events;
+        config.scenario_digest = self.scenario_digest;
+        // There and back through the agent, and a little more.
+        let quiet = *config.latency.end() * 4 + Duration::from_millis(5);
+        let mut simulation = Simulation::new(config);
+        let setup = Setup { images: self.images, istio: self.istio };
+        let world = simulation.world().clone();
+        let cluster = simulation
+            .block_on(async { Cluster::start(&world, setup) })
+            .map_err(|error| StartError::Fault(Fault::from(error)))?;
+        let mut mesh = Mesh {
+            simulation,
+            cluster,
+            namespace: self.namespace,
+            cause: None,
+            quiet,
+            clients: Clients::default(),
+            _repeat: Repeat(world),
+        };
+        mesh.try_wait_ready(&[ISTIOD], PATIENCE)?;
+        Ok(mesh)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the seed is asked of the machine that runs the test, not of a container"
+)]
+fn seed_of_environment() -> u64 {
+    std::env::var("HERMESH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}

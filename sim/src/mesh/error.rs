@@ -1,0 +1,146 @@
+//! What can go wrong with a mesh: one enum for each thing to do.
+
+use std::time::Duration;
+
+use hermesh_istiod::yaml::Diagnostic;
+
+use super::ReadError;
+use crate::engine::SimulationError;
+
+/// The run cannot go on, whatever was asked for: Hermesh itself is at fault, or a program that spins.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Simulated time no longer passes.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// A built-in image panicked.
+    #[error("built-in image of container {container} panicked: {message}; this is a fault of Hermesh")]
+    Panic {
+        /// `namespace/pod/container`.
+        container: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Why a mesh does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Only versions whose behaviour is known are played.
+    #[error("istio {asked}: unknown version; expected {}", crate::mesh::ISTIO_VERSIONS.join(", "))]
+    UnknownIstio {
+        /// What was asked for.
+        asked: String,
+    },
+    /// The latency's bounds are the wrong way round.
+    #[error("latency: the shortest, {from:?}, is above the longest, {to:?}")]
+    Latency {
+        /// The lower bound.
+        from: Duration,
+        /// The upper bound.
+        to: Duration,
+    },
+    /// istiod did not become ready.
+    #[error(transparent)]
+    Istiod(#[from] WaitError),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why nothing was applied or deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What the API server or istiod's webhooks would refuse, all of it with positions.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Diagnostic>),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why waiting ended without what was waited for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// Nothing of this name can become ready.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Time is up.
+    #[error("not {what} within {}s: {}", within.as_secs_f64(), .missing.join("; "))]
+    Timeout {
+        /// `ready` or `converged`.
+        what: &'static str,
+        /// How long was waited, in simulated time.
+        within: Duration,
+        /// Who is missing, and why.
+        missing: Vec<String>,
+    },
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why there is nothing to do something to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// No workload, pod or container has this name.
+    #[error("{what} `{name}` does not exist{}", did_you_mean(.nearest))]
+    Unknown {
+        /// `workload`, `pod` or `container`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The name that comes closest, if one does.
+        nearest: Option<String>,
+    },
+    /// It exists and does not run.
+    #[error("{0} does not run")]
+    NotRunning(String),
+}
+
+/// Why a call could not be made at all. A call that is made and fails is no error: see
+/// [`CallReport`](super::CallReport).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Nobody of that name to call from.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The client ended before it could answer, most often for want of a bootstrap in its pod.
+    #[error("client: {message}")]
+    Client {
+        /// What it said.
+        message: String,
+    },
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a container, a pod or a link could not be disturbed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisturbError {
+    /// Nothing of that name.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn did_you_mean(name: &Option<String>) -> String {
+    name.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}

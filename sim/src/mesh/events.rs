@@ -1,0 +1,22 @@
+//! What is done to a mesh from outside.
+
+use std::collections::BTreeMap;
+
+use super::CallFailure;
+
+hermesh_runtime::event! {
+    /// Manifests are applied.
+    ApplyStarted = "mesh.apply" { files: Vec<String>, }
+    /// Objects are deleted.
+    DeleteStarted = "mesh.delete" { objects: Vec<String>, }
+    /// A pod is asked to send requests.
+    CallStarted = "call.started" { from: String, url: String, count: u32, qps: Option<u32>, }
+    /// All requests were answered, or one of them failed.
+    CallEnded = "call.ended" {
+        from: String,
+        answers: BTreeMap<String, u64>,
+        error: Option<CallFailure>,
+    }
+    /// Containers are killed, restarted, or their pods cut off.
+    Disturbed = "mesh.disturbed" { what: &'static str, targets: Vec<String>, }
+}

@@ -1,0 +1,40 @@
+//! Why a client does what it does: the trace's causes of its configuration and of its last failure.
+
+use hermesh_runtime::Event;
+use hermesh_xds::{ConfigApplied, RpcFinished};
+
+use super::Mesh;
+use crate::trace::{Recorded, Trace};
+
+impl Mesh {
+    /// How the pods of the workload `from` came to call `target` the way they do: the last configuration that a client
+    /// of theirs applied, the last call that failed if the last call did, and what caused either, the earliest first, a
+    /// line an event.
+    #[must_use]
+    pub fn explain(&self, from: &str, target: &str) -> String {
+        let pods = match self.choose(from) {
+            Ok(chosen) => chosen.pods,
+            Err(error) => return error.to_string(),
+        };
+        let places: Vec<String> = pods.iter().map(|row| format!("{}/{}/", row.namespace, row.name)).collect();
+        self.with_trace(|trace| {
+            let here = |event: &Recorded| places.iter().any(|place| event.at.starts_with(place.as_str()));
+            let applied = last::<ConfigApplied>(trace, |event, applied| here(event) && *applied.target == *target);
+            let finished = last::<RpcFinished>(trace, |event, rpc| here(event) && *rpc.target == *target);
+            let failed = finished.filter(|event| event.get::<RpcFinished>().is_some_and(|rpc| rpc.code != "Ok"));
+            let mut text = String::new();
+            for (heading, event) in [("configuration", applied), ("last failure", failed)] {
+                let Some(event) = event else { continue };
+                text.push_str(&format!("{heading} of {target}:\n"));
+                let mut chain: Vec<&Recorded> = trace.causes(event.seq).collect();
+                chain.reverse();
+                chain.into_iter().for_each(|event| text.push_str(&format!("  {event}\n")));
+            }
+            if text.is_empty() { format!("no client of {from} has called {target}\n") } else { text }
+        })
+    }
+}
+
+fn last<E: Event>(trace: &Trace, wanted: impl Fn(&Recorded, &E) -> bool) -> Option<&Recorded> {
+    trace.of::<E>().filter(|(recorded, event)| wanted(recorded, event)).map(|(recorded, _)| recorded).last()
+}

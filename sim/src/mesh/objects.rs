@@ -1,0 +1,118 @@
+//! Applying and deleting objects.
+
+use hermesh_istiod::objects::{Object, ObjectKey, load};
+use hermesh_istiod::yaml::Diagnostic;
+
+use super::events::{ApplyStarted, DeleteStarted};
+use super::{ApplyError, Fault, IntoManifests, Mesh};
+use crate::cluster::ApplyOutcome;
+
+/// What an apply did.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The objects in the order in which they were applied, and what became of each.
+    pub objects: Vec<(ObjectKey, ApplyOutcome)>,
+    /// What has no effect here, or another than written.
+    pub notes: Vec<Diagnostic>,
+}
+
+/// What a delete did.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// The objects that were there.
+    pub objects: Vec<ObjectKey>,
+    /// Those that were not.
+    pub absent: Vec<ObjectKey>,
+}
+
+/// Objects.
+impl Mesh {
+    /// Applies manifests as `kubectl apply -f` does; [`IntoManifests`] tells what can be given.
+    ///
+    /// # Panics
+    /// If anything in them is refused; then nothing of them is applied.
+    #[track_caller]
+    pub fn apply(&mut self, manifests: impl IntoManifests) -> &mut Self {
+        let result = self.try_apply(manifests);
+        self.must("apply", result);
+        self
+    }
+
+    /// [`apply`](Self::apply) without panics.
+    ///
+    /// # Errors
+    /// Everything that is refused, with positions.
+    pub fn try_apply(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
+        let loaded = self.read(manifests)?;
+        let review = self.cluster.review(&loaded.objects);
+        if !review.errors.is_empty() {
+            return Err(ApplyError::Refused(review.errors));
+        }
+        let cause = self.world().emit("mesh", self.cause, ApplyStarted { files: loaded.files }).or(self.cause);
+        let mut applied = Applied { objects: Vec::new(), notes: loaded.notes };
+        applied.notes.extend(review.notes);
+        let cluster = self.cluster.clone();
+        let put = |object: Object| (object.key(), cluster.put(object, cause));
+        applied.objects = self.at_once(|| loaded.objects.into_iter().map(put).collect())?;
+        Ok(applied)
+    }
+
+    /// Deletes what manifests name, as `kubectl delete -f` does. Pods end gracefully while time passes.
+    ///
+    /// # Panics
+    /// If the manifests are refused, or if one of their objects is not there.
+    #[track_caller]
+    pub fn delete(&mut self, manifests: impl IntoManifests) -> &mut Self {
+        let result = self.try_delete(manifests);
+        let deleted = self.must("delete", result);
+        let absent: Vec<String> = deleted.absent.iter().map(ToString::to_string).collect();
+        assert!(absent.is_empty(), "delete: not found: {}", absent.join(", "));
+        self
+    }
+
+    /// [`delete`](Self::delete) without panics.
+    ///
+    /// # Errors
+    /// If the manifests are refused.
+    pub fn try_delete(&mut self, manifests: impl IntoManifests) -> Result<Deleted, ApplyError> {
+        let loaded = self.read(manifests)?;
+        let keys: Vec<ObjectKey> = loaded.objects.iter().map(Object::key).collect();
+        Ok(self.try_delete_objects(&keys)?)
+    }
+
+    /// Deletes objects by kind, namespace and name.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub fn try_delete_objects(&mut self, keys: &[ObjectKey]) -> Result<Deleted, Fault> {
+        let objects = keys.iter().map(ToString::to_string).collect();
+        let cause = self.world().emit("mesh", self.cause, DeleteStarted { objects }).or(self.cause);
+        let cluster = self.cluster.clone();
+        self.at_once(|| {
+            let (there, absent) = keys.iter().cloned().partition(|key| cluster.remove(key, cause));
+            Deleted { objects: there, absent }
+        })
+    }
+
+    fn read(&self, manifests: impl IntoManifests) -> Result<Read, ApplyError> {
+        let mut read = Read::default();
+        let mut errors = Vec::new();
+        for manifest in manifests.into_manifests()?.iter() {
+            let loaded = load(&manifest.name, &manifest.text, &self.namespace);
+            read.files.push(manifest.name.clone());
+            read.objects.extend(loaded.objects);
+            read.notes.extend(loaded.notes);
+            errors.extend(loaded.errors);
+        }
+        if errors.is_empty() { Ok(read) } else { Err(ApplyError::Refused(errors)) }
+    }
+}
+
+#[derive(Default)]
+struct Read {
+    files: Vec<String>,
+    objects: Vec<Object>,
+    notes: Vec<Diagnostic>,
+}

@@ -1,0 +1,88 @@
+//! The table that `kubectl get pods` prints.
+
+use std::fmt;
+
+/// One pod as kubectl shows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct PodRow {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The workload it belongs to: its Deployment, or itself.
+    pub workload: String,
+    /// Its number among the workload's pods, from 0.
+    pub ordinal: u32,
+    /// `2/2`: ready containers and all.
+    pub ready: String,
+    /// `Running`, `CrashLoopBackOff` and so on.
+    pub status: String,
+    /// How often its containers were restarted.
+    pub restarts: u32,
+    /// How long ago it was created, such as `58s`.
+    pub age: String,
+    /// Its address, once it has one.
+    pub ip: Option<std::net::IpAddr>,
+    /// The names of its containers, in the order in which they start.
+    pub containers: Vec<String>,
+}
+
+impl PodRow {
+    /// Whether all its containers are ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.split_once('/').is_some_and(|(ready, all)| ready == all) && self.status == "Running"
+    }
+}
+
+/// The rows of `kubectl get pods`; `Display` prints them under their headings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PodTable(pub Vec<PodRow>);
+
+impl fmt::Display for PodTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heading = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"].map(str::to_owned);
+        let cells = |row: &PodRow| {
+            [row.name.clone(), row.ready.clone(), row.status.clone(), row.restarts.to_string(), row.age.clone()]
+        };
+        let rows: Vec<[String; 5]> = std::iter::once(heading).chain(self.0.iter().map(cells)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+        for row in &rows {
+            for (column, cell) in row[..4].iter().enumerate() {
+                // kubectl leaves three spaces between columns.
+                write!(f, "{cell:<width$}   ", width = width(column))?;
+            }
+            writeln!(f, "{}", row[4])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_looks_like_kubectls() {
+        let row = |name: &str| PodRow {
+            namespace: "echo-grpc".to_owned(),
+            name: name.to_owned(),
+            workload: "echo-v1".to_owned(),
+            ordinal: 0,
+            ready: "2/2".to_owned(),
+            status: "Running".to_owned(),
+            restarts: 0,
+            age: "58s".to_owned(),
+            ip: None,
+            containers: vec!["istio-proxy".to_owned(), "app".to_owned()],
+        };
+        let table = PodTable(vec![row("echo-v1-69d6d96cb7-gpcpd"), row("echo-v2-5c6cbf6dc7-dfhcb")]);
+        let expected = "\
+NAME                       READY   STATUS    RESTARTS   AGE
+echo-v1-69d6d96cb7-gpcpd   2/2     Running   0          58s
+echo-v2-5c6cbf6dc7-dfhcb   2/2     Running   0          58s
+";
+        assert_eq!(table.to_string(), expected);
+    }
+}

@@ -1,0 +1,201 @@
+//! The report people read: a line a step, the article's output under each call, and why a step failed.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use hermesh_istiod::yaml::Diagnostic;
+
+use super::time::{compact, seconds};
+use crate::scenario::{Batch, Check, Failure, Outcome, Run, StepReport, Verdict};
+
+/// The column in which what was done begins.
+const INDENT: usize = 11;
+
+/// The colours of a report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Styles {
+    title: Style,
+    time: Style,
+    good: Style,
+    bad: Style,
+    note: Style,
+    dim: Style,
+}
+
+impl Styles {
+    /// No colours.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// Colours for a terminal.
+    #[must_use]
+    pub fn coloured() -> Self {
+        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+        Self {
+            title: Style::new().bold(),
+            time: colour(AnsiColor::Cyan),
+            good: colour(AnsiColor::Green),
+            bad: colour(AnsiColor::Red).bold(),
+            note: colour(AnsiColor::Yellow),
+            dim: Style::new().dimmed(),
+        }
+    }
+}
+
+/// The whole report but its last line.
+#[must_use]
+pub fn human(run: &Run, styles: &Styles) -> String {
+    let mut page = Page { text: String::new(), styles: *styles };
+    let title = styles.title;
+    page.line(
+        0,
+        format_args!(
+            "{title}{}{title:#} - Istio {}, profile {}, seed {}",
+            run.scenario, run.istio, run.profile, run.seed
+        ),
+    );
+    if let Some(about) = &run.about {
+        page.line(0, format_args!("{about}"));
+    }
+    let mut number = None;
+    for step in &run.steps {
+        page.step(step, number != Some(step.number));
+        number = Some(step.number);
+    }
+    page.text
+}
+
+/// The last line: `all 11 steps held - 2m14s simulated in 41 ms, seed 7`.
+#[must_use]
+pub fn totals(run: &Run, wall: Duration, styles: &Styles) -> String {
+    let (simulated, wall, seed) = (compact(run.simulated), compact(wall), run.seed);
+    let verdict = match run.verdict {
+        Verdict::Held => {
+            let steps = if run.total == 1 { "the step".to_owned() } else { format!("all {} steps", run.total) };
+            format!("{}{steps} held{:#}", styles.good, styles.good)
+        }
+        Verdict::Failed => {
+            let at = run.steps.last().map_or(0, |step| step.number);
+            format!("{}step {at} of {} failed{:#}", styles.bad, run.total, styles.bad)
+        }
+    };
+    format!("{verdict} - {simulated} simulated in {wall}, seed {seed}")
+}
+
+struct Page {
+    text: String,
+    styles: Styles,
+}
+
+impl Page {
+    fn step(&mut self, step: &StepReport, begins: bool) {
+        let Styles { time, title, .. } = self.styles;
+        let at = format!("{:>width$}", seconds(step.began), width = INDENT - 2);
+        match &step.name {
+            Some(name) => {
+                self.line(0, format_args!(""));
+                self.line(0, format_args!("{time}{at}{time:#}  {title}{name}{title:#}"));
+            }
+            None if begins => self.line(0, format_args!("")),
+            None => {}
+        }
+        let outcome = match &step.outcome {
+            Outcome::Words(words) if words.is_empty() => String::new(),
+            Outcome::Words(words) => format!(": {words}"),
+            _ => String::new(),
+        };
+        if step.name.is_some() {
+            self.line(INDENT, format_args!("{}{outcome}", step.action));
+        } else {
+            self.line(0, format_args!("{time}{at}{time:#}  {}{outcome}", step.action));
+        }
+        match &step.outcome {
+            Outcome::Words(_) => {}
+            Outcome::Pods(table) => self.block(&table.to_string()),
+            Outcome::Calls(batches) => self.calls(batches),
+        }
+        self.checks(&step.checks);
+        step.notes.iter().for_each(|note| self.note(note));
+        if let Some(failure) = &step.failure {
+            self.failure(failure);
+        }
+    }
+
+    fn calls(&mut self, batches: &[Batch]) {
+        for batch in batches {
+            if batch.lines.is_empty() && batch.report.failure.is_none() {
+                let mut table = columns();
+                for (workload, count) in &batch.report.workloads {
+                    table.add_row([Cell::new(workload), Cell::new(count).set_alignment(CellAlignment::Right)]);
+                }
+                lines(&mut table).iter().for_each(|line| self.block(line));
+            } else {
+                batch.lines.iter().for_each(|line| self.block(line));
+            }
+        }
+    }
+
+    fn checks(&mut self, checks: &[Check]) {
+        let mut table = columns();
+        for same in checks.chunk_by(|a, b| a.held == b.held && a.seen == b.seen) {
+            let check = &same[0];
+            let names = same.iter().map(|check| check.check).collect::<Vec<_>>().join(", ");
+            // What a held expectation of counts allowed is worth knowing; that of a failed one stands below.
+            let allowed =
+                if check.held && matches!(check.check, "to" | "share") { check.expected.as_str() } else { "" };
+            table.add_row([if check.held { "held" } else { "FAILED" }, &names, &check.seen, allowed]);
+        }
+        for line in lines(&mut table) {
+            let style = if line.starts_with("FAILED") { self.styles.bad } else { self.styles.good };
+            self.line(INDENT, format_args!("{style}{line}{style:#}"));
+        }
+    }
+
+    fn note(&mut self, note: &Diagnostic) {
+        let style = self.styles.note;
+        self.line(INDENT, format_args!("{style}{note}{style:#}"));
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        let Styles { bad, dim, .. } = self.styles;
+        let Failure { place, expected, seen, why, again } = failure;
+        self.line(INDENT, format_args!("{bad}FAILED{bad:#} {dim}{place}{dim:#}"));
+        self.line(INDENT + 2, format_args!("expected  {expected}"));
+        self.line(INDENT + 2, format_args!("seen      {seen}"));
+        for (index, line) in why.iter().enumerate() {
+            let label = if index == 0 { "why" } else { "" };
+            self.line(INDENT + 2, format_args!("{label:<8}  {line}"));
+        }
+        self.line(INDENT + 2, format_args!("again     {again}"));
+    }
+
+    fn block(&mut self, text: &str) {
+        for line in text.lines() {
+            self.line(INDENT + 2, format_args!("{}", line.trim_end()));
+        }
+    }
+
+    fn line(&mut self, indent: usize, line: std::fmt::Arguments<'_>) {
+        let infallible = "writing to a String cannot fail";
+        write!(self.text, "{:indent$}", "").and_then(|()| writeln!(self.text, "{line}")).expect(infallible);
+    }
+}
+
+/// A table without lines, as wide as it needs.
+fn columns() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+/// A table's lines, with two spaces between columns and none around them.
+fn lines(table: &mut Table) -> Vec<String> {
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}

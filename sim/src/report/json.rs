@@ -1,0 +1,115 @@
+//! The report programs read: one JSON object for a whole command, documented in `docs/report.md`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::scenario::{Outcome, Run, StepReport, Verdict};
+
+/// The format's name and version.
+pub const FORMAT: &str = "hermesh.report/1";
+
+/// All runs of a command.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    runs: Vec<Value>,
+    faults: Vec<String>,
+    failed: bool,
+}
+
+impl Report {
+    /// Adds a run that took `wall`.
+    pub fn add(&mut self, run: &Run, wall: Duration) {
+        self.extend([Entry::new(run, wall)]);
+    }
+
+    /// Adds runs that were made ready before.
+    pub fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        for Entry { value, failed } in entries {
+            self.failed |= failed;
+            self.runs.push(value);
+        }
+    }
+
+    /// Adds a run that Hermesh itself ended.
+    pub fn add_fault(&mut self, message: impl Into<String>) {
+        self.faults.push(message.into());
+    }
+
+    /// The one object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let verdict = match (self.faults.is_empty(), self.failed) {
+            (false, _) => "fault",
+            (true, true) => "failed",
+            (true, false) => "held",
+        };
+        json!({
+            "format": FORMAT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "verdict": verdict,
+            "runs": self.runs,
+            "faults": self.faults,
+        })
+    }
+}
+
+/// What a report says of one run: much smaller than the run with its trace.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    value: Value,
+    failed: bool,
+}
+
+impl Entry {
+    /// A run that took `wall`.
+    #[must_use]
+    pub fn new(run: &Run, wall: Duration) -> Self {
+        let value = json!({
+            "scenario": run.scenario,
+            "path": run.path,
+            "istio": run.istio,
+            "profile": run.profile,
+            "seed": run.seed,
+            "verdict": run.verdict,
+            "simulated_ms": millis(run.simulated),
+            "wall_ms": millis(wall),
+            "trace": {"events": run.trace.len(), "digest": run.trace.digest_hex()},
+            "steps": run.steps.iter().map(step).collect::<Vec<_>>(),
+        });
+        Self { value, failed: run.verdict == Verdict::Failed }
+    }
+}
+
+fn step(step: &StepReport) -> Value {
+    let mut value = json!({
+        "number": step.number,
+        "name": step.name,
+        "action": step.action,
+        "began_ms": millis(step.began),
+        "ended_ms": millis(step.ended),
+        "verdict": if step.failure.is_some() { Verdict::Failed } else { Verdict::Held },
+    });
+    let fields = value.as_object_mut().expect("json! made an object");
+    match &step.outcome {
+        Outcome::Words(words) => fields.insert("outcome".to_owned(), words.as_str().into()),
+        Outcome::Pods(pods) => fields.insert("pods".to_owned(), plain(pods)),
+        Outcome::Calls(batches) => {
+            let calls = batches.iter().map(|batch| plain(&batch.report)).collect::<Vec<_>>();
+            fields.insert("calls".to_owned(), calls.into())
+        }
+    };
+    fields.insert("checks".to_owned(), plain(&step.checks));
+    fields.insert("notes".to_owned(), plain(&step.notes));
+    fields.insert("failure".to_owned(), plain(&step.failure));
+    value
+}
+
+fn plain(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("reports hold plain data, which always has a JSON form")
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,9 @@
+//! What a run comes to, for people ([`human`]) and for programs ([`json`]).
+
+mod human;
+mod json;
+mod time;
+
+pub use human::{Styles, human, totals};
+pub use json::{Entry, FORMAT, Report};
+pub use time::{compact, seconds};

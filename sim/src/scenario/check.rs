@@ -1,0 +1,276 @@
+//! What the shape of a scenario does not say: whether its names mean something and its expectations make sense.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hermesh_istiod::objects::Object;
+
+use super::file::{Action, ByWorkload, Call, Expect, File, Heal, Step, Wait};
+use super::inventory::Inventory;
+use super::read::{At, Place, Problems};
+use super::shares::{Confusion, calls_needed, confusion};
+use super::target::Target;
+use super::units::{Calls, Percent};
+
+/// The objects that a step applies or deletes.
+pub(super) type StepObjects = BTreeMap<usize, Vec<Object>>;
+
+/// Checks `file`, of which the objects in the same file are `own` and those of its steps `objects`.
+pub(super) fn check(file: &File, own: &[Object], objects: &StepObjects, problems: &Problems) {
+    let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
+    let mut now = Inventory::seen_from(namespace);
+    own.iter().for_each(|object| now.apply(object));
+    let mut ever = now.clone();
+    objects.values().flatten().for_each(|object| ever.apply(object));
+
+    names_are_unique(&file.steps, problems);
+    let mut unsettled = None;
+    for (index, step) in file.steps.iter().enumerate() {
+        let step_objects = objects.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let checker = Checker { now: &now, ever: &ever, problems };
+        match step.action() {
+            Some(Action::Apply(_)) => {
+                step_objects.iter().for_each(|object| now.apply(object));
+                unsettled = Some("apply");
+            }
+            Some(Action::Delete(_)) => {
+                step_objects.iter().for_each(|object| now.delete(object));
+                unsettled = Some("delete");
+            }
+            Some(Action::Wait(wait)) => {
+                checker.wait(wait, step);
+                unsettled = None;
+            }
+            Some(Action::Call(call)) => {
+                if let Some(verb) = unsettled {
+                    let message = format!(
+                        "a call right after `{verb}` may meet the old configuration; `wait: {{converged: all}}` \
+                         between them makes sure of the new one"
+                    );
+                    problems.note(&step.verb_place, "unsettled", message);
+                }
+                checker.call(call);
+                if let Some(expect) = &step.expect {
+                    checker.expect(expect, call);
+                }
+            }
+            Some(Action::Kill(targets)) => targets.iter().for_each(|target| checker.container(target)),
+            Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.known(target)),
+            Some(Action::Partition(pair)) => checker.pair(pair),
+            Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
+            Some(Action::Get(_) | Action::Heal(Heal::All)) | None => {}
+        }
+    }
+}
+
+fn names_are_unique(steps: &[Step], problems: &Problems) {
+    let mut seen: BTreeMap<&str, &Place> = BTreeMap::new();
+    for name in steps.iter().filter_map(|step| step.name.as_ref()) {
+        match seen.get(name.value.as_str()) {
+            Some(first) => {
+                let message = format!("another step has this name already, at line {}", first.position.line);
+                problems.error(&name.place, "duplicate-name", message);
+            }
+            None => {
+                seen.insert(&name.value, &name.place);
+            }
+        }
+    }
+}
+
+struct Checker<'a> {
+    now: &'a Inventory,
+    ever: &'a Inventory,
+    problems: &'a Problems,
+}
+
+impl Checker<'_> {
+    fn wait(&self, wait: &Wait, step: &Step) {
+        match wait {
+            Wait::Ready { workloads: Some(workloads), .. } => {
+                workloads.iter().for_each(|target| self.workload(target));
+            }
+            Wait::Ready { workloads: None, .. } if self.now.is_empty() => {
+                self.error(&step.verb_place, "unknown-workload", "no step before this one deploys anything");
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&self, call: &Call) {
+        self.known(&call.from);
+        if call.from.value.container.is_some() {
+            self.error(
+                &call.from.place,
+                "bad-value",
+                "a pod calls, not one of its containers: leave the container out",
+            );
+        }
+        for url in &call.url {
+            if let Some(message) = url_complaint(&url.value) {
+                self.error(&url.place, "bad-url", message);
+            }
+        }
+    }
+
+    fn expect(&self, expect: &Expect, call: &Call) {
+        let fails = expect.error.as_ref().or(expect.cause.as_ref());
+        let succeeds = [
+            ("ok", expect.ok.as_ref()),
+            ("to", expect.to.as_ref().map(|to| &to.place)),
+            ("share", expect.share.as_ref().map(|share| &share.place)),
+            ("caller", expect.caller.as_ref().map(|caller| &caller.place)),
+        ];
+        if fails.is_some() {
+            for (field, place) in succeeds {
+                if let Some(place) = place {
+                    let message =
+                        format!("`{field}` is about calls that succeed, and the same step expects every call to fail");
+                    self.error(place, "contradiction", message);
+                }
+            }
+        }
+        if let Some(to) = &expect.to {
+            self.workloads_once(to.value.iter().map(|(target, _)| target));
+            self.counts(to, call.total());
+        }
+        if let Some(share) = &expect.share {
+            self.workloads_once(share.value.iter().map(|(target, _)| target));
+            self.shares(share, call.total());
+        }
+    }
+
+    fn counts(&self, to: &At<ByWorkload<Calls>>, total: u64) {
+        let bounds: Vec<(u64, u64)> = to.value.iter().map(|(_, calls)| calls.value.bounds(total)).collect();
+        let (least, most) = (bounds.iter().map(|(low, _)| low).sum::<u64>(), bounds.iter().map(|(_, high)| high).sum());
+        if least > total {
+            let message = format!("these are at least {least} calls, and the step makes {total}");
+            self.error(&to.place, "impossible-count", message);
+        } else if total > most {
+            let message =
+                format!("these are at most {most} of the {total} calls the step makes; name who answers the others");
+            self.error(&to.place, "impossible-count", message);
+        }
+    }
+
+    fn shares(&self, share: &At<ByWorkload<Percent>>, total: u64) {
+        let sum: u32 = share.value.iter().map(|(_, share)| share.value.thousandths()).sum();
+        if sum != Percent::WHOLE.thousandths() {
+            let sum = f64::from(sum) / 1_000.0;
+            self.error(&share.place, "shares-sum", format!("the shares sum to {sum}%; expected 100%"));
+            return;
+        }
+        let shares: Vec<Percent> = share.value.iter().map(|(_, share)| share.value).collect();
+        let Some(confusion) = confusion(&shares, total) else { return };
+        let describe = |index: usize| format!("{} {}", share.value[index].0.value, shares[index]);
+        let what = match confusion {
+            Confusion::Swapped(one, other) => {
+                format!("cannot tell {} and {} from the swapped split", describe(one), describe(other))
+            }
+            Confusion::Unbounded(one) => format!("cannot tell {} from none or all", describe(one)),
+        };
+        let calls = if total == 1 { "1 call".to_owned() } else { format!("{total} calls") };
+        let remedy = match calls_needed(&shares) {
+            Some(needed) => format!("it takes {needed}"),
+            None => "no sensible number can: make the shares equal or further apart".to_owned(),
+        };
+        self.error(&share.place, "too-few-calls", format!("{calls} {what}; {remedy}"));
+    }
+
+    fn workloads_once<'t>(&self, targets: impl Iterator<Item = &'t At<Target>>) {
+        let mut seen = BTreeSet::new();
+        for target in targets {
+            self.workload(target);
+            if self.now.resolve(&target.value).is_some_and(|key| !seen.insert(key)) {
+                self.error(&target.place, "duplicate-name", format!("workload `{}` stands here twice", target.value));
+            }
+        }
+    }
+
+    fn container(&self, target: &At<Target>) {
+        self.known(target);
+        if target.value.container.is_none() {
+            let name = &target.value;
+            let message = match name.ordinal {
+                Some(_) => format!("expected a container, such as `{name}/istio-proxy`, found the pod `{name}`"),
+                None => format!("expected a container, such as `{name}/0/istio-proxy`, found the workload `{name}`"),
+            };
+            self.error(&target.place, "bad-value", message);
+        }
+    }
+
+    fn workload(&self, target: &At<Target>) {
+        self.known(target);
+        if target.value.ordinal.is_some() {
+            let message = format!("expected a workload, such as `{}`, found `{}`", target.value.workload, target.value);
+            self.error(&target.place, "bad-value", message);
+        }
+    }
+
+    fn pair(&self, pair: &[At<Target>; 2]) {
+        for target in pair {
+            self.known(target);
+            if target.value.container.is_some() {
+                let message = "the network ends at pods: leave the container out";
+                self.error(&target.place, "bad-value", message);
+            }
+        }
+        let [one, other] = pair;
+        if one.value == other.value {
+            self.error(&other.place, "bad-value", "expected two different workloads or pods, found the same twice");
+        }
+    }
+
+    fn known(&self, target: &At<Target>) {
+        if let Some(complaint) = self.now.complaint(&target.value, self.ever) {
+            self.error(&target.place, "unknown-workload", complaint);
+        }
+    }
+
+    fn error(&self, place: &Place, code: &'static str, message: impl Into<String>) {
+        self.problems.error(place, code, message);
+    }
+}
+
+fn url_complaint(url: &str) -> Option<String> {
+    const EXPECTED: &str = "expected xds:///host:port, grpc://host:port or http://host:port/path";
+    let Some((scheme @ ("xds" | "grpc" | "http"), rest)) = url.split_once("://") else {
+        return Some(format!("{EXPECTED}, found {url:?}"));
+    };
+    let address = match scheme {
+        "xds" => rest.strip_prefix('/'),
+        "http" => rest.split('/').next(),
+        _ => Some(rest),
+    };
+    let Some(address) = address.filter(|address| !address.is_empty() && !address.contains(char::is_whitespace)) else {
+        return Some(format!("{EXPECTED}, found {url:?}"));
+    };
+    match address.rsplit_once(':') {
+        None if scheme == "http" => None,
+        None => Some(format!("{url:?} names no port; expected {url}:7070 or the like")),
+        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => None,
+        Some((_, port)) => Some(format!("{port:?} is no port; expected a number from 1 to 65535")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_scheme_a_host_and_a_port() {
+        for url in ["xds:///echo:7070", "xds:///echo.ns.svc.cluster.local:7070", "grpc://10.0.0.1:80", "http://a/x"] {
+            assert_eq!(url_complaint(url), None, "{url}");
+        }
+        for (url, message) in [
+            ("echo:7070", "expected xds:///host:port, grpc://host:port or http://host:port/path, found \"echo:7070\""),
+            (
+                "xds://echo:7070",
+                "expected xds:///host:port, grpc://host:port or http://host:port/path, found \"xds://echo:7070\"",
+            ),
+            ("xds:///echo", "\"xds:///echo\" names no port; expected xds:///echo:7070 or the like"),
+            ("grpc://echo:seven", "\"seven\" is no port; expected a number from 1 to 65535"),
+        ] {
+            assert_eq!(url_complaint(url).as_deref(), Some(message), "{url}");
+        }
+    }
+}

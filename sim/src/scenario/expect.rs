@@ -1,0 +1,251 @@
+//! Whether what came of a call is what was expected.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::file::Expect;
+use super::shares;
+use super::target::Target;
+use super::units::Percent;
+
+/// What came of the calls of one step, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How many calls there were to be.
+    pub(super) total: u64,
+    /// How many answers each workload gave; empty for batches of which a call failed, whose output ForwardEcho drops.
+    pub(super) answers: BTreeMap<String, u64>,
+    /// How many calls succeeded, their answers known or not.
+    pub(super) succeeded: u64,
+    /// How many calls failed with which code and cause.
+    pub(super) failures: BTreeMap<(String, Option<String>), u64>,
+    /// Whom the servers took the caller for.
+    pub(super) callers: BTreeMap<Option<String>, u64>,
+}
+
+/// One check of an expectation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The expectation's field, such as `share`.
+    pub check: &'static str,
+    /// What was expected, in words.
+    pub expected: String,
+    /// What was seen, in words.
+    pub seen: String,
+    /// Whether they agree.
+    pub held: bool,
+}
+
+impl Seen {
+    fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    /// `3 of 10 calls failed with UNAVAILABLE (tls-handshake), 7 succeeded`
+    pub(super) fn outcome(&self) -> String {
+        let total = self.total;
+        if self.failures.is_empty() && self.succeeded == total {
+            return match total {
+                1 => "the call succeeded".to_owned(),
+                _ => format!("all {total} calls succeeded"),
+            };
+        }
+        let mut parts = Vec::new();
+        for ((code, cause), count) in &self.failures {
+            let cause = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            parts.push(match (total, *count) {
+                (1, 1) => format!("the call failed with {code}{cause}"),
+                (_, count) => format!("{count} of {total} calls failed with {code}{cause}"),
+            });
+        }
+        if self.succeeded > 0 {
+            parts.push(format!("{} succeeded", self.succeeded));
+        }
+        let unfinished = total.saturating_sub(self.succeeded + self.failed());
+        if unfinished > 0 {
+            parts.push(format!("{unfinished} did not end"));
+        }
+        parts.join(", ")
+    }
+}
+
+/// Judges `seen`. `same` tells whether a workload's name in an answer is the one a target means.
+pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -> bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut add = |check, expected: String, found: String, held| {
+        checks.push(Check { check, expected, seen: found, held });
+    };
+    let answered = |target: &Target| {
+        seen.answers.iter().filter(|(name, _)| same(target, name)).map(|(_, count)| count).sum::<u64>()
+    };
+    // Who is named by none of the targets, and how often they answered.
+    let others = |targets: &[&Target]| {
+        let named = |name: &str| targets.iter().any(|target| same(target, name));
+        seen.answers.iter().filter(|(name, _)| !named(name)).map(|(name, n)| (name.clone(), *n)).collect::<Vec<_>>()
+    };
+    let all_answers = seen.answers.values().sum::<u64>();
+
+    if expect.ok.is_some() {
+        let held = seen.failures.is_empty() && seen.succeeded == seen.total;
+        add("ok", "every call succeeds".to_owned(), seen.outcome(), held);
+    }
+    if let Some(to) = &expect.to {
+        let mut expected = String::new();
+        let mut found = String::new();
+        let mut held = all_answers == seen.total;
+        for (target, calls) in &to.value {
+            let separator = if expected.is_empty() { "" } else { ", " };
+            let count = answered(&target.value);
+            let (low, high) = calls.value.bounds(seen.total);
+            held &= (low..=high).contains(&count);
+            let _ = write!(expected, "{separator}{} {}", target.value, calls.value);
+            let _ = write!(found, "{separator}{} {count}", target.value);
+        }
+        for (name, count) in others(&to.value.iter().map(|(target, _)| &target.value).collect::<Vec<_>>()) {
+            held = false;
+            let _ = write!(found, ", {name} {count}");
+        }
+        if all_answers != seen.total {
+            found = seen.outcome();
+        }
+        add("to", expected, found, held);
+    }
+    if let Some(share) = &expect.share {
+        let shares: Vec<Percent> = share.value.iter().map(|(_, share)| share.value).collect();
+        let ranges = shares::accepted(&shares, all_answers);
+        let strangers = others(&share.value.iter().map(|(target, _)| &target.value).collect::<Vec<_>>());
+        for ((target, share), accepted) in share.value.iter().zip(ranges) {
+            let count = answered(&target.value);
+            let expected =
+                format!("{} {}, accepted {}..{}", target.value, share.value, accepted.start(), accepted.end());
+            let mut found = format!("{} {count} of {all_answers}", target.value);
+            let mut held = accepted.contains(&count) && all_answers == seen.total;
+            if all_answers != seen.total {
+                found = seen.outcome();
+            }
+            for (name, count) in &strangers {
+                held = false;
+                let _ = write!(found, ", {name} {count}");
+            }
+            add("share", expected, found, held);
+        }
+    }
+    if let Some(code) = &expect.error {
+        let wrong = seen.failures.keys().any(|(seen, _)| seen != code.value);
+        let held = !wrong && seen.failed() == seen.total;
+        add("error", format!("every call fails with {}", code.value), seen.outcome(), held);
+    }
+    if let Some(cause) = &expect.cause {
+        let wrong = seen.failures.keys().any(|(_, seen)| seen.as_deref() != Some(cause.value));
+        let held = !wrong && seen.failed() == seen.total;
+        add("cause", format!("every call fails because of {}", cause.value), seen.outcome(), held);
+    }
+    if let Some(caller) = &expect.caller {
+        let held = all_answers == seen.total && seen.callers.keys().all(|seen| seen.as_ref() == Some(&caller.value));
+        let names = seen.callers.iter().map(|(caller, count)| {
+            let name = caller.as_deref().unwrap_or("nobody they know");
+            if seen.callers.len() == 1 { name.to_owned() } else { format!("{name} in {count} of them") }
+        });
+        let names: Vec<String> = names.collect();
+        let found =
+            if all_answers == seen.total { format!("the servers saw {}", names.join(", ")) } else { seen.outcome() };
+        add("caller", format!("the servers take the caller for {}", caller.value), found, held);
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use hermesh_istiod::yaml;
+
+    use super::super::file::File;
+    use super::super::read::{Cursor, Problems};
+    use super::*;
+
+    fn expect(text: &str) -> Expect {
+        let text = format!(
+            "{{apiVersion: hermesh/v1alpha1, kind: Scenario, name: t, mesh: {{istio: \"1.32\"}}, \
+             steps: [{{call: {{from: a, url: \"xds:///b:1\"}}, expect: {text}}}]}}"
+        );
+        let documents = yaml::parse("t", &text).unwrap();
+        let problems = Problems::of("t");
+        let file: File = super::super::reader::read(&Cursor::root(&documents[0].root, &problems)).unwrap();
+        assert!(problems.is_empty(), "{:?}", problems.into_found());
+        file.steps[0].expect.clone().unwrap()
+    }
+
+    fn held(text: &str, seen: &Seen) -> Vec<(bool, String)> {
+        let checks = judge(&expect(text), seen, |target, name| target.workload == name);
+        checks.into_iter().map(|check| (check.held, check.seen)).collect()
+    }
+
+    fn answers(counts: &[(&str, u64)]) -> Seen {
+        let total = counts.iter().map(|(_, count)| count).sum();
+        let answers = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        Seen { total, answers, succeeded: total, ..Seen::default() }
+    }
+
+    fn failing(total: u64, failed: u64, code: &str, cause: Option<&str>) -> Seen {
+        let failures = BTreeMap::from([((code.to_owned(), cause.map(str::to_owned)), failed)]);
+        Seen { total, failures, succeeded: total - failed, ..Seen::default() }
+    }
+
+    #[test]
+    fn counts_must_fall_into_their_ranges_and_strangers_may_not_answer() {
+        let expected = "{ok: all, to: {v1: 2..3, v2: 2..3}}";
+        let fine = vec![(true, "all 5 calls succeeded".to_owned()), (true, "v1 3, v2 2".to_owned())];
+        assert_eq!(held(expected, &answers(&[("v1", 3), ("v2", 2)])), fine);
+        assert!(!held(expected, &answers(&[("v1", 4), ("v2", 1)]))[1].0);
+        let stranger = held(expected, &answers(&[("v1", 2), ("v2", 2), ("v3", 1)]));
+        assert_eq!(stranger[1], (false, "v1 2, v2 2, v3 1".to_owned()));
+    }
+
+    #[test]
+    fn a_share_is_judged_by_its_bounds() {
+        let expected = "{share: {v1: 20%, v2: 80%}}";
+        assert!(held(expected, &answers(&[("v1", 198), ("v2", 802)])).iter().all(|(held, _)| *held));
+        assert!(held(expected, &answers(&[("v1", 800), ("v2", 200)])).iter().all(|(held, _)| !held));
+        assert!(held(expected, &answers(&[("v1", 500), ("v2", 500)])).iter().all(|(held, _)| !held));
+        let stranger = held(expected, &answers(&[("v1", 198), ("v2", 801), ("v3", 1)]));
+        assert!(stranger.iter().all(|(held, _)| !held), "{stranger:?}");
+    }
+
+    #[test]
+    fn every_call_must_fail_as_expected() {
+        let expected = "{error: UNAVAILABLE, cause: tls-handshake}";
+        let all = failing(3, 3, "UNAVAILABLE", Some("tls-handshake"));
+        assert!(held(expected, &all).iter().all(|(held, _)| *held));
+        let some = failing(3, 2, "UNAVAILABLE", Some("tls-handshake"));
+        let seen = "2 of 3 calls failed with UNAVAILABLE (tls-handshake), 1 succeeded";
+        assert_eq!(held(expected, &some), vec![(false, seen.to_owned()); 2]);
+        let other = failing(1, 1, "UNAVAILABLE", Some("tcp-connect"));
+        let seen = "the call failed with UNAVAILABLE (tcp-connect)".to_owned();
+        assert_eq!(held(expected, &other), [(true, seen.clone()), (false, seen)]);
+        assert!(held(expected, &answers(&[("v1", 1)])).iter().all(|(held, _)| !held));
+    }
+
+    #[test]
+    fn failed_calls_hold_no_expectation_of_success() {
+        let seen = failing(10, 1, "UNAVAILABLE", None);
+        for expected in ["{ok: all}", "{to: {v1: all}}", "{share: {v1: 100%}}", "{caller: \"spiffe://a/b\"}"] {
+            let found = held(expected, &seen);
+            assert_eq!(found, [(false, "1 of 10 calls failed with UNAVAILABLE, 9 succeeded".to_owned())], "{expected}");
+        }
+    }
+
+    #[test]
+    fn every_server_must_know_the_caller() {
+        let caller = Some("spiffe://a/b".to_owned());
+        let mut seen = answers(&[("v1", 2)]);
+        seen.callers = BTreeMap::from([(caller.clone(), 2)]);
+        assert!(held("{caller: \"spiffe://a/b\"}", &seen)[0].0);
+        seen.callers = BTreeMap::from([(caller, 1), (None, 1)]);
+        let seen = held("{caller: \"spiffe://a/b\"}", &seen);
+        assert_eq!(
+            seen,
+            [(false, "the servers saw nobody they know in 1 of them, spiffe://a/b in 1 of them".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! The shape of a scenario file, `hermesh/v1alpha1`: one set of types for the reader and for the JSON Schema.
+//!
+//! Reading reports every mistake in the shape of the file in one pass. Whether names mean something is checked
+//! afterwards, in `check`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+use super::read::{At, Place};
+use super::schema::{
+    self, AllWord, ApiVersion, BuiltInImage, CallCount, CallRate, CallUrl, CauseWord, Code, IstioVersion, Kind,
+    OneOrMany, Pair, Spiffe, Text,
+};
+use super::target::Target;
+use super::units::{Calls, Percent, Time, TimeRange};
+
+/// The version of the format that this Hermesh reads.
+pub const API_VERSION: &str = "hermesh/v1alpha1";
+
+/// Verbs, of which a step has one.
+pub(super) const VERBS: [&str; 9] = ["apply", "delete", "wait", "get", "call", "kill", "restart", "partition", "heal"];
+
+/// Verbs of the format that this version does not play.
+pub(super) const LATER: [&str; 7] = ["load", "stop", "together", "hold", "patch", "scale", "exec"];
+
+/// The images that a scenario can name.
+pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
+
+/// The versions of Istio whose istiod, agent, injection and echo application are played.
+pub(super) const ISTIO_VERSIONS: [&str; 1] = ["1.32"];
+
+/// How long a wait may take that does not say.
+pub(super) const WITHIN_DEFAULT: Time = Time(std::time::Duration::from_secs(60));
+
+/// What happens to a mesh, step by step, and what must come of it.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, title = "Hermesh scenario")]
+pub(super) struct File {
+    /// The format's version.
+    #[schemars(with = "ApiVersion")]
+    #[expect(dead_code, reason = "only the schema needs it: there is one value")]
+    pub api_version: (),
+    /// Always `Scenario`.
+    #[schemars(with = "Kind")]
+    #[expect(dead_code, reason = "only the schema needs it: there is one value")]
+    pub kind: (),
+    /// A short name, for reports.
+    #[schemars(with = "Text")]
+    pub name: At<String>,
+    /// What the scenario shows, in a sentence.
+    #[schemars(with = "Option<Text>")]
+    pub about: Option<At<String>>,
+    /// For objects and workloads that name none, like `kubectl -n`; `default` if left out.
+    #[schemars(with = "Option<Text>")]
+    pub namespace: Option<At<String>>,
+    /// The seed of all random choices, unless `--seed` or HERMESH_SEED gives one; 1 if left out.
+    #[schemars(with = "Option<u64>")]
+    pub seed: Option<At<u64>>,
+    /// The mesh that is played.
+    pub mesh: MeshOptions,
+    /// What is done, strictly in this order.
+    #[schemars(length(min = 1))]
+    pub steps: Vec<Step>,
+}
+
+/// The mesh that is played.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MeshOptions {
+    /// Whose istiod, agent, injection and echo application are played.
+    #[schemars(with = "IstioVersion")]
+    pub istio: At<&'static str>,
+    /// Built-in images by glob: `"registry.corp/*": stand-in`.
+    #[schemars(with = "BTreeMap<String, BuiltInImage>")]
+    #[schemars(default)]
+    pub images: Vec<(At<String>, At<&'static str>)>,
+    /// How long a packet travels between two pods.
+    #[schemars(with = "Option<TimeRange>")]
+    pub latency: Option<At<TimeRange>>,
+}
+
+/// One thing to do, and for a call what must come of it.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::exactly_one_verb)]
+pub(super) struct Step {
+    /// A name for reports. Steps without a name belong to the named one before them.
+    #[schemars(with = "Option<Text>")]
+    pub name: Option<At<String>>,
+    /// Manifests to apply: files, folders, or `-` for standard input.
+    #[schemars(with = "Option<OneOrMany<Text>>")]
+    pub apply: Option<Vec<At<String>>>,
+    /// Manifests whose objects to delete.
+    #[schemars(with = "Option<OneOrMany<Text>>")]
+    pub delete: Option<Vec<At<String>>>,
+    /// Let simulated time pass until something is so, or for a time.
+    pub wait: Option<Wait>,
+    /// Show something; checks nothing.
+    pub get: Option<Get>,
+    /// Have a workload call someone, as ForwardEcho does.
+    pub call: Option<Call>,
+    /// What must come of the call.
+    pub expect: Option<Expect>,
+    /// Containers to kill (SIGKILL), as `workload/ordinal/container`.
+    #[schemars(with = "Option<OneOrMany<Text>>")]
+    pub kill: Option<Vec<At<Target>>>,
+    /// Workloads, pods or containers to stop with SIGTERM and start again; `istiod` is known everywhere.
+    #[schemars(with = "Option<OneOrMany<Text>>")]
+    pub restart: Option<Vec<At<Target>>>,
+    /// Two workloads or pods between which no packet passes any more.
+    #[schemars(with = "Option<Pair>")]
+    pub partition: Option<[At<Target>; 2]>,
+    /// Two workloads or pods that a partition separates, or `all`.
+    pub heal: Option<Heal>,
+    /// Where the step begins.
+    #[schemars(skip)]
+    pub place: Place,
+    /// Where its verb stands.
+    #[schemars(skip)]
+    pub verb_place: Place,
+}
+
+/// What to wait for.
+#[derive(Clone, Debug)]
+pub(super) enum Wait {
+    /// A length of simulated time.
+    Time(At<Time>),
+    /// Workloads' pods to be ready.
+    Ready {
+        /// Which workloads; none for all.
+        workloads: Option<Vec<At<Target>>>,
+        /// How long at most.
+        within: Time,
+    },
+    /// Everything that was applied to be in use everywhere.
+    Converged {
+        /// How long at most.
+        within: Time,
+    },
+}
+
+/// What to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Get {
+    /// The pods of the scenario's namespace, as `kubectl get pods` lists them.
+    Pods,
+}
+
+/// A batch of calls by ForwardEcho.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Call {
+    /// The workload that calls; its first pod does.
+    #[schemars(with = "Text")]
+    pub from: At<Target>,
+    /// Whom to call: `xds:///host:port`, `grpc://host:port` or `http://host:port/path`; several are called one after
+    /// the other, `count` times each.
+    #[schemars(with = "OneOrMany<CallUrl>")]
+    pub url: Vec<At<String>>,
+    /// How many calls; 1 if left out.
+    #[schemars(with = "Option<CallCount>")]
+    pub count: Option<At<u64>>,
+    /// Calls a second; all at once if left out, at most 20 of them under way.
+    #[schemars(with = "Option<CallRate>")]
+    pub qps: Option<At<u64>>,
+    /// Metadata to send; `Host` becomes the authority.
+    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(default)]
+    pub headers: Vec<(At<String>, String)>,
+    /// The text to have echoed.
+    #[schemars(with = "Option<String>")]
+    pub message: Option<String>,
+    /// Which lines of the output to show, as `grep` would; `Hostname` if left out.
+    #[schemars(with = "Option<Text>")]
+    pub grep: Option<At<String>>,
+    /// For the whole batch; 5s if left out.
+    #[schemars(with = "Option<Time>")]
+    pub timeout: Option<At<Time>>,
+    /// A connection for each call instead of one for the batch.
+    #[schemars(default)]
+    pub new_connection_per_request: bool,
+}
+
+/// What must come of a call. All of it must hold.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
+pub(super) struct Expect {
+    /// `all`: every call succeeds.
+    #[schemars(with = "Option<AllWord>")]
+    pub ok: Option<Place>,
+    /// How many calls each workload answers; workloads that are not named answer none.
+    #[schemars(with = "Option<BTreeMap<String, Calls>>")]
+    pub to: Option<At<ByWorkload<Calls>>>,
+    /// Which share of the calls each workload answers, judged by exact binomial bounds.
+    #[schemars(with = "Option<BTreeMap<String, Percent>>")]
+    pub share: Option<At<ByWorkload<Percent>>>,
+    /// The status code with which every call fails.
+    #[schemars(with = "Option<Code>")]
+    pub error: Option<At<&'static str>>,
+    /// Why every call fails.
+    #[schemars(with = "Option<CauseWord>")]
+    pub cause: Option<At<&'static str>>,
+    /// Whom every server that was reached takes the caller for: a SPIFFE identity.
+    #[schemars(with = "Option<Spiffe>")]
+    pub caller: Option<At<String>>,
+    /// Where the expectations begin.
+    #[schemars(skip)]
+    pub place: Place,
+}
+
+/// Values by workload, in the order of the file.
+pub(super) type ByWorkload<T> = Vec<(At<Target>, At<T>)>;
+
+/// Which partitions to heal.
+#[derive(Clone, Debug)]
+pub(super) enum Heal {
+    /// Every one.
+    All,
+    /// The one between these two.
+    Pair(Box<[At<Target>; 2]>),
+}
+
+/// A step's verb with what it needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action<'a> {
+    /// `apply`
+    Apply(&'a [At<String>]),
+    /// `delete`
+    Delete(&'a [At<String>]),
+    /// `wait`
+    Wait(&'a Wait),
+    /// `get`
+    Get(Get),
+    /// `call`
+    Call(&'a Call),
+    /// `kill`
+    Kill(&'a [At<Target>]),
+    /// `restart`
+    Restart(&'a [At<Target>]),
+    /// `partition`
+    Partition(&'a [At<Target>; 2]),
+    /// `heal`
+    Heal(&'a Heal),
+}
+
+impl Step {
+    /// What the step does. A step that was read without mistakes does exactly one thing.
+    #[must_use]
+    pub(super) fn action(&self) -> Option<Action<'_>> {
+        let actions = [
+            self.apply.as_deref().map(Action::Apply),
+            self.delete.as_deref().map(Action::Delete),
+            self.wait.as_ref().map(Action::Wait),
+            self.get.map(Action::Get),
+            self.call.as_ref().map(Action::Call),
+            self.kill.as_deref().map(Action::Kill),
+            self.restart.as_deref().map(Action::Restart),
+            self.partition.as_ref().map(Action::Partition),
+            self.heal.as_ref().map(Action::Heal),
+        ];
+        actions.into_iter().flatten().next()
+    }
+}
+
+impl Call {
+    /// How many calls each URL gets.
+    #[must_use]
+    pub(super) fn count(&self) -> u64 {
+        self.count.as_ref().map_or(1, |count| count.value)
+    }
+
+    /// How many calls there are in all.
+    #[must_use]
+    pub(super) fn total(&self) -> u64 {
+        self.count() * self.url.len() as u64
+    }
+}

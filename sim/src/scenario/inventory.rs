@@ -1,0 +1,213 @@
+//! What the manifests of a scenario deploy, as far as steps name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hermesh_istiod::objects::{Object, PodSpec};
+use hermesh_istiod::yaml::{Location, nearest};
+
+use super::target::Target;
+
+/// Where istiod runs, which every mesh has.
+const ISTIOD: (&str, &str) = ("istio-system", "istiod");
+
+/// The container that injection adds.
+const SIDECAR: &str = "istio-proxy";
+
+/// A Deployment, or a Pod without one.
+#[derive(Clone, Debug)]
+struct Workload {
+    pods: usize,
+    containers: Vec<String>,
+}
+
+/// An image that a container wants.
+#[derive(Clone, Debug)]
+pub(super) struct WantedImage {
+    pub(super) image: String,
+    pub(super) location: Location,
+}
+
+/// The workloads that are deployed at some point of a scenario.
+#[derive(Clone, Debug)]
+pub(super) struct Inventory {
+    namespace: String,
+    workloads: BTreeMap<(String, String), Workload>,
+}
+
+impl Inventory {
+    /// An empty cluster, seen from `namespace`.
+    pub(super) fn seen_from(namespace: &str) -> Self {
+        let (istio_system, istiod) = ISTIOD;
+        let workload = Workload { pods: 1, containers: vec!["discovery".to_owned()] };
+        let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
+        Self { namespace: namespace.to_owned(), workloads }
+    }
+
+    pub(super) fn apply(&mut self, object: &Object) {
+        let (pods, spec) = match object {
+            Object::Deployment(deployment) => (deployment.spec.replicas as usize, &deployment.spec.template.spec),
+            Object::Pod(pod) => (1, &pod.spec),
+            _ => return,
+        };
+        let containers = spec.containers.iter().map(|container| container.name.clone()).collect();
+        self.workloads.insert(key(object), Workload { pods, containers });
+    }
+
+    pub(super) fn delete(&mut self, object: &Object) {
+        match object {
+            Object::Deployment(_) | Object::Pod(_) => {
+                self.workloads.remove(&key(object));
+            }
+            Object::Namespace(namespace) => {
+                self.workloads.retain(|(of, _), _| *of != namespace.metadata.name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether any workload but istiod is deployed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.workloads.len() <= 1
+    }
+
+    /// The name by which reports and traces know the workload: with its namespace unless it is the scenario's.
+    pub(super) fn resolve(&self, target: &Target) -> Option<(String, String)> {
+        let (istio_system, istiod) = ISTIOD;
+        let candidates = match &target.namespace {
+            Some(namespace) => vec![namespace.as_str()],
+            None if target.workload == istiod => vec![&self.namespace, istio_system],
+            None => vec![self.namespace.as_str()],
+        };
+        let keys = candidates.into_iter().map(|namespace| (namespace.to_owned(), target.workload.clone()));
+        keys.into_iter().find(|key| self.workloads.contains_key(key))
+    }
+
+    /// What is wrong with a name, if something is. `ever` is all that any step of the scenario deploys.
+    pub(super) fn complaint(&self, target: &Target, ever: &Self) -> Option<String> {
+        let Some(key) = self.resolve(target) else {
+            if ever.resolve(target).is_some() {
+                return Some(format!("workload `{}` is not deployed at this step", target.workload));
+            }
+            return Some(self.unknown(target, ever));
+        };
+        let workload = &self.workloads[&key];
+        let name = &target.workload;
+        if let Some(ordinal) = target.ordinal.filter(|ordinal| *ordinal >= workload.pods) {
+            return Some(match workload.pods {
+                0 => format!("workload `{name}` has no pods"),
+                1 => format!("workload `{name}` has no pod {ordinal}; its only pod is `{name}/0`"),
+                pods => format!("workload `{name}` has no pod {ordinal}; its pods are 0 to {}", pods - 1),
+            });
+        }
+        let container = target.container.as_deref()?;
+        let mut names: Vec<&str> = workload.containers.iter().map(String::as_str).collect();
+        if key.0 != ISTIOD.0 {
+            names.push(SIDECAR);
+        }
+        if names.contains(&container) {
+            return None;
+        }
+        Some(super::read::unknown("container", container, &names))
+    }
+
+    fn unknown(&self, target: &Target, ever: &Self) -> String {
+        let namespace = target.namespace.as_ref().unwrap_or(&self.namespace);
+        let names: BTreeSet<&str> =
+            ever.workloads.keys().filter(|(of, _)| of == namespace).map(|(_, name)| name.as_str()).collect();
+        let name = &target.workload;
+        if let Some(near) = nearest(name, names.iter().copied().chain([ISTIOD.1])) {
+            return format!("no workload `{name}` in namespace {namespace}; did you mean `{near}`?");
+        }
+        let elsewhere = ever.workloads.keys().find(|(_, other)| other == name);
+        if let Some((of, _)) = elsewhere {
+            return format!("no workload `{name}` in namespace {namespace}; did you mean `{of}/{name}`?");
+        }
+        match names.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => format!("no workload `{name}` in namespace {namespace}; no manifest deploys anything there"),
+            names => {
+                let listed = hermesh_istiod::yaml::listed(names);
+                format!("no workload `{name}` in namespace {namespace}; the manifests deploy {listed}")
+            }
+        }
+    }
+}
+
+fn key(object: &Object) -> (String, String) {
+    let metadata = object.metadata();
+    (metadata.namespace.clone(), metadata.name.clone())
+}
+
+/// The images that the containers of `object` want.
+pub(super) fn images(object: &Object) -> Vec<WantedImage> {
+    let (spec, path): (&PodSpec, &str) = match object {
+        Object::Deployment(deployment) => (&deployment.spec.template.spec, "spec.template.spec"),
+        Object::Pod(pod) => (&pod.spec, "spec"),
+        _ => return Vec::new(),
+    };
+    let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));
+    let wanted = spec.containers.iter().enumerate().map(|(index, container)| WantedImage {
+        image: container.image.clone(),
+        location: origin.clone().field(format!("{path}.containers[{index}].image")),
+    });
+    wanted.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hermesh_istiod::objects::{Container, Deployment, Metadata};
+
+    use super::*;
+
+    fn deployment(namespace: &str, name: &str, replicas: u32) -> Object {
+        let mut deployment = Deployment { metadata: Metadata::named(namespace, name), ..Deployment::default() };
+        deployment.spec.replicas = replicas;
+        deployment.spec.template.spec.containers = vec![Container { name: "app".into(), ..Container::default() }];
+        deployment.into()
+    }
+
+    fn inventory() -> Inventory {
+        let mut inventory = Inventory::seen_from("shop");
+        inventory.apply(&deployment("shop", "web", 2));
+        inventory.apply(&deployment("shop", "cart-v1", 1));
+        inventory.apply(&deployment("bank", "ledger", 0));
+        inventory
+    }
+
+    #[test]
+    fn names_that_mean_something_give_no_complaint() {
+        let inventory = inventory();
+        for name in ["web", "web/1", "web/0/app", "web/0/istio-proxy", "bank/ledger", "istiod", "istiod/0/discovery"] {
+            assert_eq!(inventory.complaint(&name.parse().unwrap(), &inventory), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_mean_nothing_are_explained() {
+        let inventory = inventory();
+        for (name, complaint) in [
+            ("wep", "no workload `wep` in namespace shop; did you mean `web`?"),
+            ("ledger", "no workload `ledger` in namespace shop; did you mean `bank/ledger`?"),
+            ("checkout", "no workload `checkout` in namespace shop; the manifests deploy cart-v1 or web"),
+            ("none/web", "no workload `web` in namespace none; did you mean `shop/web`?"),
+            ("none/x", "no workload `x` in namespace none; no manifest deploys anything there"),
+            ("web/2", "workload `web` has no pod 2; its pods are 0 to 1"),
+            ("cart-v1/1", "workload `cart-v1` has no pod 1; its only pod is `cart-v1/0`"),
+            ("bank/ledger/0", "workload `ledger` has no pods"),
+            ("web/0/ap", "unknown container \"ap\"; expected app or istio-proxy"),
+            ("web/0/isto-proxy", "unknown container \"isto-proxy\"; did you mean `istio-proxy`?"),
+        ] {
+            assert_eq!(inventory.complaint(&name.parse().unwrap(), &inventory).as_deref(), Some(complaint), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_workload_is_known_but_not_deployed() {
+        let ever = inventory();
+        let mut now = ever.clone();
+        now.delete(&deployment("shop", "web", 2));
+        assert_eq!(
+            now.complaint(&"web".parse().unwrap(), &ever).as_deref(),
+            Some("workload `web` is not deployed at this step")
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! Reads a scenario and every file it names, and checks that all of it means something.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use hermesh_istiod::objects::{self, Object};
+use hermesh_istiod::yaml::{self, Diagnostic, Location};
+use sha2::{Digest as _, Sha256};
+
+use super::check::{StepObjects, check};
+use super::file::Action;
+use super::read::{At, Cursor, Problems};
+use super::{InputError, Scenario, Sources, inventory, reader};
+use crate::image::Images;
+use crate::mesh::{Manifest, Manifests};
+
+/// Reads a scenario and what it names.
+pub(super) struct Loader {
+    path: PathBuf,
+    name: String,
+    folder: PathBuf,
+    images: Images,
+    problems: Problems,
+    sources: Sources,
+    stdin: Option<String>,
+}
+
+impl Loader {
+    pub(super) fn new(path: &Path, images: Images) -> Self {
+        let name = path.display().to_string();
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let problems = Problems::of(&name);
+        Self { path: path.to_owned(), name, folder, images, problems, sources: Sources::default(), stdin: None }
+    }
+
+    /// Reads it all.
+    pub(super) fn load(mut self) -> Result<Scenario, InputError> {
+        let text = match self.text() {
+            Ok(text) => text,
+            Err(message) => {
+                self.problems.add(Diagnostic::error("unreadable", Location::in_file(&self.name), message));
+                return Err(self.fail());
+            }
+        };
+        self.sources.0.insert(self.name.clone(), text.clone());
+        let documents = match yaml::parse(&self.name, &text) {
+            Ok(documents) => documents,
+            Err(errors) => {
+                errors.into_iter().for_each(|error| self.problems.add(error));
+                return Err(self.fail());
+            }
+        };
+        let Some(first) = documents.first() else {
+            let location = Location::in_file(&self.name);
+            self.problems.add(Diagnostic::error("empty", location, "the file is empty; expected a scenario"));
+            return Err(self.fail());
+        };
+        let Some(mut file) = reader::read(&Cursor::root(&first.root, &self.problems)) else { return Err(self.fail()) };
+        let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str()).to_owned();
+
+        let mut notes = Vec::new();
+        let own = (documents.len() > 1)
+            .then(|| Manifests::from(Manifest { name: self.name.clone(), text: without_first_document(&text) }));
+        let own_objects = own.as_ref().map(|own| self.objects(own, &namespace, &mut notes)).unwrap_or_default();
+        let mut manifests = BTreeMap::new();
+        let mut step_objects = StepObjects::new();
+        for (index, step) in file.steps.iter().enumerate() {
+            if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
+                let texts = self.manifests(paths);
+                step_objects.insert(index, self.objects(&texts, &namespace, &mut notes));
+                manifests.insert(index, texts);
+            }
+        }
+
+        check(&file, &own_objects, &step_objects, &self.problems);
+        let images = std::mem::take(&mut file.mesh.images);
+        let images = self.images(&images, own_objects.iter().chain(step_objects.values().flatten()));
+
+        // Applying the same file twice says the same things twice. Beside mistakes, remarks would only distract.
+        notes.extend(self.problems.take_remarks());
+        notes.sort();
+        notes.dedup();
+        if !self.problems.is_empty() {
+            return Err(self.fail());
+        }
+        let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
+        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest })
+    }
+
+    /// The texts that `paths` name, relative to the scenario's folder.
+    fn manifests(&mut self, paths: &[At<String>]) -> Manifests {
+        let mut all = Manifests::default();
+        for path in paths {
+            let read = if path.value == "-" {
+                self.stdin().map(|text| Manifests::text("-", text))
+            } else {
+                Manifests::open(self.folder.join(&path.value)).map_err(|error| self.missing(&path.value, &error.error))
+            };
+            match read {
+                Ok(manifests) => {
+                    if manifests.iter().next().is_none() {
+                        let message = format!("folder `{}` holds no manifest (.yaml, .yml or .json)", path.value);
+                        self.problems.error(&path.place, "empty", message);
+                    }
+                    for manifest in manifests.iter() {
+                        self.sources.0.insert(manifest.name.clone(), manifest.text.clone());
+                    }
+                    all.extend(manifests);
+                }
+                Err(message) => self.problems.error(&path.place, "unreadable", message),
+            }
+        }
+        all
+    }
+
+    fn missing(&self, path: &str, error: &std::io::Error) -> String {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return format!("`{path}`: {error}");
+        }
+        let wanted = self.folder.join(path);
+        let (Some(folder), Some(name)) = (wanted.parent(), wanted.file_name()) else {
+            return format!("no file or folder `{path}`");
+        };
+        let name = name.to_string_lossy();
+        let names = list(folder);
+        match yaml::nearest(&name, names.iter().map(String::as_str)) {
+            Some(near) => {
+                let near = Path::new(path).with_file_name(near);
+                format!("no file or folder `{path}`; did you mean `{}`?", near.display())
+            }
+            None => format!("no file or folder `{path}` (looked for {})", wanted.display()),
+        }
+    }
+
+    fn objects(&mut self, manifests: &Manifests, namespace: &str, notes: &mut Vec<Diagnostic>) -> Vec<Object> {
+        let mut all = Vec::new();
+        for manifest in manifests.iter() {
+            let loaded = objects::load(&manifest.name, &manifest.text, namespace);
+            notes.extend(loaded.notes);
+            loaded.errors.into_iter().for_each(|error| self.problems.add(error));
+            all.extend(loaded.objects);
+        }
+        all
+    }
+
+    /// The images of the scenario, checked against those that the objects want.
+    fn images<'o>(
+        &self,
+        named: &[(At<String>, At<&'static str>)],
+        objects: impl Iterator<Item = &'o Object>,
+    ) -> Images {
+        let mut images = self.images.clone();
+        for (glob, name) in named {
+            images.add_named(&glob.value, name.value).expect("the reader takes built-in names only");
+        }
+        let wanted: Vec<_> = objects.flat_map(inventory::images).collect();
+        for (glob, name) in named.iter().filter(|(glob, _)| glob.value != "*") {
+            let mut alone = Images::new();
+            alone.add_named(&glob.value, name.value).expect("the reader takes built-in names only");
+            if !wanted.iter().any(|wanted| alone.find(&wanted.image).is_some()) {
+                let message = format!("no container wants an image that matches {:?}; remove it", glob.value);
+                self.problems.error(&glob.place, "unused-image", message);
+            }
+        }
+        let all = images.clone().with_built_in();
+        for wanted in wanted.into_iter().filter(|wanted| all.find(&wanted.image).is_none()) {
+            let message = format!("nothing plays image {:?}", wanted.image);
+            let help = format!("under `mesh.images` add `{:?}: stand-in`", glob_for(&wanted.image));
+            let error = Diagnostic::error("unknown-image", self.precise(wanted.location), message).with_help(help);
+            self.problems.add(error);
+        }
+        images
+    }
+
+    /// The location's own line, where only its object's is known.
+    fn precise(&self, location: Location) -> Location {
+        let documents = self.sources.0.get(&*location.file).and_then(|text| yaml::parse(&location.file, text).ok());
+        let document = documents.into_iter().flatten().rfind(|document| document.root.position <= location.position());
+        let (Some(document), Some(field)) = (document, location.field.clone()) else { return location };
+        let position = document.root.at_path(&field).position;
+        location.at(position)
+    }
+
+    fn text(&mut self) -> Result<String, String> {
+        if self.name == "-" { self.stdin() } else { read_file(&self.path).map_err(|error| error.to_string()) }
+    }
+
+    fn stdin(&mut self) -> Result<String, String> {
+        if self.stdin.is_some() {
+            return Err("standard input can be read once only".to_owned());
+        }
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
+        self.stdin = Some(text.clone());
+        Ok(text)
+    }
+
+    fn fail(self) -> InputError {
+        let mut diagnostics = self.problems.into_found();
+        diagnostics.sort();
+        diagnostics.dedup();
+        InputError { diagnostics, sources: self.sources }
+    }
+}
+
+/// The text with its first document blanked out, so that those after it keep their lines.
+fn without_first_document(text: &str) -> String {
+    let mut content_seen = false;
+    let mut blank = true;
+    let mut rest = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let separator =
+            line.strip_prefix("---").is_some_and(|tail| tail.is_empty() || tail.starts_with(char::is_whitespace));
+        if separator && content_seen {
+            blank = false;
+        }
+        let bare = line.trim_start();
+        content_seen |= !separator && !bare.is_empty() && !bare.starts_with(['#', '%']);
+        rest.push_str(if blank { "\n" } else { line });
+    }
+    rest
+}
+
+/// A glob over the images beside this one: `registry.corp/shop/cart:1` gives `registry.corp/*`.
+fn glob_for(image: &str) -> String {
+    match image.split_once('/') {
+        Some((registry, _)) => format!("{registry}/*"),
+        None => image.to_owned(),
+    }
+}
+
+fn digest<'m>(scenario: &str, manifests: impl Iterator<Item = &'m Manifest>) -> String {
+    let mut hash = Sha256::new();
+    for text in std::iter::once(scenario).chain(manifests.map(|manifest| manifest.text.as_str())) {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
+fn read_file(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// The names of a folder's files, for suggestions.
+fn list(folder: &Path) -> Vec<String> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

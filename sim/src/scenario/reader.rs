@@ -1,0 +1,283 @@
+//! Reads the shape of a scenario from its tree, and reports every mistake in it.
+
+use hermesh_istiod::yaml::{Key, Node, Value, listed};
+
+use super::file::{
+    API_VERSION, BUILT_IN_IMAGES, ByWorkload, Call, Expect, File, Get, Heal, ISTIO_VERSIONS, LATER, MeshOptions, Step,
+    VERBS, WITHIN_DEFAULT, Wait,
+};
+use super::read::{At, Cursor, Fields, unknown};
+use super::target::Target;
+use super::units::Time;
+use super::words::{CAUSES, CODES};
+
+/// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left makes
+/// sense to look at further.
+pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
+    let mut fields = cursor.fields("a scenario: a mapping with apiVersion, kind, name, mesh and steps")?;
+    if let Some(field) = fields.required("apiVersion") {
+        let version = field.text(API_VERSION).filter(|version| version.value != API_VERSION);
+        if let Some(version) = version {
+            let message = format!("unknown version {:?}; this Hermesh reads {API_VERSION}", version.value);
+            field.error("unknown-version", message);
+        }
+    }
+    if let Some(kind) = fields.required("kind") {
+        kind.word("kind", &["Scenario"]);
+    }
+    let name = fields.required("name").and_then(|field| field.text("a name"));
+    let about = fields.optional("about").and_then(|field| field.text("a sentence"));
+    let namespace = fields.optional("namespace").and_then(|field| namespace(&field));
+    let seed = fields.optional("seed").and_then(|field| field.integer(0, u64::MAX));
+    let mesh = fields.required("mesh").and_then(|field| mesh(&field));
+    let steps = fields.required("steps").and_then(|field| {
+        let items = field.items("a list of steps")?;
+        if items.is_empty() {
+            field.error("empty", "expected at least one step");
+        }
+        Some(items.iter().filter_map(step).collect::<Vec<_>>())
+    });
+    fields.finish(&[]);
+    Some(File { api_version: (), kind: (), name: name?, about, namespace, seed, mesh: mesh?, steps: steps? })
+}
+
+fn namespace(field: &Cursor<'_>) -> Option<At<String>> {
+    let namespace = field.text("a namespace")?;
+    let dns_label = |text: &str| {
+        text.len() <= 63
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    };
+    if !dns_label(&namespace.value) {
+        field.error("bad-value", format!("{:?} is no namespace: lower-case letters, digits and `-`", namespace.value));
+        return None;
+    }
+    Some(namespace)
+}
+
+fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
+    let mut fields = cursor.fields("the mesh: a mapping with `istio`")?;
+    let istio = fields.required("istio").and_then(|field| {
+        let version = field.text("a version of Istio")?;
+        match ISTIO_VERSIONS.iter().find(|known| **known == version.value) {
+            Some(known) => Some(At { value: *known, place: version.place }),
+            None => {
+                let known = ISTIO_VERSIONS.join(" and ");
+                field.error("unknown-version", format!("Istio {} is not played; {known} is", version.value));
+                None
+            }
+        }
+    });
+    let images = fields.optional("images").and_then(|field| {
+        let entries = field.entries("images by glob: a mapping such as \"registry.corp/*\": stand-in")?;
+        let image =
+            |(glob, field): (At<String>, Cursor<'_>)| Some((glob, field.word("built-in image", &BUILT_IN_IMAGES)?));
+        Some(entries.into_iter().filter_map(image).collect())
+    });
+    let latency = fields.optional("latency").and_then(|field| field.parsed("a time or a range such as `1ms..20ms`"));
+    fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
+    Some(MeshOptions { istio: istio?, images: images.unwrap_or_default(), latency })
+}
+
+fn step(cursor: &Cursor<'_>) -> Option<Step> {
+    let mut fields = cursor.fields("a step: a mapping such as `apply: echo.yaml`")?;
+    let place = cursor.place();
+    let verbs: Vec<&str> = VERBS.into_iter().filter(|verb| fields.has(verb)).collect();
+    let later = LATER.into_iter().find(|verb| fields.has_foreign(verb));
+    match (verbs.as_slice(), later) {
+        ([], None) => {
+            match fields.only_unknown(&["name", "expect"]) {
+                Some((verb, value)) => value.error_at(verb, "unknown-step", unknown("step", &verb.text, &VERBS)),
+                None => {
+                    let message = format!("the step does nothing; expected {}", listed(&VERBS));
+                    cursor.error("unknown-step", message);
+                }
+            }
+            return None;
+        }
+        ([_, second, ..], _) => {
+            let field = fields.optional(second)?;
+            let message = format!("a step does one thing, and this one has {} too; make it two steps", verbs[0]);
+            field.error("two-verbs", message);
+        }
+        _ => {}
+    }
+    let verb_place =
+        verbs.first().and_then(|verb| fields.optional(verb)).map_or_else(|| place.clone(), |verb| verb.place());
+    let step = Step {
+        name: fields.optional("name").and_then(|field| field.text("a name")),
+        apply: fields.optional("apply").map(|field| texts(&field, "a file, a folder or `-`")),
+        delete: fields.optional("delete").map(|field| texts(&field, "a file, a folder or `-`")),
+        wait: fields.optional("wait").and_then(|field| wait(&field)),
+        get: fields.optional("get").and_then(|field| field.word("thing to get", &["pods"])).map(|_| Get::Pods),
+        call: fields.optional("call").and_then(|field| call(&field)),
+        expect: fields.optional("expect").and_then(|field| {
+            if later.is_none() && !verbs.contains(&"call") {
+                field.error("nothing-to-expect", "only a `call` has something to expect");
+            }
+            expect(&field)
+        }),
+        kill: fields.optional("kill").map(|field| targets(&field, "a container: workload/ordinal/container")),
+        restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
+        partition: fields.optional("partition").and_then(|field| pair(&field)),
+        heal: fields.optional("heal").and_then(|field| match field.node.text() {
+            Some("all") => Some(Heal::All),
+            _ => pair(&field).map(|pair| Heal::Pair(Box::new(pair))),
+        }),
+        place,
+        verb_place,
+    };
+    let later = LATER
+        .map(|verb| (verb, format!("`{verb}` is a step of the format that this version of Hermesh does not play yet")));
+    fields.finish(&later.iter().map(|(verb, message)| (*verb, message.as_str())).collect::<Vec<_>>());
+    Some(step)
+}
+
+fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
+    const EXPECTED: &str = "a time such as `30s`, `{ready: all}` or `{converged: all}`";
+    if !matches!(cursor.node.value, Value::Mapping(_)) {
+        return cursor.parsed(EXPECTED).map(Wait::Time);
+    }
+    let mut fields = cursor.fields(EXPECTED)?;
+    let ready = fields.optional("ready");
+    let converged = fields.optional("converged");
+    let within = fields.optional("within").and_then(|field| field.parsed::<Time>("a time such as `60s`"));
+    let within = within.map_or(WITHIN_DEFAULT, |within| within.value);
+    fields.finish(&[("serving", "waiting for `serving` is not played by this version of Hermesh yet")]);
+    match (ready, converged) {
+        (Some(_), Some(converged)) => {
+            converged.error("two-verbs", "a wait is for `ready` or for `converged`; make it two steps");
+            None
+        }
+        (Some(ready), None) if ready.node.text() == Some("all") => Some(Wait::Ready { workloads: None, within }),
+        (Some(ready), None) => Some(Wait::Ready { workloads: Some(targets(&ready, "a workload, or `all`")), within }),
+        (None, Some(converged)) => {
+            converged.word("extent", &["all"])?;
+            Some(Wait::Converged { within })
+        }
+        (None, None) => {
+            cursor.error("missing-field", format!("nothing to wait for; expected {EXPECTED}"));
+            None
+        }
+    }
+}
+
+fn call(cursor: &Cursor<'_>) -> Option<Call> {
+    let mut fields = cursor.fields("a call: a mapping with `from` and `url`")?;
+    let from = fields.required("from").and_then(|field| target(&field, "the workload that calls"));
+    let url = fields.required("url").map(|field| texts(&field, "a URL such as `xds:///echo:7070`"));
+    let count = fields.optional("count").and_then(|field| field.integer(1, 1_000_000));
+    let qps = fields.optional("qps").and_then(|field| field.integer(1, 1_000_000));
+    let headers = fields.optional("headers").and_then(|field| headers(&field)).unwrap_or_default();
+    let message = fields.optional("message").and_then(|field| field.text("a text")).map(|text| text.value);
+    let grep = fields.optional("grep").and_then(|field| field.text("a text to look for"));
+    let timeout = fields.optional("timeout").and_then(|field| field.parsed("a time such as `5s`"));
+    let fresh = fields.optional("newConnectionPerRequest").and_then(|field| field.boolean());
+    fields.finish(&[]);
+    let new_connection_per_request = fresh.unwrap_or_default();
+    Some(Call { from: from?, url: url?, count, qps, headers, message, grep, timeout, new_connection_per_request })
+}
+
+fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {
+    let entries = field.entries("headers: a mapping such as `end-user: jason`")?;
+    let header = |(name, value): (At<String>, Cursor<'_>)| Some((name, value.text("the header's value")?.value));
+    Some(entries.into_iter().filter_map(header).collect())
+}
+
+fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
+    let mut fields = cursor.fields("what to expect: a mapping such as `{ok: all}`")?;
+    if cursor.node.entries().is_some_and(<[_]>::is_empty) {
+        cursor.error("empty", "expects nothing; write what must come of the call, such as `{ok: all}`");
+    }
+    let expect = Expect {
+        ok: fields.optional("ok").and_then(|field| field.word("extent", &["all"])).map(|word| word.place),
+        to: fields.optional("to").and_then(|field| by_workload(&field, "calls", "a number such as `2..3`")),
+        share: fields.optional("share").and_then(|field| by_workload(&field, "shares", "a share such as `20%`")),
+        error: fields.optional("error").and_then(|field| field.word("status code", &CODES)),
+        cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
+        caller: fields.optional("caller").and_then(|field| {
+            let caller = field.text("a SPIFFE identity")?;
+            if !caller.value.starts_with("spiffe://") {
+                let message = format!(
+                    "expected a SPIFFE identity such as `spiffe://cluster.local/ns/shop/sa/default`, \
+                                       found {:?}",
+                    caller.value
+                );
+                field.error("bad-value", message);
+                return None;
+            }
+            Some(caller)
+        }),
+        place: cursor.place(),
+    };
+    fields.finish(&[
+        ("errors", "`errors` is for `load`, which this version does not play yet; for a call write `ok: all`"),
+        ("since", "`since` is for `load`, which this version does not play yet"),
+    ]);
+    Some(expect)
+}
+
+fn by_workload<T: std::str::FromStr<Err = String>>(
+    field: &Cursor<'_>,
+    what: &str,
+    expected: &str,
+) -> Option<At<ByWorkload<T>>> {
+    let entries = field.entries(&format!("{what} by workload: a mapping"))?;
+    if entries.is_empty() {
+        field.error("empty", format!("expected {what} by workload, found an empty mapping"));
+    }
+    let entry = |(key, value): (At<String>, Cursor<'_>)| {
+        let parsed = value.parsed(expected);
+        match key.value.parse() {
+            Ok(target) => Some((At { value: target, place: key.place }, parsed?)),
+            Err(message) => {
+                value.error("bad-value", message);
+                None
+            }
+        }
+    };
+    let whole = entries.len();
+    let value: Vec<_> = entries.into_iter().filter_map(entry).collect();
+    // Sums over a part would be nonsense.
+    (value.len() == whole).then(|| At { value, place: field.place() })
+}
+
+fn texts(field: &Cursor<'_>, expected: &str) -> Vec<At<String>> {
+    field.one_or_many(expected).iter().filter_map(|item| item.text(expected)).collect()
+}
+
+fn target(field: &Cursor<'_>, expected: &str) -> Option<At<Target>> {
+    field.parsed(expected)
+}
+
+fn targets(field: &Cursor<'_>, expected: &str) -> Vec<At<Target>> {
+    field.one_or_many(expected).iter().filter_map(|item| target(item, expected)).collect()
+}
+
+fn pair(field: &Cursor<'_>) -> Option<[At<Target>; 2]> {
+    let items = field.items("a list of two workloads or pods")?;
+    if items.len() != 2 {
+        field.error("wrong-length", format!("expected two workloads or pods, found {}", items.len()));
+    }
+    let targets: Vec<_> = items.iter().filter_map(|item| target(item, "a workload or a pod")).collect();
+    targets.try_into().ok()
+}
+
+impl<'a> Fields<'a> {
+    fn has_foreign(&self, name: &str) -> bool {
+        self.node().get(name).is_some()
+    }
+
+    /// The one field that is not among `known`, if there is exactly one: its key, and its value.
+    fn only_unknown(&self, known: &[&str]) -> Option<(&'a Key, Cursor<'a>)> {
+        let entries = self.node().entries().unwrap_or_default();
+        let mut unknown = entries.iter().filter(|entry| !known.contains(&entry.key.text.as_str()));
+        let first = unknown.next()?;
+        unknown.next().is_none().then(|| (&first.key, self.cursor().entry(first)))
+    }
+
+    fn node(&self) -> &'a Node {
+        self.cursor().node
+    }
+}

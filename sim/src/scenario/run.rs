@@ -1,0 +1,528 @@
+//! Plays a scenario with a seed and tells, step by step, what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hermesh_echo::EchoRequest;
+use hermesh_istiod::yaml::Diagnostic;
+use hermesh_runtime::Level;
+use hermesh_xds::RpcFinished;
+
+use super::Scenario;
+use super::expect::{self, Check, Seen};
+use super::explain::{self, Failure};
+use super::file::{self, Action, Heal, Step, Wait};
+use super::outcome::{Batch, Outcome, Run, StepReport, Verdict};
+use super::read::{At, Place};
+use super::settle::{Trouble, settle, settle_wait};
+use super::target::Target;
+use super::words::{code_name, code_named};
+use crate::mesh::{Applied, Call, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, mesh};
+use crate::report::compact;
+use crate::trace::Trace;
+
+/// The answers of a call that are shown one by one; of more only the counts are.
+const ANSWERS_SHOWN_MAX: usize = 10;
+
+hermesh_runtime::event! {
+    /// A step of the scenario begins.
+    ScenarioStep = "scenario.step" {
+        /// The number of the step it is part of.
+        number: usize,
+        /// Its name, if it has one.
+        name: Option<String>,
+        /// Where its verb stands in the scenario.
+        line: u32,
+    }
+}
+
+/// What a run is a function of, besides the scenario.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// Which events the trace has.
+    pub level: Level,
+}
+
+impl RunOptions {
+    /// This seed, and the events that explanations need.
+    #[must_use]
+    pub fn seed(seed: u64) -> Self {
+        Self { seed, level: Level::Info }
+    }
+
+    /// The same with events down to `level` in the trace.
+    #[must_use]
+    pub fn level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+}
+
+/// Why a run says nothing about the scenario: the mesh itself broke.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It could not go on.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Scenario {
+    /// Plays the scenario. Whether its expectations held, the answer tells.
+    ///
+    /// # Errors
+    /// If Hermesh itself is at fault.
+    pub fn run(&self, options: &RunOptions) -> Result<Run, RunError> {
+        let mut builder = mesh()
+            .istio(self.file.mesh.istio.value)
+            .images(self.images.clone())
+            .namespace(self.namespace())
+            .seed(options.seed)
+            .level(options.level)
+            .scenario_digest(self.digest.clone());
+        if let Some(latency) = &self.file.mesh.latency {
+            builder = builder.latency(latency.value.0.clone());
+        }
+        let mesh = builder.try_start()?;
+        let mut player = Player {
+            scenario: self,
+            seed: options.seed,
+            mesh,
+            numbers: Numbers::default(),
+            partitions: Vec::new(),
+            crashes: 0,
+        };
+        let (steps, verdict) = player.play()?;
+        let simulated = player.mesh.now();
+        let trace = player.mesh.finish();
+        Ok(Run {
+            scenario: self.name().to_owned(),
+            path: self.path.clone(),
+            about: self.file.about.as_ref().map(|about| about.value.clone()),
+            istio: self.file.mesh.istio.value,
+            profile: trace.header().profile.clone(),
+            seed: options.seed,
+            verdict,
+            steps,
+            total: Numbers::total(&self.file.steps),
+            simulated,
+            trace,
+        })
+    }
+}
+
+/// Numbers steps: each named entry begins one, and so does each that none with a name precedes.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: usize,
+    named: bool,
+}
+
+impl Numbers {
+    fn next(&mut self, step: &Step) -> usize {
+        self.named |= step.name.is_some();
+        if step.name.is_some() || !self.named {
+            self.last += 1;
+        }
+        self.last
+    }
+
+    fn total(steps: &[Step]) -> usize {
+        let mut numbers = Self::default();
+        steps.iter().map(|step| numbers.next(step)).last().unwrap_or_default()
+    }
+}
+
+type Done = Result<Outcome, Trouble>;
+
+struct Player<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    mesh: Mesh,
+    numbers: Numbers,
+    /// Those that are not healed yet.
+    partitions: Vec<(String, String)>,
+    /// How many panics of users' images were reported.
+    crashes: usize,
+}
+
+impl Player<'_> {
+    fn play(&mut self) -> Result<(Vec<StepReport>, Verdict), Fault> {
+        let mut reports = Vec::new();
+        if let Some(own) = &self.scenario.own {
+            let began = self.mesh.now();
+            let (outcome, notes) = self.apply(own)?;
+            let done = outcome.map(Outcome::Words);
+            let place = Place { position: hermesh_istiod::yaml::Position::START, path: "steps".to_owned() };
+            let report = self.report(0, None, began, "objects of this file".to_owned(), done, &place);
+            reports.push(StepReport { notes, ..report });
+        }
+        for (index, step) in self.scenario.file.steps.iter().enumerate() {
+            if reports.last().is_some_and(|report: &StepReport| report.failure.is_some()) {
+                return Ok((reports, Verdict::Failed));
+            }
+            let mut report = self.step(index, step)?;
+            if report.failure.is_none() {
+                report.failure = self.crash(step);
+            }
+            reports.push(report);
+        }
+        let failed = reports.last().is_some_and(|report| report.failure.is_some());
+        Ok((reports, if failed { Verdict::Failed } else { Verdict::Held }))
+    }
+
+    /// A user's image that panicked since the last step.
+    fn crash(&mut self, step: &Step) -> Option<Failure> {
+        let crashes = self.mesh.crashes();
+        let crash = crashes.get(self.crashes)?;
+        self.crashes = crashes.len();
+        let why = crash.event.map(|event| self.mesh.with_trace(|trace| explain::causes(trace, event)));
+        let trouble = Trouble {
+            expected: "no image panics".to_owned(),
+            seen: format!("container {} panicked: {}", crash.container, crash.message),
+            why: why.unwrap_or_default(),
+        };
+        Some(self.failure(trouble, &step.verb_place))
+    }
+
+    fn step(&mut self, index: usize, step: &Step) -> Result<StepReport, Fault> {
+        let number = self.numbers.next(step);
+        let began = self.mesh.now();
+        let event = ScenarioStep {
+            number,
+            name: step.name.as_ref().map(|name| name.value.clone()),
+            line: step.verb_place.position.line,
+        };
+        let event = self.mesh.world().emit("scenario", None, event);
+        self.mesh.because(event);
+        let action = step.action().expect("a step that was read without mistakes does something");
+        let name = step.name.as_ref().map(|name| name.value.clone());
+        let mut notes = self.scenario.notes_at(&step.place, index);
+        let words = |outcome: Result<String, Trouble>| outcome.map(Outcome::Words);
+        let (said, done) = match action {
+            Action::Apply(paths) => {
+                let (outcome, remarks) = self.apply(&self.scenario.manifests[&index])?;
+                notes.extend(remarks);
+                (format!("apply {}", list(paths)), words(outcome))
+            }
+            Action::Delete(paths) => {
+                let outcome = self.delete(&self.scenario.manifests[&index])?;
+                (format!("delete {}", list(paths)), words(outcome))
+            }
+            Action::Wait(wait) => {
+                let (said, outcome) = self.wait(wait)?;
+                (said, words(outcome))
+            }
+            Action::Get(file::Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
+            Action::Call(call) => {
+                let said = describe_call(call);
+                match self.call(call)? {
+                    Ok(batches) => return Ok(self.judged(number, step, began, said, batches, notes)),
+                    Err(trouble) => (said, Err(trouble)),
+                }
+            }
+            Action::Kill(targets) => {
+                let outcome = self.each(targets, "is killed", Mesh::try_kill)?;
+                (format!("kill {}", list(targets)), words(outcome))
+            }
+            Action::Restart(targets) => {
+                let outcome = self.each(targets, "restarts", Mesh::try_restart)?;
+                (format!("restart {}", list(targets)), words(outcome))
+            }
+            Action::Partition([a, b]) => {
+                let (a, b) = (a.value.to_string(), b.value.to_string());
+                let outcome = settle(self.mesh.try_partition(&a, &b), "no packet passes between them")?;
+                let said = format!("partition {a} from {b}");
+                self.partitions.push((a, b));
+                (said, words(outcome.map(|_| String::new())))
+            }
+            Action::Heal(Heal::All) => {
+                let pairs = std::mem::take(&mut self.partitions);
+                let outcome = self.heal(&pairs)?;
+                ("heal all".to_owned(), words(outcome))
+            }
+            Action::Heal(Heal::Pair(pair)) => {
+                let [a, b] = &**pair;
+                let pair = (a.value.to_string(), b.value.to_string());
+                self.partitions.retain(|other| *other != pair);
+                let outcome = self.heal(std::slice::from_ref(&pair))?;
+                (format!("heal {} and {}", a.value, b.value), words(outcome))
+            }
+        };
+        let report = self.report(number, name, began, said, done, &step.verb_place);
+        Ok(StepReport { notes, ..report })
+    }
+
+    fn report(
+        &self,
+        number: usize,
+        name: Option<String>,
+        began: Duration,
+        action: String,
+        done: Done,
+        place: &Place,
+    ) -> StepReport {
+        let (outcome, failure) = match done {
+            Ok(outcome) => (outcome, None),
+            Err(trouble) => (Outcome::Words("failed".to_owned()), Some(self.failure(trouble, place))),
+        };
+        let ended = self.mesh.now();
+        StepReport { number, name, began, ended, action, outcome, checks: Vec::new(), notes: Vec::new(), failure }
+    }
+
+    fn failure(&self, trouble: Trouble, place: &Place) -> Failure {
+        let Trouble { expected, seen, why } = trouble;
+        let again = format!("hermesh run {} --seed {}", self.scenario.path, self.seed);
+        Failure { place: format!("{}:{}", self.scenario.path, place.position), expected, seen, why, again }
+    }
+
+    fn apply(&mut self, manifests: &Manifests) -> Result<(Result<String, Trouble>, Vec<Diagnostic>), Fault> {
+        let applied = settle(self.mesh.try_apply(manifests.clone()), "the objects are applied")?;
+        Ok(match applied {
+            Ok(Applied { objects, notes, .. }) => {
+                let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+                for (_, outcome) in &objects {
+                    *counts.entry(outcome.as_str()).or_default() += 1;
+                }
+                let counts: Vec<String> = counts.into_iter().map(|(what, count)| format!("{count} {what}")).collect();
+                (Ok(counts.join(", ")), notes)
+            }
+            Err(trouble) => (Err(trouble), Vec::new()),
+        })
+    }
+
+    fn delete(&mut self, manifests: &Manifests) -> Result<Result<String, Trouble>, Fault> {
+        let deleted = settle(self.mesh.try_delete(manifests.clone()), "the objects are deleted")?;
+        Ok(deleted.map(|Deleted { objects, absent, .. }| match absent.len() {
+            0 => format!("{} deleted", objects.len()),
+            absent => format!("{} deleted, {absent} not there", objects.len()),
+        }))
+    }
+
+    fn wait(&mut self, wait: &Wait) -> Result<(String, Result<String, Trouble>), Fault> {
+        let began = self.mesh.now();
+        let (said, outcome) = match wait {
+            Wait::Time(time) => {
+                let passed = self.mesh.try_run_for(time.value.0);
+                return Ok((format!("wait {}", time.value), settle(passed, "time passes")?.map(|_| String::new())));
+            }
+            Wait::Ready { workloads: None, within } => {
+                let waited = self.mesh.try_wait_ready(&[], within.0);
+                ("wait for all pods to be ready".to_owned(), settle_wait(waited, "all pods are ready", *within)?)
+            }
+            Wait::Ready { workloads: Some(workloads), within } => {
+                let names: Vec<String> = workloads.iter().map(|target| target.value.to_string()).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let waited = self.mesh.try_wait_ready(&names, within.0);
+                let names = names.join(", ");
+                let expected = format!("{names} ready");
+                (format!("wait for {names} to be ready"), settle_wait(waited, &expected, *within)?)
+            }
+            Wait::Converged { within } => {
+                let waited = self.mesh.try_wait_converged(within.0);
+                ("wait for all to converge".to_owned(), settle_wait(waited, "what was applied is in use", *within)?)
+            }
+        };
+        let took = compact(self.mesh.now() - began);
+        Ok((said, outcome.map(|()| format!("after {took}"))))
+    }
+
+    fn each<T>(
+        &mut self,
+        targets: &[At<Target>],
+        expected: &str,
+        act: impl Fn(&mut Mesh, &str) -> Result<T, DisturbError>,
+    ) -> Result<Result<String, Trouble>, Fault> {
+        for target in targets {
+            let name = target.value.to_string();
+            if let Err(trouble) = settle(act(&mut self.mesh, &name), &format!("{name} {expected}"))? {
+                return Ok(Err(trouble));
+            }
+        }
+        Ok(Ok(String::new()))
+    }
+
+    fn heal(&mut self, pairs: &[(String, String)]) -> Result<Result<String, Trouble>, Fault> {
+        for (a, b) in pairs {
+            if let Err(trouble) = settle(self.mesh.try_heal(a, b), "packets pass between them again")? {
+                return Ok(Err(trouble));
+            }
+        }
+        Ok(Ok(String::new()))
+    }
+
+    fn call(&mut self, call: &file::Call) -> Result<Result<Vec<Batch>, Trouble>, Fault> {
+        let mut batches = Vec::new();
+        for url in &call.url {
+            let mut asked = Call::new(call.from.value.to_string(), url.value.clone());
+            asked.count = u32::try_from(call.count()).expect("the reader bounds the count");
+            asked.qps = call.qps.as_ref().map(|qps| u32::try_from(qps.value).expect("the reader bounds the rate"));
+            asked.headers = call.headers.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+            asked.message = call.message.clone().unwrap_or_default();
+            asked.timeout = call.timeout.as_ref().map(|timeout| timeout.value.0);
+            asked.new_connection_per_request = call.new_connection_per_request;
+            match settle(self.mesh.try_call(&asked), "the call is made")? {
+                Ok(report) => {
+                    let lines = shown(&report, call.grep.as_ref().map_or("Hostname", |grep| grep.value.as_str()));
+                    batches.push(Batch { url: url.value.clone(), lines, report });
+                }
+                Err(trouble) => return Ok(Err(trouble)),
+            }
+        }
+        Ok(Ok(batches))
+    }
+
+    fn judged(
+        &self,
+        number: usize,
+        step: &Step,
+        began: Duration,
+        said: String,
+        batches: Vec<Batch>,
+        notes: Vec<Diagnostic>,
+    ) -> StepReport {
+        let total = step.call.as_ref().map_or(0, file::Call::total);
+        let seen = self.mesh.with_trace(|trace| seen(trace, total, &batches));
+        let same = |target: &Target, name: &str| self.same(target, name);
+        let checks = step.expect.as_ref().map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
+        let missed: Vec<&Check> = checks.iter().filter(|check| !check.held).collect();
+        let failure = (!missed.is_empty()).then(|| {
+            let mut expected: Vec<&str> = missed.iter().map(|check| check.expected.as_str()).collect();
+            let mut found: Vec<&str> = missed.iter().map(|check| check.seen.as_str()).collect();
+            expected.dedup();
+            found.dedup();
+            let trouble = Trouble { expected: expected.join("; "), seen: found.join("; "), why: self.why(&batches) };
+            let place = step.expect.as_ref().map_or(&step.verb_place, |expect| &expect.place);
+            self.failure(trouble, place)
+        });
+        let name = step.name.as_ref().map(|name| name.value.clone());
+        let ended = self.mesh.now();
+        StepReport {
+            number,
+            name,
+            began,
+            ended,
+            action: said,
+            outcome: Outcome::Calls(batches),
+            checks,
+            notes,
+            failure,
+        }
+    }
+
+    /// What led to a failed call, or else what the caller was told to do.
+    fn why(&self, batches: &[Batch]) -> Vec<String> {
+        let failed = batches.iter().find_map(|batch| batch.report.failure.as_ref());
+        match failed {
+            Some(failure) => match failure.event {
+                Some(event) => self.mesh.with_trace(|trace| explain::causes(trace, event)),
+                None => vec![failure.message.clone()],
+            },
+            None => batches
+                .last()
+                .map(|Batch { report, url, .. }| {
+                    self.mesh.with_trace(|trace| explain::configuration(trace, &report.from, url))
+                })
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether an answer's workload is the one that a target means.
+    fn same(&self, target: &Target, name: &str) -> bool {
+        let namespace = target.namespace.as_deref().unwrap_or_else(|| self.scenario.namespace());
+        match name.split_once('/') {
+            Some((of, workload)) => of == namespace && workload == target.workload,
+            None => name == target.workload,
+        }
+    }
+}
+
+impl Scenario {
+    /// The remarks about one step itself.
+    fn notes_at(&self, place: &Place, index: usize) -> Vec<Diagnostic> {
+        let path = if place.path.is_empty() { format!("steps[{index}]") } else { place.path.clone() };
+        let about = |note: &&Diagnostic| {
+            let field = note.location.field.as_deref().unwrap_or_default();
+            *note.location.file == *self.path
+                && field.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.notes.iter().filter(about).cloned().collect()
+    }
+}
+
+fn describe_call(call: &file::Call) -> String {
+    let urls: Vec<&str> = call.url.iter().map(|url| url.value.as_str()).collect();
+    let mut said = format!("call {} -> {}", call.from.value, urls.join(", "));
+    if call.count() > 1 {
+        said.push_str(&format!(", {} calls", call.count()));
+    }
+    if let Some(qps) = &call.qps {
+        said.push_str(&format!(" at {}/s", qps.value));
+    }
+    said
+}
+
+/// The lines of a batch that the article would show: what `grep` finds, or what grpcurl says of an error.
+fn shown(report: &CallReport, grep: &str) -> Vec<String> {
+    if let Some(failure) = &report.failure {
+        let code = format!("{:?}", failure.code);
+        return vec!["ERROR:".to_owned(), format!("Code: {code}"), format!("Message: {}", failure.message)];
+    }
+    if report.answers.len() > ANSWERS_SHOWN_MAX {
+        return Vec::new();
+    }
+    report.grep(grep).into_iter().map(str::to_owned).collect()
+}
+
+/// Counts what came of all batches. Of a batch with a failure ForwardEcho tells the first error only; the caller's own
+/// events tell of every call.
+fn seen(trace: &Trace, total: u64, batches: &[Batch]) -> Seen {
+    let mut seen = Seen { total, ..Seen::default() };
+    for Batch { report, url, .. } in batches {
+        let from_one = |seq: u64| usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
+        let events = trace.events().get(from_one(report.events.start)..from_one(report.events.end)).unwrap_or_default();
+        let Some(failure) = &report.failure else {
+            seen.succeeded += report.answers.len() as u64;
+            for answer in &report.answers {
+                *seen.answers.entry(answer.workload.clone()).or_default() += 1;
+                *seen.callers.entry(answer.caller.clone()).or_default() += 1;
+            }
+            continue;
+        };
+        let finished = events
+            .iter()
+            .filter(|event| event.at.starts_with(&report.from))
+            .filter_map(|event| event.get::<RpcFinished>())
+            .filter(|rpc| *rpc.target == **url);
+        let mut told = false;
+        for rpc in finished {
+            told = true;
+            if rpc.code == "Ok" {
+                seen.succeeded += 1;
+                continue;
+            }
+            let code = code_named(&rpc.code).to_owned();
+            let cause = rpc.cause_kind.and_then(|cause| serde_json::to_value(cause).ok());
+            let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned));
+            *seen.failures.entry((code, cause)).or_default() += 1;
+        }
+        if !told {
+            // A plain channel keeps no record of its calls.
+            let code = failure.request_code.unwrap_or(failure.code);
+            let served = events.iter().filter(|event| event.get::<EchoRequest>().is_some()).count() as u64;
+            let failed = u64::from(report.count).saturating_sub(served).max(1);
+            *seen.failures.entry((code_name(code).to_owned(), None)).or_default() += failed;
+            seen.succeeded += u64::from(report.count) - failed.min(u64::from(report.count));
+        }
+    }
+    seen
+}
+
+fn list<T: std::fmt::Display>(items: &[At<T>]) -> String {
+    items.iter().map(|item| item.value.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,157 @@
+//! The JSON Schema of scenario files, made from the types that hold them.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::file::{API_VERSION, BUILT_IN_IMAGES, File, Get, Heal, ISTIO_VERSIONS, VERBS, Wait};
+use super::units::Time;
+use super::words::{CAUSES, CODES};
+
+/// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(File);
+    schema.insert("$id".to_owned(), "https://hermesh.dev/scenario-v1alpha1.schema.json".into());
+    let mut schema = schema.to_value();
+    forbid_null(&mut schema);
+    schema
+}
+
+/// A field that may be left out may not be empty: the schema of an `Option` says otherwise.
+fn forbid_null(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(fields) => {
+            if let Some(serde_json::Value::Array(types)) = fields.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    fields.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(serde_json::Value::Array(choices)) = fields.get_mut("anyOf") {
+                choices.retain(|choice| choice != &serde_json::json!({"type": "null"}));
+            }
+            fields.values_mut().for_each(forbid_null);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(forbid_null),
+        _ => {}
+    }
+}
+
+/// Says in the schema what the types alone do not: a step has one verb, and only a call has expectations.
+pub(super) fn exactly_one_verb(schema: &mut Schema) {
+    let one_of: Vec<_> = VERBS.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
+    schema.insert("oneOf".to_owned(), one_of.into());
+    schema.insert("dependentRequired".to_owned(), serde_json::json!({"expect": ["call"]}));
+}
+
+/// Types that exist for the schema: closed words and texts that are not empty.
+macro_rules! schema_types {
+    ($($name:ident => $schema:tt)*) => {$(
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+schema_types! {
+    ApiVersion => {"const": API_VERSION}
+    Kind => {"const": "Scenario"}
+    IstioVersion => {"enum": ISTIO_VERSIONS}
+    BuiltInImage => {"enum": BUILT_IN_IMAGES}
+    AllWord => {"const": "all"}
+    Code => {"enum": CODES}
+    CauseWord => {"enum": CAUSES}
+    Text => {"type": "string", "pattern": "\\S"}
+    CallUrl => {"type": "string", "pattern": "^(xds:///|grpc://|http://)."}
+    CallCount => {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    CallRate => {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    Spiffe => {"type": "string", "pattern": "^spiffe://"}
+    Pair => {"type": "array", "items": {"type": "string", "pattern": "\\S"}, "minItems": 2, "maxItems": 2}
+}
+
+/// One value, or a list of them.
+pub(super) struct OneOrMany<T>(std::marker::PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+}
+
+impl JsonSchema for Wait {
+    fn schema_name() -> Cow<'static, str> {
+        "Wait".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let time = generator.subschema_for::<Time>();
+        let workloads = generator.subschema_for::<OneOrMany<Text>>();
+        json_schema!({
+            "description": "A length of simulated time, or what to wait for; after `within` (60s) the wait fails.",
+            "anyOf": [
+                time,
+                {
+                    "type": "object",
+                    "properties": {
+                        "ready": {"description": "Workloads, or `all`, whose pods must be ready.", "anyOf": [workloads]},
+                        "within": time,
+                    },
+                    "required": ["ready"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "converged": {"description": "Everything applied is in use everywhere.", "const": "all"},
+                        "within": time,
+                    },
+                    "required": ["converged"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for Get {
+    fn schema_name() -> Cow<'static, str> {
+        "Get".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"description": "As `kubectl get` shows it.", "enum": ["pods"]})
+    }
+}
+
+impl JsonSchema for Heal {
+    fn schema_name() -> Cow<'static, str> {
+        "Heal".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"const": "all"}, generator.subschema_for::<Pair>()]})
+    }
+}

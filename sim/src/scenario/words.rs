@@ -1,0 +1,87 @@
+//! The closed vocabularies of expectations: status codes and causes. Message texts may change; these may not.
+
+/// gRPC's status codes but `OK`, as the specification spells them.
+pub(super) const CODES: [&str; 16] = [
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Why a call failed, as `rpc.finished` events say it.
+pub(super) const CAUSES: [&str; 10] = [
+    "name-resolution",
+    "no-route",
+    "no-cluster",
+    "no-endpoints",
+    "tcp-connect",
+    "tls-handshake",
+    "connection-lost",
+    "deadline",
+    "application",
+    "xds-server-not-serving",
+];
+
+/// The specification's name of a code (`grpc/doc/statuscodes.md`).
+#[must_use]
+pub(super) fn code_name(code: tonic::Code) -> &'static str {
+    match code as i32 {
+        0 => "OK",
+        code => usize::try_from(code - 1).ok().and_then(|index| CODES.get(index)).copied().unwrap_or("UNKNOWN"),
+    }
+}
+
+/// The specification's name of a code that events give in Rust's spelling, such as `DeadlineExceeded`.
+pub(super) fn code_named(rust: &str) -> &'static str {
+    let same = |name: &&&str| name.replace('_', "").eq_ignore_ascii_case(rust);
+    CODES.iter().find(same).copied().unwrap_or("UNKNOWN")
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn codes_stand_in_the_order_of_their_numbers() {
+        assert_eq!(code_name(Code::Ok), "OK");
+        assert_eq!(code_name(Code::Unavailable), "UNAVAILABLE");
+        assert_eq!(code_name(Code::Unauthenticated), "UNAUTHENTICATED");
+        for number in 1..=16 {
+            let code = Code::from_i32(number);
+            assert_eq!(code_named(&format!("{code:?}")), code_name(code));
+        }
+    }
+
+    #[test]
+    fn causes_are_those_the_client_tells() {
+        use hermesh_xds::cause::Cause;
+        let told = [
+            Cause::NameResolution,
+            Cause::NoRoute,
+            Cause::NoCluster,
+            Cause::NoEndpoints,
+            Cause::TcpConnect,
+            Cause::TlsHandshake,
+            Cause::ConnectionLost,
+            Cause::Deadline,
+            Cause::Application,
+            Cause::XdsServerNotServing,
+        ];
+        let names = told.map(|cause| serde_json::to_value(cause).unwrap());
+        assert_eq!(names, CAUSES.map(serde_json::Value::from));
+    }
+}

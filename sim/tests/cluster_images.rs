@@ -1,0 +1,156 @@
+//! Images: the built-in stand-in, the user's own functions, and what becomes of those that fail.
+
+use std::time::Duration;
+
+use hermesh::engine::Exit;
+use hermesh::{Call, Images, Mesh, MeshBuilder, WaitError, image};
+use hermesh_echo::proto::EchoRequest;
+use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
+use hermesh_runtime::channel::{Channel, ChannelOptions};
+
+const NAMESPACE: &str = "
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  labels: {istio-injection: enabled}
+";
+
+/// A Service and its Deployment as people write them: no word about Hermesh.
+fn workload(name: &str, image: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports:
+  - {{name: grpc, port: 7070, targetPort: 9000}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata:
+      labels: {{app: {name}, version: v3}}
+      annotations:
+        inject.istio.io/templates: grpc-agent
+        proxy.istio.io/config: '{{\"holdApplicationUntilProxyStarts\": true}}'
+    spec:
+      containers:
+      - name: server
+        image: {image}
+        readinessProbe:
+          httpGet: {{path: /healthz, port: 8081}}
+"
+    )
+}
+
+fn start(builder: MeshBuilder) -> Mesh {
+    let mut mesh = builder.seed(7).namespace("shop").start();
+    mesh.apply(NAMESPACE);
+    mesh
+}
+
+#[test]
+fn a_stand_in_serves_what_services_and_probes_expect() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    mesh.apply([workload("web", "registry.corp/web:1"), workload("cart", "registry.corp/cart:1")]).wait_ready();
+    let report = mesh.call(Call::new("web", "xds:///cart:7070").count(3));
+    assert!(report.is_ok(), "{report:#?}");
+    assert_eq!(report.workloads, [("cart".to_owned(), 3)].into());
+    assert!(report.answers.iter().all(|answer| answer.version == "v3"), "{report:#?}");
+}
+
+#[test]
+fn a_generated_client_calls_from_inside_a_pod() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();
+    let answer = mesh.call_with("web", "xds:///web:7070", |channel| async move {
+        let request = EchoRequest { message: "ann".to_owned() };
+        EchoTestServiceClient::new(channel).echo(request).await.map(tonic::Response::into_inner)
+    });
+    let message = answer.expect("the server answers").message;
+    assert!(message.contains("Echo=ann\n"), "{message}");
+}
+
+#[test]
+fn a_process_in_a_pod_sees_the_pods_names_addresses_and_files() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();
+    let (bootstrap, addresses, message) = mesh.run_in("web", |process| async move {
+        let rt = process.runtime();
+        let path = process.var("GRPC_XDS_BOOTSTRAP").expect("injection sets it");
+        let channel = Channel::new(&rt, "web.shop.svc:7070", ChannelOptions::default()).expect("host and port");
+        // The stand-in serves xDS there, without TLS: a plain client may call it.
+        let request = EchoRequest { message: "ann".to_owned() };
+        let answer = EchoTestServiceClient::new(channel).echo(request).await;
+        (rt.read(path).await, rt.resolve("web").await, answer.map(|answer| answer.into_inner().message))
+    });
+    assert!(String::from_utf8_lossy(&bootstrap.unwrap()).contains("unix:///etc/istio/proxy/XDS"));
+    assert_eq!(addresses.unwrap().len(), 1);
+    assert!(message.unwrap().contains("Echo=ann\n"));
+}
+
+#[test]
+fn a_process_that_panics_is_an_error_with_its_words() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();
+    let error = mesh.try_run_in("web", |process| async move { assert_eq!(process.args(), ["--loud"]) }).unwrap_err();
+    assert!(error.to_string().contains("--loud"), "{error}");
+}
+
+#[test]
+fn an_image_that_fails_backs_off_longer_each_time() {
+    let mut mesh = start(hermesh::mesh().image("*", |_| async { Exit::code(3) }));
+    mesh.apply(workload("web", "registry.corp/web:1"));
+    mesh.run_for(Duration::from_secs(90));
+    let pods = mesh.get_pods();
+    let row = &pods.0[0];
+    // At once, after 10 s, after 20 s, after 40 s.
+    assert_eq!((row.status.as_str(), row.restarts, row.ready.as_str()), ("CrashLoopBackOff", 4, "1/2"), "{pods}");
+    let error = mesh.try_wait_ready(&["web"], Duration::from_secs(1)).unwrap_err();
+    let WaitError::Timeout { missing, .. } = &error else { panic!("{error}") };
+    assert!(missing[0].contains("CrashLoopBackOff"), "{error}");
+}
+
+#[test]
+fn a_panic_in_a_users_image_is_a_crash_with_status_101_and_is_told() {
+    let mut mesh = start(hermesh::mesh().image("*", |process| async move {
+        let hostname = process.runtime().hostname();
+        assert!(hostname.is_empty(), "no config in {hostname}");
+    }));
+    mesh.apply(workload("web", "registry.corp/web:1"));
+    mesh.run_for(Duration::from_secs(6));
+    let crashes = mesh.crashes();
+    assert!(crashes[0].container.ends_with("/server"), "{crashes:?}");
+    assert!(crashes[0].message.starts_with("no config in web-"), "{crashes:?}");
+    let recorded = mesh.with_trace(|trace| trace.get(crashes[0].event.unwrap()).unwrap().to_json());
+    assert!(recorded.contains("\"code\":101"), "{recorded}");
+}
+
+#[test]
+fn an_image_that_nobody_plays_is_refused_with_those_there_are() {
+    let mut mesh = start(hermesh::mesh().images(Images::new().add("registry.corp/cart:*", image::stand_in)));
+    let error = mesh.try_apply(workload("web", "registry.corp/web:1")).unwrap_err().to_string();
+    assert!(error.contains("no image `registry.corp/web:1`"), "{error}");
+    assert!(
+        error.contains("registry.corp/cart:*") && error.contains("spec.template.spec.containers[0].image"),
+        "{error}"
+    );
+    assert_eq!(mesh.get_pods().0, []);
+}
+
+#[test]
+fn a_pod_that_would_get_envoy_is_worth_a_warning() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    let manifest = workload("web", "registry.corp/web:1").replace("inject.istio.io/templates: grpc-agent", "a: b");
+    let applied = mesh.try_apply(manifest).unwrap();
+    let warning = applied.notes.iter().find(|note| note.message.contains("Envoy")).expect("a warning");
+    assert!(warning.to_string().starts_with("inline:"), "{warning}");
+    mesh.wait_ready();
+    assert_eq!(mesh.get_pods().0[0].ready, "1/1");
+}

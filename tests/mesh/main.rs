@@ -1,0 +1,10 @@
+//! The mesh as its users see it: properties, snapshots and determinism.
+
+mod determinism;
+mod istio_skipped;
+mod mtls_matrix;
+mod mtls_transitions;
+mod startup_order;
+mod subset_routing;
+mod tutorial;
+mod weighted_splits;

@@ -1,0 +1,337 @@
+//! The shell around [`AdsClient`]: one management server, its connection and its stream.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use futures::Stream;
+use futures::future::BoxFuture;
+use hermesh_runtime::channel::{Channel, ChannelOptions};
+use hermesh_runtime::http2::Keepalive;
+use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
+use hermesh_runtime::{Address, EventId, Runtime, TaskGuard};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, Status, Streaming};
+
+use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse, short};
+use super::{Notice, sleep_until};
+use crate::ads::client::{Action, AdsClient, Config, WatchId};
+use crate::ads::{AdsCodec, METHOD_PATH};
+use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, ServerTarget, TlsConfig};
+use crate::resource::{ResourceType, Validation};
+
+/// What gRPC's xDS clients use on the connection to a management server.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running client of one management server.
+#[derive(Debug)]
+pub(super) struct ServerTask {
+    commands: mpsc::UnboundedSender<Command>,
+    _task: TaskGuard,
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Watch { id: u64, resource_type: ResourceType, name: Arc<str>, watcher: mpsc::UnboundedSender<Notice> },
+    Unwatch { id: u64 },
+}
+
+impl ServerTask {
+    pub(super) fn start(rt: &Runtime, key: &str, bootstrap: &Bootstrap, server: ServerConfig) -> Self {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let config = Config {
+            node: bootstrap.node.clone(),
+            validation: Validation::from(bootstrap),
+            ignore_resource_deletion: server.ignores_resource_deletion(),
+        };
+        let draws = rt.draws(&format!("xds-client/{key}/{}/{}", server.server_uri, crate::client::nonce(rt)));
+        let shell = Shell {
+            rt: rt.clone(),
+            client: key.into(),
+            uri: server.server_uri.as_str().into(),
+            server,
+            ads: AdsClient::new(config, draws),
+            watchers: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            channel: None,
+            stream: None,
+        };
+        Self { commands, _task: rt.spawn("xds-client", shell.run(inbox)).abort_on_drop() }
+    }
+
+    pub(super) fn commands(&self) -> mpsc::UnboundedSender<Command> {
+        self.commands.clone()
+    }
+}
+
+struct Shell {
+    rt: Runtime,
+    client: Arc<str>,
+    uri: Arc<str>,
+    server: ServerConfig,
+    ads: AdsClient,
+    watchers: BTreeMap<WatchId, Watcher>,
+    ids: BTreeMap<u64, WatchId>,
+    /// The connection; it outlives a stream, but not the last watch.
+    channel: Option<Channel>,
+    stream: Option<AdsStream>,
+}
+
+struct Watcher {
+    resource_type: ResourceType,
+    name: Arc<str>,
+    tell: mpsc::UnboundedSender<Notice>,
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.rt.emit(ClientClosed { client: self.client.clone(), server: self.uri.clone() });
+    }
+}
+
+/// One ADS stream from the wish to open it to its end.
+struct AdsStream {
+    requests: mpsc::UnboundedSender<DiscoveryRequest>,
+    /// Told when the transport first asks for a request: the connection stands then, although no response came yet.
+    opened: Option<oneshot::Receiver<()>>,
+    call: Option<BoxFuture<'static, Result<Answer, Status>>>,
+    responses: Option<Streaming<DiscoveryResponse>>,
+}
+
+/// The connection that was used, and the responses on it.
+type Answer = (Channel, Streaming<DiscoveryResponse>);
+
+/// What the stream did.
+enum Progress {
+    Opened,
+    Response(Box<DiscoveryResponse>),
+    Closed(Status),
+}
+
+impl Shell {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let timeout = self.ads.next_timeout();
+            let cause = tokio::select! {
+                biased;
+                command = inbox.recv() => match command {
+                    Some(command) => {
+                        self.command(command);
+                        None
+                    }
+                    None => return,
+                },
+                progress = progress(&mut self.stream, &mut self.channel) => self.progress(progress),
+                () = sleep_until(timeout) => {
+                    self.ads.on_timeout(Instant::now());
+                    None
+                }
+            };
+            self.act(cause);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Watch { id, resource_type, name, watcher } => {
+                let watch = self.ads.watch(Instant::now(), resource_type, &name);
+                self.ids.insert(id, watch);
+                self.watchers.insert(watch, Watcher { resource_type, name, tell: watcher });
+            }
+            Command::Unwatch { id } => {
+                if let Some(watch) = self.ids.remove(&id) {
+                    self.watchers.remove(&watch);
+                    self.ads.unwatch(Instant::now(), watch);
+                }
+            }
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) -> Option<EventId> {
+        match progress {
+            Progress::Opened => {
+                let event = StreamOpened { client: self.client.clone(), server: self.uri.clone() };
+                let event = self.rt.emit(event);
+                self.ads.on_stream_open(Instant::now());
+                event
+            }
+            Progress::Response(response) => {
+                let event = self.rt.emit(XdsResponse::new(self.client.clone(), &response));
+                self.ads.on_response(Instant::now(), &response);
+                event
+            }
+            Progress::Closed(status) => {
+                self.stream = None;
+                let event = self.rt.emit(StreamClosed {
+                    client: self.client.clone(),
+                    server: self.uri.clone(),
+                    code: format!("{:?}", status.code()),
+                    message: status.message().to_owned(),
+                });
+                self.ads.on_stream_closed(Instant::now(), &status);
+                event
+            }
+        }
+    }
+
+    /// Does what the state machine asks for, all of it as a consequence of `cause`.
+    fn act(&mut self, cause: Option<EventId>) {
+        while let Some(action) = self.ads.poll_action() {
+            match action {
+                Action::OpenStream => self.stream = Some(self.open()),
+                Action::CloseStream => {
+                    self.stream = None;
+                    self.channel = None;
+                }
+                Action::Send(request) => self.send(request, cause),
+                Action::Notify { watch, event } => {
+                    if let Some(watcher) = self.watchers.get(&watch) {
+                        let (resource_type, name) = (watcher.resource_type, watcher.name.clone());
+                        // A watcher that is gone is about to end its watch.
+                        let _ = watcher.tell.send(Notice { resource_type, name, event, cause });
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, request: DiscoveryRequest, cause: Option<EventId>) {
+        let mut cause = cause;
+        if let Some(error) = &request.error_detail {
+            let (client, nonce, error) = (self.client.clone(), request.response_nonce.clone(), error.message.clone());
+            let nack = XdsNack { client, r#type: short(&request.type_url), nonce, error };
+            cause = self.rt.emit_because(cause, nack).or(cause);
+        }
+        self.rt.emit_because(cause, XdsRequest::new(self.client.clone(), &request));
+        if let Some(stream) = &self.stream {
+            // A stream that no longer takes requests is about to say that it ended.
+            let _ = stream.requests.send(request);
+        }
+    }
+
+    fn open(&self) -> AdsStream {
+        let (requests, outgoing) = mpsc::unbounded_channel();
+        let (tell_opened, opened) = oneshot::channel();
+        let outgoing = Requests { outgoing, opened: Some(tell_opened) };
+        let (rt, server, channel) = (self.rt.clone(), self.server.clone(), self.channel.clone());
+        let call = async move {
+            let channel = match channel {
+                Some(channel) => channel,
+                None => connect(&rt, &server).await.map_err(Status::unavailable)?,
+            };
+            let mut client = Grpc::new(channel.clone());
+            client.ready().await?;
+            let path = PathAndQuery::from_static(METHOD_PATH);
+            let response = client.streaming(Request::new(outgoing), path, AdsCodec).await?;
+            Ok((channel, response.into_inner()))
+        };
+        AdsStream { requests, opened: Some(opened), call: Some(Box::pin(call)), responses: None }
+    }
+}
+
+/// Waits for the stream to do something; without a stream, for ever. May be dropped and called again.
+async fn progress(stream: &mut Option<AdsStream>, channel: &mut Option<Channel>) -> Progress {
+    let Some(stream) = stream else { return std::future::pending().await };
+    loop {
+        if let Some(call) = &mut stream.call {
+            let opened = async {
+                match &mut stream.opened {
+                    Some(opened) => opened.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                opened = opened => {
+                    stream.opened = None;
+                    if opened.is_ok() {
+                        return Progress::Opened;
+                    }
+                }
+                outcome = call => {
+                    stream.call = None;
+                    match outcome {
+                        Ok((used, responses)) => {
+                            *channel = Some(used);
+                            stream.responses = Some(responses);
+                        }
+                        Err(status) => {
+                            // The next attempt dials afresh: the ADS client's backoff is enough.
+                            *channel = None;
+                            return Progress::Closed(status);
+                        }
+                    }
+                }
+            }
+        } else if let Some(responses) = &mut stream.responses {
+            return match responses.message().await {
+                Ok(Some(response)) => Progress::Response(Box::new(response)),
+                Ok(None) => Progress::Closed(Status::ok("")),
+                Err(status) => Progress::Closed(status),
+            };
+        } else {
+            return std::future::pending().await;
+        }
+    }
+}
+
+async fn connect(rt: &Runtime, server: &ServerConfig) -> Result<Channel, String> {
+    let (target, host) = match &server.target {
+        ServerTarget::Address(address @ Address::Tcp(tcp)) => (address.to_string(), tcp.ip().to_string()),
+        ServerTarget::Address(address) => (address.to_string(), "localhost".to_owned()),
+        ServerTarget::Host { host, port } => (format!("{host}:{port}"), host.clone()),
+    };
+    let tls = match &server.channel_creds {
+        ChannelCreds::Insecure => None,
+        ChannelCreds::Tls(config) => Some(tls(rt, &host, config).await?),
+    };
+    let authority = matches!(server.target, ServerTarget::Address(Address::Unix(_))).then_some(host);
+    let keepalive = Keepalive { interval: KEEPALIVE_INTERVAL, timeout: KEEPALIVE_TIMEOUT, while_idle: false };
+    let options = ChannelOptions { tls, authority, keepalive: Some(keepalive), ..ChannelOptions::default() };
+    Channel::new(rt, &target, options).map_err(|error| error.to_string())
+}
+
+async fn tls(rt: &Runtime, host: &str, config: &TlsConfig) -> Result<ClientTls, String> {
+    let read = async |path: &std::path::PathBuf| {
+        rt.read(path).await.map_err(|error| format!("channel credentials: {}: {error}", path.display()))
+    };
+    let Some(roots) = &config.ca_certificate_file else {
+        return Err(
+            "channel credentials of type tls without ca_certificate_file: system roots are not supported".into()
+        );
+    };
+    let roots = TrustBundle::from_pem(&read(roots).await?).map_err(|error| error.to_string())?;
+    let identity = match (&config.certificate_file, &config.private_key_file) {
+        (Some(chain), Some(key)) => {
+            let identity = Identity::from_pem(rt, &read(chain).await?, &read(key).await?);
+            Some(identity.map_err(|error| error.to_string())?)
+        }
+        _ => None,
+    };
+    ClientTls::new(rt, host, roots, identity, PeerRule::dns(host)).map_err(|error| error.to_string())
+}
+
+/// The requests of a stream, telling when the transport first wants one.
+struct Requests {
+    outgoing: mpsc::UnboundedReceiver<DiscoveryRequest>,
+    opened: Option<oneshot::Sender<()>>,
+}
+
+impl Stream for Requests {
+    type Item = DiscoveryRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<DiscoveryRequest>> {
+        if let Some(opened) = self.opened.take() {
+            // Nobody waits for a stream that was given up.
+            let _ = opened.send(());
+        }
+        self.outgoing.poll_recv(context)
+    }
+}

@@ -1,0 +1,228 @@
+//! HTTP filters of a connection manager and their overrides (gRFC A39).
+
+use std::collections::BTreeSet;
+
+use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
+use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::google::protobuf::Any;
+
+use crate::resource::DecodeError;
+use crate::resource::decode::parse;
+
+const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+const FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
+const RBAC_PER_ROUTE: &str = "envoy.extensions.filters.http.rbac.v3.RBACPerRoute";
+const FILTER_CONFIG: &str = "type.googleapis.com/envoy.config.route.v3.FilterConfig";
+const TYPED_STRUCTS: [&str; 2] =
+    ["type.googleapis.com/udpa.type.v1.TypedStruct", "type.googleapis.com/xds.type.v3.TypedStruct"];
+
+/// A filter of the chain that every RPC passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpFilter {
+    /// Its name within the chain.
+    pub name: String,
+    /// What it does.
+    pub kind: HttpFilterKind,
+}
+
+/// The filters this crate knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HttpFilterKind {
+    /// Sends the RPC on its way; always last.
+    Router,
+    /// Fault injection (A33) without a fault; anything else is rejected until faults can be injected.
+    Fault,
+    /// RBAC (A41) without rules, or with rules that only log; anything else is rejected until it can be enforced.
+    Rbac,
+}
+
+/// Which end of an RPC a filter chain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+/// The filters of a connection manager.
+pub(super) fn read_filters(protos: &[proto::HttpFilter], side: Side) -> Result<Vec<HttpFilter>, DecodeError> {
+    let mut names = BTreeSet::new();
+    let mut filters = Vec::new();
+    for filter in protos {
+        if filter.name.is_empty() {
+            return Err(DecodeError::new("filter missing name field"));
+        }
+        if !names.insert(&filter.name) {
+            return Err(DecodeError::new(format!("duplicate filter name {:?}", filter.name)));
+        }
+        if let Some(kind) = read_filter(filter, side)? {
+            filters.push(HttpFilter { name: filter.name.clone(), kind });
+        }
+    }
+    let Some((last, before)) = filters.split_last() else {
+        return Err(DecodeError::new("http filters list is empty"));
+    };
+    if let Some(early) = before.iter().find(|filter| filter.kind == HttpFilterKind::Router) {
+        return Err(DecodeError::new(format!(
+            "http filter {:?} is a terminal filter but it is not last in the filter chain",
+            early.name
+        )));
+    }
+    if last.kind != HttpFilterKind::Router {
+        return Err(DecodeError::new(format!(
+            "http filter {:?} is not a terminal filter and is last in the filter chain",
+            last.name
+        )));
+    }
+    Ok(filters)
+}
+
+/// Checks the overrides of a virtual host, a route or a weighted cluster. Those that pass change nothing: no filter
+/// this crate carries out can be overridden.
+pub(super) fn check_overrides<'a>(
+    overrides: impl IntoIterator<Item = (&'a String, &'a Any)>,
+) -> Result<(), DecodeError> {
+    // The first in order of names, so that equal input gives an equal message.
+    let overrides: std::collections::BTreeMap<_, _> = overrides.into_iter().collect();
+    for (name, any) in overrides {
+        let wrapper: FilterConfig;
+        let mut is_optional = false;
+        let mut any = any;
+        if any.type_url == FILTER_CONFIG {
+            wrapper = parse("FilterConfig", any)?;
+            is_optional = wrapper.is_optional;
+            let Some(inner) = &wrapper.config else {
+                return Err(DecodeError::new(format!("filter override {name:?} in FilterConfig has no config")));
+            };
+            any = inner;
+        }
+        let config = Config::of(any)?;
+        match config.type_name.as_str() {
+            ROUTER => {
+                return Err(DecodeError::new(format!(
+                    "filter override {name:?}: router filter takes no override config"
+                )));
+            }
+            FAULT => check_fault(name, &config)?,
+            RBAC_PER_ROUTE => {
+                let per_route: RbacPerRoute = parse(RBAC_PER_ROUTE, config.message(name)?)?;
+                if let Some(rbac) = per_route.rbac {
+                    check_rbac(name, &rbac)?;
+                }
+            }
+            _ if is_optional => {}
+            other => {
+                return Err(DecodeError::new(format!(
+                    "filter override {name:?}: no filter implementation found for {other:?}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `None` for an optional filter that this side does not have.
+fn read_filter(filter: &proto::HttpFilter, side: Side) -> Result<Option<HttpFilterKind>, DecodeError> {
+    let name = &filter.name;
+    let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
+        if filter.is_optional {
+            return Ok(None);
+        }
+        return Err(DecodeError::new(format!("http filter {name:?} has no typed_config")));
+    };
+    let config = Config::of(any)?;
+    let (kind, sides) = match config.type_name.as_str() {
+        ROUTER => (HttpFilterKind::Router, &[Side::Client, Side::Server][..]),
+        FAULT => (HttpFilterKind::Fault, &[Side::Client][..]),
+        RBAC => (HttpFilterKind::Rbac, &[Side::Server][..]),
+        _ if filter.is_optional => return Ok(None),
+        other => {
+            return Err(DecodeError::new(format!(
+                "http filter {name:?}: no filter implementation found for {other:?}"
+            )));
+        }
+    };
+    if !sides.contains(&side) {
+        if filter.is_optional {
+            return Ok(None);
+        }
+        let side = if side == Side::Client { "client" } else { "server" };
+        return Err(DecodeError::new(format!("HTTP filter {name:?} not supported {side}-side")));
+    }
+    match kind {
+        HttpFilterKind::Router => drop(parse::<Router>(ROUTER, config.message(name)?)?),
+        HttpFilterKind::Fault => check_fault(name, &config)?,
+        HttpFilterKind::Rbac => check_rbac(name, &parse(RBAC, config.message(name)?)?)?,
+    }
+    Ok(Some(kind))
+}
+
+/// Rejects what would delay or abort RPCs. A percentage of zero, which is the default, does neither, whether the fault
+/// is fixed or asked for by headers.
+fn check_fault(name: &str, config: &Config<'_>) -> Result<(), DecodeError> {
+    let fault: HttpFault = parse(FAULT, config.message(name)?)?;
+    let happens = |percentage: &Option<FractionalPercent>| percentage.is_some_and(|percent| percent.numerator > 0);
+    let what = if fault.delay.is_some_and(|delay| happens(&delay.percentage)) {
+        "delay"
+    } else if fault.abort.is_some_and(|abort| happens(&abort.percentage)) {
+        "abort"
+    } else {
+        return Ok(());
+    };
+    Err(DecodeError::new(format!(
+        "http filter {name:?}: fault injection ({what}, gRFC A33) is not implemented by this client; remove the fault"
+    )))
+}
+
+/// Rejects what would allow or deny RPCs. Without rules, or with rules that log, nothing happens; nor does it if there
+/// are no policies to deny by.
+fn check_rbac(name: &str, rbac: &Rbac) -> Result<(), DecodeError> {
+    let Some(rules) = &rbac.rules else {
+        return Ok(());
+    };
+    if rules.action == Action::Log as i32 || (rules.action == Action::Deny as i32 && rules.policies.is_empty()) {
+        return Ok(());
+    }
+    Err(DecodeError::new(format!(
+        "http filter {name:?}: RBAC rules (gRFC A41) are not enforced by this server; remove the policies"
+    )))
+}
+
+/// A filter's configuration and what type it is of.
+struct Config<'a> {
+    any: &'a Any,
+    type_name: String,
+    is_struct: bool,
+}
+
+impl<'a> Config<'a> {
+    fn of(any: &'a Any) -> Result<Self, DecodeError> {
+        let is_struct = TYPED_STRUCTS.contains(&any.type_url.as_str());
+        let type_url =
+            if is_struct { parse::<TypedStruct>("TypedStruct", any)?.type_url } else { any.type_url.clone() };
+        let type_name = type_url.rsplit_once('/').map_or(type_url.as_str(), |(_, name)| name).to_owned();
+        Ok(Self { any, type_name, is_struct })
+    }
+
+    /// The filters of this crate want their own messages, not the JSON form of them.
+    fn message(&self, name: &str) -> Result<&'a Any, DecodeError> {
+        if self.is_struct {
+            let message = format!("http filter {name:?}: config of {} cannot be given as TypedStruct", self.type_name);
+            return Err(DecodeError::new(message));
+        }
+        Ok(self.any)
+    }
+}
+
+/// Both messages of this name begin alike.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TypedStruct {
+    #[prost(string, tag = "1")]
+    type_url: String,
+}
