@@ -8,7 +8,8 @@
 //!   the last (istio#53532). [`Profile::Istio`] brings that back.
 //! - Keys are always ECDSA P-256 in PKCS #8, where istio-agent makes RSA 2048 unless told otherwise.
 //! - Key, certificate and root become visible together (see [`publish`]).
-//! - A bootstrap left by an earlier run is removed at the start, so that readiness never passes before the socket listens.
+//! - A bootstrap left by an earlier run is removed at the start, so that readiness never passes before the socket
+//!   listens.
 //! - `/quitquitquit` and `/drain` work without Envoy.
 //!
 //! Not modelled: Envoy, the SDS socket, DNS capture, file-mounted certificates, health checks over xDS.

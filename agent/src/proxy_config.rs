@@ -1,8 +1,8 @@
 //! Istio's ProxyConfig: the built-in defaults, and who may overlay them in which order.
 //!
 //! `pkg/config/mesh` and `pkg/bootstrap/option`: defaults, then the mesh file's `defaultConfig`, the environment's
-//! `PROXY_CONFIG`, the annotation `proxy.istio.io/config`, and two annotations for single fields. Fields replace fields,
-//! lists replace lists, `proxyMetadata` is merged.
+//! `PROXY_CONFIG`, the annotation `proxy.istio.io/config`, and two annotations for single fields. Fields replace
+//! fields, lists replace lists, `proxyMetadata` is merged.
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 //! and says what no API server would accept, [`snapshot`] indexes one state of the cluster, and [`translate`] turns a
 //! snapshot, a [`node`] and resource names into what istiod would send. All of that is plain functions over values.
 //!
-//! [`Istiod`] puts them to work: it follows the cluster through a [`watch`], pushes to every stream ([`push`]), and is the
-//! mesh's certificate authority ([`ca`]).
+//! [`Istiod`] puts them to work: it follows the cluster through a [`watch`], pushes to every stream ([`push`]), and
+//! is the mesh's certificate authority ([`ca`]).
 
 mod authentication;
 pub mod ca;

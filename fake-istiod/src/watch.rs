@@ -1,7 +1,7 @@
 //! The cluster's objects as istiod sees them: a stream of changes in, snapshots and what to push out.
 //!
-//! Istio's `pilot/pkg/config/kube` and `serviceregistry/kube`. Kinds are watched one by one, so that nothing is promised
-//! about the order of changes to different kinds; within a kind they come in order.
+//! Istio's `pilot/pkg/config/kube` and `serviceregistry/kube`. Kinds are watched one by one, so that nothing is
+//! promised about the order of changes to different kinds; within a kind they come in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -179,8 +179,8 @@ pub async fn agent(process: Process) -> impl Into<Exit> {
     hermesh_agent::run(process.runtime).await
 }
 
-/// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its version
-/// is the pod's label `version`.
+/// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its
+/// version is the pod's label `version`.
 pub async fn stand_in(process: Process) -> impl Into<Exit> {
     let mut line = Vec::new();
     for port in process.ports.iter() {

@@ -158,8 +158,8 @@ impl Mesh {
         Ok(self.now() - began)
     }
 
-    /// Waits until every change has reached everyone whom it concerns: no watch event is undelivered, istiod has no push
-    /// pending, every stream has answered its last response, and nothing is under way.
+    /// Waits until every change has reached everyone whom it concerns: no watch event is undelivered, istiod has no
+    /// push pending, every stream has answered its last response, and nothing is under way.
     ///
     /// # Panics
     /// If that takes more than [`PATIENCE`].

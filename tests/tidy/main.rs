@@ -9,7 +9,7 @@ const CRATES: [&str; 7] = ["runtime", "xds-client", "fake-istiod", "agent", "ech
 /// Beyond this a file holds more than one idea.
 const LINES_MAX: usize = 800;
 
-/// As in `rustfmt.toml`; rustfmt leaves long strings and comments alone.
+/// As in `rustfmt.toml`, which sees to the code but leaves comments alone.
 const COLUMNS_MAX: usize = 120;
 
 #[test]
@@ -26,10 +26,11 @@ fn no_file_outgrows_its_one_idea() {
 }
 
 #[test]
-fn lines_fit_on_a_page() {
+fn comments_fit_on_a_page() {
     report(lines().filter_map(|(place, line)| {
         let columns = line.chars().count();
-        (columns > COLUMNS_MAX && !line.contains("https://")).then(|| format!("{place}: {columns} columns"))
+        let comment = line.trim_start().starts_with("//") && !line.contains("https://");
+        (comment && columns > COLUMNS_MAX).then(|| format!("{place}: {columns} columns"))
     }));
 }
 

@@ -1,6 +1,6 @@
 //! `ForwardEcho`: the server calls someone else and tells what came back (`pkg/test/echo/server/forwarder`).
 //!
-//! What is asked for ([`plan`]), when each request goes out and what is told ([`output`]) are plain values; this file
+//! What is asked for (`plan`), when each request goes out and what is told (`output`) are plain values; this file
 //! only carries requests. At most twenty of a batch are under way at once, and all of them share one channel unless a
 //! connection for each is asked for.
 
@@ -34,7 +34,8 @@ use plan::{IN_FLIGHT_MAX, Plan, Target};
 pub use output::ForwardError;
 pub use plan::PlanError;
 
-/// Sends the batch that `request` describes from the process of `pool`, and answers with one text for each request of it.
+/// Sends the batch that `request` describes from the process of `pool`, and answers with one text for each request of
+/// it.
 ///
 /// # Errors
 /// A request that is not understood; any failure of any of its calls; the batch's time being up. Each reads as Istio's

@@ -18,11 +18,12 @@ pub struct Loaded {
     pub errors: Vec<Diagnostic>,
 }
 
-/// Reads all objects in `text`. Those that name no namespace get `default_namespace`; `file` is the name diagnostics show.
+/// Reads all objects in `text`. Those that name no namespace get `default_namespace`; `file` is the name diagnostics
+/// show.
 ///
 /// ```
-/// let loaded = hermesh_istiod::objects::load("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}", "default");
-/// assert_eq!(loaded.objects[0].key().to_string(), "Namespace a");
+/// let loaded = hermesh_istiod::objects::load("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}",
+/// "default"); assert_eq!(loaded.objects[0].key().to_string(), "Namespace a");
 /// ```
 #[must_use]
 pub fn load(file: &str, text: &str, default_namespace: &str) -> Loaded {

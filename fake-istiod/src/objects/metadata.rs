@@ -71,7 +71,8 @@ pub struct OwnerReference {
     pub uid: String,
 }
 
-/// Where an object was written, if it came from a file. All origins are equal: moving an object in its file is no change.
+/// Where an object was written, if it came from a file. All origins are equal: moving an object in its file is no
+/// change.
 #[derive(Clone, Debug, Default)]
 pub struct Origin(pub Option<Location>);
 

@@ -1,9 +1,9 @@
 //! Kubernetes and Istio objects: the typed form that the simulated cluster stores and istiod translates.
 //!
 //! [`load`] reads them from YAML as the API server and istiod's webhook would: what those refuse is an error with its
-//! position. Beyond that it tells three cases apart. Kinds and fields that Kubernetes or Istio knows and Hermesh does not
-//! model are accepted and noted; fields that gRPC would honour and Hermesh does not yet are refused by name; fields that
-//! nobody knows are errors.
+//! position. Beyond that it tells three cases apart. Kinds and fields that Kubernetes or Istio knows and Hermesh does
+//! not model are accepted and noted; fields that gRPC would honour and Hermesh does not yet are refused by name;
+//! fields that nobody knows are errors.
 
 mod deployment;
 mod destination_rule;

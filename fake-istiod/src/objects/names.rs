@@ -18,7 +18,8 @@ pub(super) fn is_service_name(name: &str) -> bool {
     is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// A port's name (IANA service name): up to 15 lower-case letters, digits and single inner dashes, one of them a letter.
+/// A port's name (IANA service name): up to 15 lower-case letters, digits and single inner dashes, one of them a
+/// letter.
 pub(super) fn is_port_name(name: &str) -> bool {
     name.len() <= 15 && is_dns_label(name) && !name.contains("--") && name.bytes().any(|b| b.is_ascii_lowercase())
 }

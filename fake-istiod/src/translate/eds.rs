@@ -1,7 +1,7 @@
 //! Load assignments: the endpoints of a Service's port, or of a subset of it.
 //!
-//! Source: Istio `pilot/pkg/xds/endpoints/endpoint_builder.go`. Of an endpoint's metadata only `istio.workload` is sent;
-//! gRPC reads none of it.
+//! Source: Istio `pilot/pkg/xds/endpoints/endpoint_builder.go`. Of an endpoint's metadata only `istio.workload` is
+//! sent; gRPC reads none of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

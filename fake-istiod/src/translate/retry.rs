@@ -1,7 +1,7 @@
 //! Retry policies.
 //!
-//! Source: Istio `pilot/pkg/networking/core/route/retry/retry.go`. gRPC retries UNAVAILABLE and CANCELLED twice by it, for
-//! every client of the mesh.
+//! Source: Istio `pilot/pkg/networking/core/route/retry/retry.go`. gRPC retries UNAVAILABLE and CANCELLED twice by
+//! it, for every client of the mesh.
 
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;

@@ -1,8 +1,8 @@
 //! Runs tasks in waves: all that are ready, in the order they were spawned, then all those have made ready.
 //!
 //! Why not tokio's tasks: a kill must drop futures at once and in order; and the order in which a library wakes its
-//! waiters must not matter (`tokio::sync::watch` wakes them in an order drawn from a generator no seed reaches). Within a
-//! wave it does not.
+//! waiters must not matter (`tokio::sync::watch` wakes them in an order drawn from a generator no seed reaches).
+//! Within a wave it does not.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -228,6 +228,8 @@ impl Simulation {
 
     fn tear_down(&mut self) {
         self.world.recorder().close();
+        // What is dropped may look at the clock: let it be the simulation's.
+        let _context = self.runtime.as_ref().map(|runtime| runtime.enter());
         self.world.shut_down();
     }
 

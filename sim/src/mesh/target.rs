@@ -14,8 +14,8 @@ pub(super) struct Chosen {
 }
 
 impl Mesh {
-    /// What `name` means: a workload or a pod, then perhaps an ordinal, then perhaps a container; before all that perhaps
-    /// a namespace. Without a namespace it is the mesh's own, and istiod's for what that one does not have.
+    /// What `name` means: a workload or a pod, then perhaps an ordinal, then perhaps a container; before all that
+    /// perhaps a namespace. Without a namespace it is the mesh's own, and istiod's for what that one does not have.
     pub(super) fn choose(&self, name: &str) -> Result<Chosen, TargetError> {
         let parts: Vec<&str> = name.split('/').collect();
         let namespaced = parts.len() > 1 && self.cluster.store.contains(&ObjectKey::new(Kind::Namespace, "", parts[0]));

@@ -143,11 +143,13 @@ impl Page {
         let mut table = columns();
         for same in checks.chunk_by(|a, b| a.held == b.held && a.seen == b.seen) {
             let check = &same[0];
-            let names = same.iter().map(|check| check.check).collect::<Vec<_>>().join(", ");
+            let mut names: Vec<&str> = same.iter().map(|check| check.check).collect();
+            names.dedup();
+            let names = names.join(", ");
             // What a held expectation of counts allowed is worth knowing; that of a failed one stands below.
-            let allowed =
-                if check.held && matches!(check.check, "to" | "share") { check.expected.as_str() } else { "" };
-            table.add_row([if check.held { "held" } else { "FAILED" }, &names, &check.seen, allowed]);
+            let counts = check.held && matches!(check.check, "to" | "share");
+            let allowed = if counts { format!("expected {}", check.expected) } else { String::new() };
+            table.add_row([if check.held { "held" } else { "FAILED" }, &names, &check.seen, &allowed]);
         }
         for line in lines(&mut table) {
             let style = if line.starts_with("FAILED") { self.styles.bad } else { self.styles.good };

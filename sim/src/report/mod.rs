@@ -1,4 +1,4 @@
-//! What a run comes to, for people ([`human`]) and for programs ([`json`]).
+//! What a run comes to, for people ([`human`]) and for programs ([`Report`]).
 
 mod human;
 mod json;

@@ -66,7 +66,8 @@ pub(super) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String
     applied.map(|(recorded, _)| causes(trace, recorded.seq)).unwrap_or_default()
 }
 
-/// One event as people read it: `12.310s echo-grpc/echo-v1-x/app conn.failed address=10.0.0.5:17070 stage=tls-handshake`.
+/// One event as people read it: `12.310s echo-grpc/echo-v1-x/app conn.failed address=10.0.0.5:17070
+/// stage=tls-handshake`.
 fn line(recorded: &Recorded) -> String {
     let mut json = Vec::new();
     recorded.event.write_json(&mut json);

@@ -11,8 +11,8 @@ use super::target::Target;
 use super::units::Time;
 use super::words::{CAUSES, CODES};
 
-/// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left makes
-/// sense to look at further.
+/// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left
+/// makes sense to look at further.
 pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     let mut fields = cursor.fields("a scenario: a mapping with apiVersion, kind, name, mesh and steps")?;
     if let Some(field) = fields.required("apiVersion") {

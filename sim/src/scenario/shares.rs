@@ -2,7 +2,8 @@
 //! something.
 //!
 //! A run that does what its weights say fails an expectation by bad luck less often than once in 10^9. In return an
-//! expectation must be able to fail: with too few calls, 20/80 and 80/20 look alike, and such an expectation is refused.
+//! expectation must be able to fail: with too few calls, 20/80 and 80/20 look alike, and such an expectation is
+//! refused.
 
 use std::ops::RangeInclusive;
 

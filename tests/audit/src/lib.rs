@@ -51,7 +51,8 @@ fn note(asked: &'static str) {
 }
 
 fn callers(backtrace: &str) -> Vec<String> {
-    let own = ["std::", "core::", "alloc::", "<std", "<core", "hermesh_audit", "__", "clock_gettime", "getrandom"];
+    let own =
+        ["std::", "core::", "alloc::", "<std", "<core", "hermesh_audit", "note", "__", "clock_gettime", "getrandom"];
     backtrace
         .lines()
         .filter_map(|line| line.trim_start().split_once(": ").map(|(_, function)| function.trim()))

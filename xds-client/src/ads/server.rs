@@ -1,8 +1,8 @@
 //! The server's end of one stream: which requests to answer, with which names.
 //!
-//! Rules of istiod (`pilot/pkg/xds/server.go`, `ShouldRespond`) by default, of the xDS protocol where [`Rules`] says so.
-//! [`AdsServer`] has no stream and no resources: [`on_request`](AdsServer::on_request) says what a request asks for,
-//! [`respond`](AdsServer::respond) makes the response that carries it.
+//! Rules of istiod (`pilot/pkg/xds/server.go`, `ShouldRespond`) by default, of the xDS protocol where [`Rules`] says
+//! so. [`AdsServer`] has no stream and no resources: [`on_request`](AdsServer::on_request) says what a request asks
+//! for, [`respond`](AdsServer::respond) makes the response that carries it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,8 +10,8 @@ use hermesh_runtime::Runtime;
 use crate::bootstrap::FileWatcherConfig;
 pub use file_watcher::FileWatcher;
 
-/// The certificate providers of one bootstrap; clones share them. Each is started when it is first asked for and stopped
-/// with the last clone.
+/// The certificate providers of one bootstrap; clones share them. Each is started when it is first asked for and
+/// stopped with the last clone.
 #[derive(Clone, Debug)]
 pub struct CertificateProviders {
     rt: Runtime,

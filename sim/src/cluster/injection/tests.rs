@@ -1,3 +1,5 @@
+//! Who is injected, and what the template makes of a pod.
+
 use hermesh_istiod::objects::{Container, EnvVar, Probe, ProbeHandler, TcpSocketAction};
 
 use super::*;
