@@ -72,11 +72,11 @@ impl Wait {
                 continue;
             }
             let value = value.or_else(|| args.next().cloned()).ok_or_else(|| error("needs a value"))?;
-            let number = || value.parse::<u64>().map_err(|_| error("expected a whole number"));
+            let number = || value.parse::<u32>().map_err(|_| error("expected a whole number below 2^32"));
             match name {
-                "timeoutSeconds" => wait.timeout = Duration::from_secs(number()?),
-                "requestTimeoutMillis" => wait.request_timeout = Duration::from_millis(number()?),
-                "periodMillis" => wait.period = Duration::from_millis(number()?.max(1)),
+                "timeoutSeconds" => wait.timeout = Duration::from_secs(u64::from(number()?)),
+                "requestTimeoutMillis" => wait.request_timeout = Duration::from_millis(u64::from(number()?)),
+                "periodMillis" => wait.period = Duration::from_millis(u64::from(number()?.max(1))),
                 _ => wait.url = value,
             }
         }

@@ -17,7 +17,7 @@ pub(crate) struct Authenticator {
 }
 
 /// What one call brought along to tell who makes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Credentials {
     certificate: Option<String>,
     token: Option<String>,

@@ -1,11 +1,12 @@
 //! [`Runtime`], the handle everyone holds, and [`Backend`], what a world implements.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,12 +100,13 @@ impl Metadata {
 #[derive(Clone)]
 pub struct Runtime {
     backend: Arc<dyn Backend>,
+    ordinals: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Runtime {
     /// A runtime on `backend`. Programs take [`os::runtime`](crate::os::runtime); the simulator makes its own.
     pub fn new(backend: impl Backend) -> Self {
-        Self { backend: Arc::new(backend) }
+        Self { backend: Arc::new(backend), ordinals: Arc::default() }
     }
 
     /// Runs `future` as a task of this process, named for those who look at it from outside.
@@ -335,6 +337,16 @@ impl Runtime {
     #[must_use]
     pub fn draws(&self, stream: &str) -> Draws {
         self.backend.draws(stream)
+    }
+
+    /// How many of this process asked for an ordinal of `name` before: what tells components of one name apart, such as
+    /// two channels to one target, so that each has a stream of draws of its own.
+    #[must_use]
+    pub fn ordinal(&self, name: &str) -> u64 {
+        let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ordinals.entry(name.to_owned()).or_default();
+        *next += 1;
+        *next - 1
     }
 
     /// Fills `bytes` with entropy fit for keys.

@@ -32,7 +32,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority};
-use crate::client::{XdsClientPool, nonce};
+use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use crate::latest::{Latest, Reader};
 use actor::{Actor, Parts, Snapshot};
@@ -107,7 +107,7 @@ impl XdsChannel {
             target: target.to_owned(),
             problem: "its name cannot be an HTTP authority",
         })?;
-        let draws = format!("xds-channel/{target}/{}", nonce(&rt));
+        let draws = draws_path(&rt, &format!("xds-channel/{target}"));
         let shared = Shared {
             draws: Mutex::new(CallDraws {
                 route: rt.draws(&format!("{draws}/route")),

@@ -66,9 +66,8 @@ pub async fn forward(pool: &XdsClientPool, request: ForwardEchoRequest) -> Resul
                         Err(error) => Err(error.to_string()),
                     },
                 };
-                let answer =
-                    result.map(|reply| reply.into_answer(sent.elapsed(), active.fetch_sub(1, Ordering::Relaxed)));
-                (index, answer)
+                let active = active.fetch_sub(1, Ordering::Relaxed);
+                (index, result.map(|reply| reply.into_answer(sent.elapsed(), active)))
             }
         })
         .collect();

@@ -12,6 +12,12 @@ pub(super) const IN_FLIGHT_MAX: usize = 20;
 /// The batch's time when the request names none.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+/// A `grpc-timeout` has at most eight digits; a day is enough for any batch.
+const TIMEOUT_MICROS_MAX: u64 = 24 * 3600 * 1_000_000;
+
+/// What one batch may ask for: each request is held in memory until all are done.
+const COUNT_MAX: u32 = 1_000_000;
+
 /// A batch to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -60,6 +66,14 @@ pub enum PlanError {
     /// A field of the request that Istio's echo honours and this one does not.
     #[error("request field `{0}` is not supported here; leave it empty")]
     Unsupported(&'static str),
+    /// More than one batch may ask for.
+    #[error("request field `{field}` is too large; at most {max}")]
+    TooMuch {
+        /// The field.
+        field: &'static str,
+        /// Its largest value.
+        max: u64,
+    },
 }
 
 impl Plan {
@@ -67,6 +81,9 @@ impl Plan {
     pub(super) fn parse(request: ForwardEchoRequest) -> Result<Self, PlanError> {
         if let Some(field) = unsupported(&request) {
             return Err(PlanError::Unsupported(field));
+        }
+        if request.count.unsigned_abs() > COUNT_MAX && request.count > 0 {
+            return Err(PlanError::TooMuch { field: "count", max: u64::from(COUNT_MAX) });
         }
         let target = Target::parse(&request.url)?;
         let (hosts, headers): (Vec<_>, Vec<_>) = request
@@ -79,6 +96,9 @@ impl Plan {
             count: request.count.max(1).unsigned_abs(),
             qps: request.qps.max(0).unsigned_abs(),
             timeout: match u64::try_from(request.timeout_micros) {
+                Ok(micros) if micros > TIMEOUT_MICROS_MAX => {
+                    return Err(PlanError::TooMuch { field: "timeout_micros", max: TIMEOUT_MICROS_MAX });
+                }
                 Ok(micros) if micros > 0 => Duration::from_micros(micros),
                 _ => TIMEOUT_DEFAULT,
             },

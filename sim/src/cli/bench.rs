@@ -61,7 +61,7 @@ pub(super) fn tutorial(args: &TutorialArgs) -> Exit {
     let as_process = match as_process {
         Ok(times) => median(times),
         Err(error) => {
-            output::err(&format!("hermesh: cannot start itself: {error}\n"));
+            output::err(&format!("hermesh: nothing was measured: {error}\n"));
             return Exit::Fault;
         }
     };
@@ -87,12 +87,14 @@ pub(super) fn tutorial(args: &TutorialArgs) -> Exit {
 /// From starting a process to its end.
 fn process(args: &TutorialArgs, seed: u32) -> std::io::Result<Duration> {
     let begin = play::now();
-    Command::new(std::env::current_exe()?)
+    let status = Command::new(std::env::current_exe()?)
         .args(["run", "--seed", &seed.to_string()])
         .arg(&args.file)
         .stdout(Stdio::null())
         .status()?;
-    Ok(begin.elapsed())
+    let took = begin.elapsed();
+    // Another run than the one that was to be measured.
+    if !status.success() { Err(std::io::Error::other(format!("seed {seed} did not hold: {status}"))) } else { Ok(took) }
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

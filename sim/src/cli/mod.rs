@@ -98,13 +98,13 @@ struct SimArgs {
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_000))]
     pods: u32,
     /// Simulated seconds
-    #[arg(long, default_value_t = 60, value_name = "S")]
+    #[arg(long, default_value_t = 60, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Connections that each pod opens to others
-    #[arg(long, default_value_t = 5, value_name = "C")]
+    #[arg(long, default_value_t = 5, value_name = "C", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     connections: u32,
     /// Calls a second that each pod makes
-    #[arg(long, default_value_t = 1, value_name = "R")]
+    #[arg(long, default_value_t = 1, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     rps: u32,
     /// How often to measure; medians are printed
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -32,8 +32,15 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     let mut command = RunCommand { args, report: Report::default(), exit: Exit::Held };
     for scenario in &scenarios {
         let seed = args.seed.or_else(|| scenario.seed()).unwrap_or(SEED_DEFAULT);
+        let end = seed.checked_add(args.seeds.unwrap_or(1));
         match args.seeds {
-            Some(seeds) if seeds > 1 => command.many(scenario, seed..seed.saturating_add(seeds)),
+            Some(seeds) if seeds > 1 => match end {
+                Some(end) => command.many(scenario, seed..end),
+                None => {
+                    let message = format!("--seeds {seeds} from seed {seed} leaves the range of seeds, {}", u64::MAX);
+                    return not_understood(&[Mistake::Path(message)], args.format);
+                }
+            },
             _ if args.verify => command.twice(scenario, seed),
             _ => command.once(scenario, seed),
         }

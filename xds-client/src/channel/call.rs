@@ -216,6 +216,8 @@ impl Call<'_> {
                 // Transparent retry (gRFC A6): nobody has seen the request.
                 Err(CallError::Unsent { request: unsent, status }) => {
                     if picked.connection.is_closed() || !std::mem::replace(&mut refused_once, true) {
+                        // Its place among the cluster's requests is free again, or it would wait for itself.
+                        self.outcome.in_flight = None;
                         request = Some(*unsent);
                         continue;
                     }
@@ -224,6 +226,7 @@ impl Call<'_> {
                 // The server did not look at it: once more, if it was kept.
                 Err(CallError::Refused(status)) => {
                     if self.payload.is_kept() && !std::mem::replace(&mut refused_once, true) {
+                        self.outcome.in_flight = None;
                         continue;
                     }
                     status

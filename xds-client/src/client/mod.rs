@@ -211,12 +211,10 @@ impl Drop for Watch {
     }
 }
 
-/// Tells two components of one process apart that have the same name, such as two channels to one target: each is to
-/// draw its own random choices.
-pub(crate) fn nonce(rt: &Runtime) -> String {
-    let mut bytes = [0; 8];
-    rt.fill(&mut bytes);
-    format!("{:016x}", u64::from_be_bytes(bytes))
+/// The path of the draws of a component called `name`, of which a process may have several: each is to draw its own
+/// random choices.
+pub(crate) fn draws_path(rt: &Runtime, name: &str) -> String {
+    format!("{name}/{}", rt.ordinal(name))
 }
 
 /// Ends at `deadline`, or never.

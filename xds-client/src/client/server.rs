@@ -51,7 +51,7 @@ impl ServerTask {
             validation: Validation::from(bootstrap),
             ignore_resource_deletion: server.ignores_resource_deletion(),
         };
-        let draws = rt.draws(&format!("xds-client/{key}/{}/{}", server.server_uri, crate::client::nonce(rt)));
+        let draws = rt.draws(&super::draws_path(rt, &format!("xds-client/{key}/{}", server.server_uri)));
         let shell = Shell {
             rt: rt.clone(),
             client: key.into(),

@@ -114,11 +114,16 @@ pub(crate) fn parse<M: Message + Default>(what: &str, any: &Any) -> Result<M, De
     M::decode(any.value.as_slice()).map_err(|error| DecodeError::new(format!("failed to unmarshal {what}: {error}")))
 }
 
+/// The longest duration that protobuf's `Duration` may hold, about 10000 years; adding one to a clock never overflows.
+const DURATION_SECONDS_MAX: u64 = 315_576_000_000;
+
 /// A duration that is not negative.
 pub(crate) fn duration(field: &str, proto: &protobuf::Duration) -> Result<Duration, DecodeError> {
     let parts = u64::try_from(proto.seconds).ok().zip(u32::try_from(proto.nanos).ok());
     match parts {
-        Some((seconds, nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
+        Some((seconds, nanos)) if nanos < 1_000_000_000 && seconds <= DURATION_SECONDS_MAX => {
+            Ok(Duration::new(seconds, nanos))
+        }
         _ => Err(DecodeError::new(format!("{field} is negative or out of range"))),
     }
 }

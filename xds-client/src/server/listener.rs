@@ -17,7 +17,7 @@ use super::service::{RouteTable, RpcService};
 use super::{ServingMode, XdsServer};
 use crate::ads::client::WatchEvent;
 use crate::certificate_provider::CertificateProviders;
-use crate::client::{Notice, Watch, XdsClient, nonce};
+use crate::client::{Notice, Watch, XdsClient, draws_path};
 use crate::credentials::ServerCredentials;
 use crate::resource::{
     DownstreamTlsContext, FilterChain, ListenerKind, Resource, ResourceType, RouteSource, ServerListener,
@@ -118,7 +118,7 @@ impl TurnAway {
 impl ListenerTask {
     pub(super) fn new(server: XdsServer, client: Arc<XdsClient>, address: SocketAddr, name: String) -> Self {
         let (tell, notices) = mpsc::unbounded_channel();
-        let draws = server.rt.draws(&format!("xds-server/{address}/{}", nonce(&server.rt)));
+        let draws = server.rt.draws(&draws_path(&server.rt, &format!("xds-server/{address}")));
         let (handle, open) = drain();
         Self {
             server,
