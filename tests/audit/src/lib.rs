@@ -52,7 +52,6 @@ fn note(asked: &'static str) {
 
 fn callers(backtrace: &str) -> Vec<String> {
     let own = ["std::", "core::", "alloc::", "<std", "<core", "hermesh_audit", "__", "clock_gettime", "getrandom"];
-    ["std::", "core::", "alloc::", "<std", "<core", "hermesh_audit", "note", "__", "clock_gettime", "getrandom"];
     backtrace
         .lines()
         .filter_map(|line| line.trim_start().split_once(": ").map(|(_, function)| function.trim()))
