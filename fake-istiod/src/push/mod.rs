@@ -1,6 +1,6 @@
 //! From changed objects to responses on every stream.
 //!
-//! Istio's `pilot/pkg/xds`: [`Debounce`] gathers changes, a [`PushContext`] is one version of the whole configuration,
+//! Istio's `pilot/pkg/xds`: [`Debounce`] gathers changes, a `PushContext` is one version of the whole configuration,
 //! and each stream takes its pushes one at a time, merging those it could not keep up with. [`IstiodStatus`] tells from
 //! outside how far all that is.
 

@@ -2,7 +2,7 @@
 //!
 //! One [`Simulation`] is one thread and one tokio runtime whose clock stands still while anything can run and jumps
 //! when nothing can. A pod is a network namespace, a container a set of tasks that live and die together; code inside
-//! holds a [`Runtime`](hermesh_runtime::Runtime) and cannot tell it from the operating system's. Controllers that
+//! holds a [`Runtime`] and cannot tell it from the operating system's. Controllers that
 //! make the world around the containers hold a [`World`].
 //!
 //! This is the layer the simulated cluster stands on. It is public for those who bring another cluster or none, and for

@@ -1,8 +1,8 @@
 //! From a cluster's endpoints to the connection an RPC takes: gRPC's load balancing policies as one tree per cluster.
 //!
-//! The tree is the one gRFC A27, A37 and A56 describe: the cluster manager ([`Balancer`]) has one [`cluster`] child
-//! per cluster in use, that has its [`priority`] children, each a [`weighted_locality`] over localities, each a
-//! [`round_robin`] over endpoints, each a [`pick_first`] over the endpoint's addresses. Subchannels belong to the
+//! The tree is the one gRFC A27, A37 and A56 describe: the cluster manager ([`Balancer`]) has one `cluster` child
+//! per cluster in use, that has its `priority` children, each a `weighted_locality` over localities, each a
+//! `round_robin` over endpoints, each a `pick_first` over the endpoint's addresses. Subchannels belong to the
 //! channel and are shared by all clusters that ask for the same (address, security configuration).
 //!
 //! Nothing here dials, waits or reads a clock. Inputs are configurations, subchannel states and the time; outputs are
