@@ -38,6 +38,24 @@ pub enum Profile {
     Istio,
 }
 
+/// Metadata to send along, by name. Values may be credentials: `Debug` shows the names alone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl std::ops::Deref for Headers {
+    type Target = [(String, String)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 /// Everything an agent is told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -81,9 +99,9 @@ pub struct Settings {
     /// `ISTIO_META_CERT_SIGNER`.
     pub cert_signer: String,
     /// `XDS_HEADER_*`.
-    pub xds_headers: Vec<(String, String)>,
+    pub xds_headers: Headers,
     /// `CA_HEADER_*`.
-    pub ca_headers: Vec<(String, String)>,
+    pub ca_headers: Headers,
     /// `SECRET_TTL`.
     pub secret_ttl: Duration,
     /// `SECRET_GRACE_PERIOD_RATIO` and its jitter.
@@ -211,8 +229,8 @@ impl Settings {
             istiod_name,
             cluster_id: metadata.get("CLUSTER_ID").cloned().unwrap_or_default(),
             cert_signer: metadata.get("CERT_SIGNER").cloned().unwrap_or_default(),
-            xds_headers: with_prefix("XDS_HEADER_").into_iter().collect(),
-            ca_headers: with_prefix("CA_HEADER_").into_iter().collect(),
+            xds_headers: Headers(with_prefix("XDS_HEADER_").into_iter().collect()),
+            ca_headers: Headers(with_prefix("CA_HEADER_").into_iter().collect()),
             secret_ttl: duration(rt, "SECRET_TTL", Duration::from_secs(24 * 3600))?,
             rotation: RotationPolicy {
                 grace_ratio: ratio(rt, "SECRET_GRACE_PERIOD_RATIO", 0.5)?,
@@ -376,6 +394,12 @@ fn variable(name: &'static str, value: &str, expected: &'static str) -> Settings
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_show_no_values_for_they_may_be_credentials() {
+        let headers = Headers(vec![("x-token".to_owned(), "hidden".to_owned())]);
+        assert_eq!(format!("{headers:?}"), r#"["x-token"]"#);
+    }
 
     #[test]
     fn durations_read_as_in_go() {
