@@ -132,7 +132,7 @@ fn the_legacy_field_knows_three_policies() {
     let default = LbPolicy::RingHash { min_ring_size: 1024, max_ring_size: most };
     assert_eq!(policy(with(LbPolicyProto::RingHash, None)), default);
     assert_eq!(policy(ring(number(5), number(6), 0)), LbPolicy::RingHash { min_ring_size: 5, max_ring_size: 6 });
-    assert_eq!(ring(None, None, 0).unwrap().unsupported, ["lb_policy RING_HASH: picks as ROUND_ROBIN does"]);
+    assert_eq!(ring(None, None, 0).unwrap().unsupported, ["lb_policy RING_HASH: calls to this cluster fail"]);
     rejected(ring(None, None, 1), "unsupported ring_hash hash function");
     rejected(ring(number(most + 1), None, 0), "must not exceed 8388608");
     rejected(ring(None, number(most + 1), 0), "must not exceed 8388608");

@@ -235,7 +235,7 @@ fn callers(events: &[Recorded]) -> Callers {
 fn failure(status: &Status, from: &str, events: &[Recorded]) -> CallFailure {
     let finished = events
         .iter()
-        .filter(|event| event.at.starts_with(from))
+        .filter(|event| event.is_at(from))
         .filter_map(|event| Some((event, event.get::<hermesh_xds::RpcFinished>()?)))
         .find(|(_, rpc)| rpc.code != "Ok");
     CallFailure {

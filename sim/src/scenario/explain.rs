@@ -61,7 +61,7 @@ fn rejection<'t>(trace: &'t Trace, recorded: &Recorded) -> Option<&'t Recorded> 
 pub(super) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String> {
     let applied = trace
         .of::<ConfigApplied>()
-        .filter(|(recorded, applied)| recorded.at.starts_with(at) && *applied.target == *target)
+        .filter(|(recorded, applied)| recorded.is_at(at) && *applied.target == *target)
         .last();
     applied.map(|(recorded, _)| causes(trace, recorded.seq)).unwrap_or_default()
 }

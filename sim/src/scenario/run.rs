@@ -496,7 +496,7 @@ fn seen(trace: &Trace, total: u64, batches: &[Batch]) -> Seen {
         };
         let finished = events
             .iter()
-            .filter(|event| event.at.starts_with(&report.from))
+            .filter(|event| event.is_at(&report.from))
             .filter_map(|event| event.get::<RpcFinished>())
             .filter(|rpc| *rpc.target == **url);
         let mut told = false;

@@ -60,6 +60,12 @@ impl Recorded {
         self.event.as_any().downcast_ref()
     }
 
+    /// Whether it happened at `place` or in a part of it: `shop/web-0` holds `shop/web-0/app` but not `shop/web-01`.
+    #[must_use]
+    pub fn is_at(&self, place: &str) -> bool {
+        self.at.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The name by which others give this event as their cause.
     #[must_use]
     pub fn id(&self) -> EventId {
@@ -292,6 +298,15 @@ mod tests {
 
     fn record<E: Event>(trace: &mut Trace, ms: u64, cause: Option<EventId>, event: E) -> Option<EventId> {
         trace.record(Duration::from_millis(ms), &"ns/pod/app".into(), cause, Arc::new(event) as Arc<dyn AnyEvent>)
+    }
+
+    #[test]
+    fn a_place_holds_its_parts_and_no_namesakes() {
+        let mut trace = trace(Level::Info, true);
+        record(&mut trace, 0, None, Silent {});
+        let event = &trace.events()[0];
+        assert!(["ns", "ns/pod", "ns/pod/app"].iter().all(|place| event.is_at(place)));
+        assert!(["ns/po", "ns/pod/ap", "pod"].iter().all(|place| !event.is_at(place)));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ([`on_stream_open`](AdsClient::on_stream_open), [`on_response`](AdsClient::on_response), ...), then do what
 //! [`poll_action`](AdsClient::poll_action) says until it says nothing more, and call
 //! [`on_timeout`](AdsClient::on_timeout) at [`next_timeout`](AdsClient::next_timeout). Reading no further response
-//! before all actions are done is the flow control of gRFC A27.
+//! before all actions are done is half of gRFC A27's flow control; the other half, waiting until the watchers have
+//! worked through them, is not done: their queues have no bound.
 
 mod apply;
 mod backoff;

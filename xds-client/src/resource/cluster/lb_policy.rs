@@ -46,9 +46,9 @@ pub(super) fn read(proto: &proto::Cluster, unsupported: &mut Vec<String>) -> Res
     }
     match policy {
         LbPolicy::RoundRobin => {}
-        LbPolicy::RingHash { .. } => unsupported.push("lb_policy RING_HASH: picks as ROUND_ROBIN does".to_owned()),
+        LbPolicy::RingHash { .. } => unsupported.push("lb_policy RING_HASH: calls to this cluster fail".to_owned()),
         LbPolicy::LeastRequest { .. } => {
-            unsupported.push("lb_policy LEAST_REQUEST: picks as ROUND_ROBIN does".to_owned());
+            unsupported.push("lb_policy LEAST_REQUEST: calls to this cluster fail".to_owned());
         }
     }
     Ok(policy)
