@@ -156,6 +156,19 @@ fn dropping_the_last_listener_asks_istiod_for_all_of_them_and_the_protocol_for_n
     }
 }
 
+// A client that had named listeners, dropped them all and still had two answers under way: its ACKs carry no names.
+#[test]
+fn once_named_a_type_is_never_again_asked_for_whole_however_late_the_acks_come() {
+    for resource_type in [LDS, CDS] {
+        let (mut server, nonce) = answered(Rules::PROTOCOL, resource_type, &["a"]);
+        for _ in 0..3 {
+            let action = server.on_request(&request(resource_type, &nonce, &[]));
+            assert_eq!(action, ServerAction::Unsubscribed { resource_type });
+        }
+        assert_eq!(server.on_request(&request(resource_type, &nonce, &["b"])), responds(resource_type, &["b"]));
+    }
+}
+
 #[test]
 fn a_first_request_without_names_asks_for_all_under_either_rules() {
     for rules in [Rules::ISTIO, Rules::PROTOCOL] {

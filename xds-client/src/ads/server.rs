@@ -166,13 +166,15 @@ pub struct AdsServer {
     rules: Rules,
     draws: Draws,
     watches: BTreeMap<ResourceType, Watch>,
+    /// The types that names have been given for on this stream; they stay when the subscription ends.
+    named: BTreeSet<ResourceType>,
 }
 
 impl AdsServer {
     /// The state of a stream that has just been opened. `draws` makes its nonces.
     #[must_use]
     pub fn new(rules: Rules, draws: Draws) -> Self {
-        Self { rules, draws, watches: BTreeMap::new() }
+        Self { rules, draws, watches: BTreeMap::new(), named: BTreeSet::new() }
     }
 
     /// Takes in a request.
@@ -261,13 +263,13 @@ impl AdsServer {
     }
 
     /// What a request subscribes to; `None` if that is nothing.
-    fn subscription_of(&self, resource_type: ResourceType, request: &DiscoveryRequest) -> Option<Subscription> {
+    fn subscription_of(&mut self, resource_type: ResourceType, request: &DiscoveryRequest) -> Option<Subscription> {
         if !request.resource_names.is_empty() {
+            self.named.insert(resource_type);
             return Some(Subscription::Names(request.resource_names.iter().cloned().collect()));
         }
-        let had_names =
-            self.watches.get(&resource_type).is_some_and(|watch| matches!(watch.subscription, Subscription::Names(_)));
-        let all = resource_type.is_full_state() && (self.rules.empty_names_always_mean_all || !had_names);
+        let may_mean_all = self.rules.empty_names_always_mean_all || !self.named.contains(&resource_type);
+        let all = resource_type.is_full_state() && may_mean_all;
         all.then_some(Subscription::All)
     }
 
