@@ -229,8 +229,10 @@ impl OpenStream {
     fn tell_response(&self, message: &Bytes) -> bool {
         let forward::Head { type_url, version, nonce, .. } = forward::response_head(message);
         let forwarded = forward::is_forwarded(&type_url);
-        let event = ResponseForwarded { stream: self.stream, type_url, version, nonce, forwarded };
-        self.shared.rt.emit_because(self.opened, event);
+        let rt = &self.shared.rt;
+        let pushed = rt.sending_of(&nonce).or(self.opened);
+        let event = ResponseForwarded { stream: self.stream, type_url, version, nonce: nonce.clone(), forwarded };
+        rt.sent(&nonce, rt.emit_because(pushed, event));
         forwarded
     }
 

@@ -318,7 +318,7 @@ impl Pushes {
 
     fn push(&mut self) {
         let update = std::mem::take(&mut self.update);
-        self.hub.push(self.store.snapshot(), &update);
+        self.hub.push(self.store.snapshot(), self.store.changes(), &update);
     }
 }
 

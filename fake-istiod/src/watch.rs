@@ -122,12 +122,14 @@ impl WatchSource {
 pub(crate) struct Store {
     mesh: Mesh,
     objects: BTreeMap<ObjectKey, Object>,
+    /// The event of each object's last change.
+    changes: Arc<BTreeMap<ObjectKey, EventId>>,
     unsynced: BTreeSet<Kind>,
 }
 
 impl Store {
     pub(crate) fn new(mesh: Mesh) -> Self {
-        Self { mesh, objects: BTreeMap::new(), unsynced: KINDS.into() }
+        Self { mesh, objects: BTreeMap::new(), changes: Arc::default(), unsynced: KINDS.into() }
     }
 
     pub(crate) fn is_synced(&self) -> bool {
@@ -140,6 +142,11 @@ impl Store {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.mesh.clone(), self.objects.values().cloned())
+    }
+
+    /// The event of each object's last change, as far as events are recorded.
+    pub(crate) fn changes(&self) -> Arc<BTreeMap<ObjectKey, EventId>> {
+        Arc::clone(&self.changes)
     }
 
     /// Takes in a change; what has to be pushed because of it.
@@ -157,6 +164,11 @@ impl Store {
         };
         if is_unchanged(before.as_ref(), after.as_ref()) {
             return None;
+        }
+        if let Some(cause) = watched.cause
+            && let Some(object) = after.as_ref().or(before.as_ref())
+        {
+            Arc::make_mut(&mut self.changes).insert(object.key(), cause);
         }
         let mut update = Update { causes: watched.cause.into_iter().collect(), ..Update::default() };
         // What an object meant before the change needs a push as much as what it means now.

@@ -25,7 +25,8 @@ impl EventId {
 }
 
 /// How much a reader must care to see an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// What changes the state of the mesh or the outcome of a call.
     Info,

@@ -24,8 +24,10 @@ pub mod os;
 mod runtime;
 pub mod server;
 pub mod tls;
+mod trail;
 
 pub use draws::Draws;
 pub use event::{AnyEvent, Event, EventId, Level};
 pub use net::{Address, Listener, ParseAddressError, Stream};
 pub use runtime::{Backend, Metadata, Runtime, Task, TaskGuard};
+pub use trail::Trail;

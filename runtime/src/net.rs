@@ -9,6 +9,8 @@ use std::str::FromStr;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::Trail;
+
 /// Where a socket is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
@@ -78,6 +80,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn local_address(&self) -> Address;
     /// The other end.
     fn peer_address(&self) -> Address;
+    /// What the trace tells of the connection; empty where nothing is recorded.
+    fn trail(&self) -> Trail {
+        Trail::default()
+    }
 }
 
 /// A bound socket that takes connections. Dropping it closes the socket; a Unix socket's file stays, as in the kernel.

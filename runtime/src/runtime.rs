@@ -13,12 +13,12 @@ use bytes::Bytes;
 use futures::future::{AbortHandle, BoxFuture};
 use rustls::crypto::CryptoProvider;
 
-use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, Stream};
+use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, Stream, Trail};
 
 /// A world to run in: the operating system, or one container of a simulation.
 pub trait Backend: Send + Sync + 'static {
-    /// See [`Runtime::connect`].
-    fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+    /// See [`Runtime::connect_on`].
+    fn connect(&self, to: Address, trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
     /// See [`Runtime::listen`].
     fn listen(&self, at: Address) -> BoxFuture<'static, io::Result<Box<dyn Listener>>>;
     /// See [`Runtime::resolve`].
@@ -74,6 +74,12 @@ pub trait Backend: Send + Sync + 'static {
     fn records(&self, level: Level) -> bool;
     /// See [`Runtime::emit`].
     fn emit(&self, cause: Option<EventId>, event: Box<dyn AnyEvent>) -> Option<EventId>;
+    /// See [`Runtime::sent`]. Worlds that record nothing remember nothing.
+    fn sent(&self, _message: &str, _event: EventId) {}
+    /// See [`Runtime::sending_of`].
+    fn sending_of(&self, _message: &str) -> Option<EventId> {
+        None
+    }
 }
 
 /// What [`Runtime::metadata`] tells of a file, following symbolic links.
@@ -134,6 +140,20 @@ impl Runtime {
         }
         self.backend.emit(cause, Box::new(event))
     }
+
+    /// Lets whoever receives `message` find the event that recorded its sending. A message is named by something that
+    /// no other has, such as the nonce of an xDS response.
+    pub fn sent(&self, message: &str, event: Option<EventId>) {
+        if let Some(event) = event {
+            self.backend.sent(message, event);
+        }
+    }
+
+    /// The event that recorded the sending of `message`, in whatever process; only a simulation knows it.
+    #[must_use]
+    pub fn sending_of(&self, message: &str) -> Option<EventId> {
+        self.backend.sending_of(message)
+    }
 }
 
 /// Sockets and names.
@@ -143,7 +163,15 @@ impl Runtime {
     /// # Errors
     /// Those of the kernel: `ConnectionRefused`, `TimedOut`, `NotFound` for a Unix path without a socket, and so on.
     pub fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        self.backend.connect(to)
+        self.connect_on(&Trail::default(), to)
+    }
+
+    /// Opens a connection and leaves on `trail` what the trace knows of it, from the first packet on.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_on(&self, trail: &Trail, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.backend.connect(to, trail.clone())
     }
 
     /// Binds and listens. Port 0 asks for any free port.

@@ -18,7 +18,9 @@ use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::http2::{CloseReason, ConnectOptions, Keepalive, Stage, connect};
 use hermesh_runtime::server::{Router, Server};
 use hermesh_runtime::tls::ClientAuth;
-use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, os};
+use hermesh_runtime::{
+    Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail, os,
+};
 use rustls::crypto::CryptoProvider;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
@@ -88,7 +90,7 @@ impl Listener for Accepts {
 }
 
 impl Backend for InMemory {
-    fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn connect(&self, to: Address, _trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let queue = self.listeners.lock().unwrap().get(&to).cloned();
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(1000);

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Task};
+use hermesh_runtime::{
+    Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Task, Trail,
+};
 use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 
@@ -118,7 +120,7 @@ struct Environment {
 }
 
 impl Backend for Environment {
-    fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn connect(&self, to: Address, _trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         self.os.connect(to)
     }
     fn listen(&self, at: Address) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {

@@ -23,6 +23,7 @@ use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict}
 use crate::authentication::{Authenticator, Credentials};
 use crate::ca::ServiceAccount;
 use crate::node::Node;
+use crate::objects::{Kind, ObjectKey};
 use crate::translate;
 
 /// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
@@ -46,7 +47,8 @@ hermesh_runtime::event! {
         message: String,
     }
 
-    /// A response went out. Its cause is the push it belongs to, or the connection it answers on.
+    /// A response went out. Its cause is the push it belongs to; of one that a client asked for, the last change of the
+    /// objects it was made from.
     Pushed = "xds.push" {
         stream: u64,
         node: String,
@@ -56,6 +58,8 @@ hermesh_runtime::event! {
         nonce: String,
         /// The names of its resources.
         resources: Vec<String>,
+        /// The Services and Istio's objects that they were made from.
+        from: Vec<String>,
     }
 
     /// A client rejected a response. Its cause is that response.
@@ -222,7 +226,7 @@ impl Connection {
             ServerAction::Respond { resource_type, .. } => {
                 self.accepted(resource_type, request);
                 let Some(context) = self.entry.hub.context() else { return Ok(()) };
-                self.respond(&context, resource_type, None, self.opened).await
+                self.respond(&context, resource_type, None).await
             }
             ServerAction::Ack { resource_type } => {
                 self.accepted(resource_type, request);
@@ -243,7 +247,7 @@ impl Connection {
     /// Sends all watched types, in order.
     async fn push(&mut self, context: &PushContext, update: &Update) -> Result<(), Status> {
         for resource_type in PUSH_ORDER {
-            self.respond(context, resource_type, Some(update), context.event).await?;
+            self.respond(context, resource_type, Some(update)).await?;
         }
         Ok(())
     }
@@ -254,7 +258,6 @@ impl Connection {
         context: &PushContext,
         resource_type: ResourceType,
         update: Option<&Update>,
-        cause: Option<EventId>,
     ) -> Result<(), Status> {
         let Some(watch) = self.stream.watch(resource_type) else { return Ok(()) };
         let resources = {
@@ -266,7 +269,15 @@ impl Connection {
             // Istio's endpoint generator has nothing to say then; the other three send an empty list.
             return Ok(());
         }
-        let (names, resources): (Vec<String>, Vec<Any>) = resources.into_iter().unzip();
+        let from: BTreeSet<ObjectKey> = resources.iter().flat_map(|resource| &resource.from).cloned().collect();
+        let cause = match update {
+            Some(_) => context.event,
+            None => from.iter().filter_map(|key| context.changes.get(key)).max().copied().or(self.opened),
+        };
+        let is_told = |key: &&ObjectKey| !matches!(key.kind, Kind::Namespace | Kind::Pod | Kind::EndpointSlice);
+        let from = from.iter().filter(is_told).map(ObjectKey::to_string).collect();
+        let (names, resources): (Vec<String>, Vec<Any>) =
+            resources.into_iter().map(|resource| (resource.name, resource.body)).unzip();
         let response = self.stream.respond(resource_type, &context.version, resources);
         let event = Pushed {
             stream: self.entry.id,
@@ -275,8 +286,10 @@ impl Connection {
             version: response.version_info.clone(),
             nonce: response.nonce.clone(),
             resources: names,
+            from,
         };
         let sent = self.rt.emit_because(cause, event);
+        self.rt.sent(&response.nonce, sent);
         self.sent.insert(resource_type, sent);
         let last = LastResponse {
             version: response.version_info.clone(),
@@ -338,21 +351,17 @@ fn generate(
     resource_type: ResourceType,
     subscription: &Subscription,
     update: Option<&Update>,
-) -> Vec<(String, Any)> {
+) -> Vec<translate::Resource> {
     let snapshot = &context.snapshot;
     // The generators read no names as all names.
     let all = BTreeSet::new();
     let names = subscription.names().unwrap_or(&all);
-    match resource_type {
-        ResourceType::Listener => translate::listeners(snapshot, node, names),
-        ResourceType::RouteConfiguration => translate::route_configurations(snapshot, node, names),
-        ResourceType::Cluster => translate::clusters(snapshot, node, names),
-        ResourceType::Endpoints => {
-            let concerned = |name: &&String| update.is_none_or(|update| update.concerns(service(name).as_ref(), pod));
-            let names: BTreeSet<String> = names.iter().filter(concerned).cloned().collect();
-            if names.is_empty() { Vec::new() } else { translate::endpoints(snapshot, node, &names) }
-        }
+    if resource_type != ResourceType::Endpoints {
+        return translate::resources(snapshot, node, resource_type, names);
     }
+    let concerned = |name: &&String| update.is_none_or(|update| update.concerns(service(name).as_ref(), pod));
+    let names: BTreeSet<String> = names.iter().filter(concerned).cloned().collect();
+    if names.is_empty() { Vec::new() } else { translate::resources(snapshot, node, resource_type, &names) }
 }
 
 /// The service behind `outbound|<port>|<subset>|<name>.<namespace>.svc.<domain>`.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hermesh_runtime::{EventId, Runtime};
 use tokio::sync::{Notify, Semaphore};
 
+use crate::objects::ObjectKey;
 use crate::snapshot::Snapshot;
 
 pub(crate) use connection::DiscoveryService;
@@ -47,6 +48,8 @@ pub(crate) type ServiceName = (String, String);
 pub(crate) struct PushContext {
     pub(crate) version: String,
     pub(crate) snapshot: Snapshot,
+    /// The event of each object's last change.
+    pub(crate) changes: Arc<BTreeMap<ObjectKey, EventId>>,
     pub(crate) event: Option<EventId>,
 }
 
@@ -141,7 +144,7 @@ impl Hub {
     }
 
     /// Makes `snapshot` the configuration and queues it for every stream.
-    pub(crate) fn push(&self, snapshot: Snapshot, update: &Update) {
+    pub(crate) fn push(&self, snapshot: Snapshot, changes: Arc<BTreeMap<ObjectKey, EventId>>, update: &Update) {
         let mut shared = self.shared();
         shared.pushes += 1;
         let version = format!("{}/{}", rfc3339(self.rt.wall()), shared.pushes);
@@ -158,7 +161,7 @@ impl Hub {
             services,
         };
         let event = self.rt.emit_because(update.causes.last().copied(), event);
-        let context = Arc::new(PushContext { version: version.clone(), snapshot, event });
+        let context = Arc::new(PushContext { version: version.clone(), snapshot, changes, event });
         let unfinished = Arc::new(Unfinished { rt: self.rt.clone(), version: version.clone(), event });
         shared.context = Some(Arc::clone(&context));
         let mut reached_ids = Vec::new();

@@ -18,7 +18,7 @@ use tonic::body::Body;
 use super::failure;
 use crate::latch::Latch;
 use crate::tls::PeerCertificate;
-use crate::{Address, EventId};
+use crate::{Address, EventId, Trail};
 
 /// A connection that can take calls, as many at once as the server allows; more wait. Cheap to clone. When the last
 /// clone is dropped, it closes as soon as no call is in flight.
@@ -34,6 +34,7 @@ struct About {
     local: Address,
     remote: Address,
     event: Option<EventId>,
+    trail: Trail,
 }
 
 impl Connection {
@@ -99,6 +100,19 @@ impl Connection {
     #[must_use]
     pub fn event(&self) -> Option<EventId> {
         self.about.event
+    }
+
+    /// What the trace knows of the connection.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.about.trail
+    }
+
+    /// The event behind what goes wrong with the connection: what ended it or holds it up, else
+    /// [`event`](Self::event).
+    #[must_use]
+    pub fn trouble(&self) -> Option<EventId> {
+        self.about.trail.trouble().or(self.about.event)
     }
 }
 
@@ -240,14 +254,15 @@ pub(super) struct Established {
     pub(super) peer: Option<Arc<PeerCertificate>>,
     pub(super) local: Address,
     pub(super) remote: Address,
+    pub(super) trail: Trail,
 }
 
 impl Established {
     pub(super) fn finish(self, event: Option<EventId>) -> (Connection, Closed) {
-        let Self { send, signals, peer, local, remote } = self;
+        let Self { send, signals, peer, local, remote, trail } = self;
         let ended = Arc::clone(&signals);
         let closed = Closed(Box::pin(async move { ended.ended.wait().await }));
-        (Connection { send, about: Arc::new(About { signals, peer, local, remote, event }) }, closed)
+        (Connection { send, about: Arc::new(About { signals, peer, local, remote, event, trail }) }, closed)
     }
 }
 

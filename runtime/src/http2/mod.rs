@@ -44,7 +44,7 @@ use executor::Nursery;
 use tap::FrameTap;
 
 use crate::tls::{self, ClientTls, PeerCertificate};
-use crate::{Address, EventId, Runtime, Stream};
+use crate::{Address, EventId, Runtime, Stream, Trail};
 
 /// gRPC gives a connection attempt this long (gRFC A6, `MIN_CONNECT_TIMEOUT`).
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
@@ -72,7 +72,8 @@ pub struct ConnectOptions {
     pub deadline: Duration,
     /// No pings if `None`.
     pub keepalive: Option<Keepalive>,
-    /// What made us connect: the cause of [`ConnectionReady`] and [`ConnectionFailed`].
+    /// What made us connect: the cause of [`ConnectionReady`], and of [`ConnectionFailed`] unless the network knows
+    /// better.
     pub cause: Option<EventId>,
 }
 
@@ -152,7 +153,20 @@ pub async fn connect(
     to: Address,
     options: &ConnectOptions,
 ) -> Result<(Connection, Closed), ConnectError> {
-    let attempt = Attempt { rt, to: &to, options, deadline: Instant::now() + options.deadline };
+    connect_on(rt, &Trail::because(options.cause), to, options).await
+}
+
+/// [`connect`]s and leaves on `trail` what the trace knows of the connection, from the first packet on.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_on(
+    rt: &Runtime,
+    trail: &Trail,
+    to: Address,
+    options: &ConnectOptions,
+) -> Result<(Connection, Closed), ConnectError> {
+    let attempt = Attempt { rt, to: &to, options, deadline: Instant::now() + options.deadline, trail: trail.clone() };
     match attempt.run().await {
         Ok(established) => {
             let event = rt.emit_because(
@@ -168,7 +182,7 @@ pub async fn connect(
         }
         Err((stage, message)) => {
             let failed = ConnectionFailed { address: to, stage, error: message.clone() };
-            let event = rt.emit_because(options.cause, failed);
+            let event = rt.emit_because(trail.trouble().or(options.cause), failed);
             Err(ConnectError { stage, message, event })
         }
     }
@@ -184,6 +198,7 @@ struct Attempt<'a> {
     to: &'a Address,
     options: &'a ConnectOptions,
     deadline: Instant,
+    trail: Trail,
 }
 
 type Failure = (Stage, String);
@@ -225,7 +240,14 @@ impl Attempt<'_> {
             }
         };
         nursery.release();
-        Ok(connection::Established { send, signals, peer: peer.map(Arc::new), local, remote })
+        Ok(connection::Established {
+            send,
+            signals,
+            peer: peer.map(Arc::new),
+            local,
+            remote,
+            trail: self.trail.clone(),
+        })
     }
 
     async fn dial(&self) -> Result<Box<dyn Stream>, Failure> {
@@ -233,7 +255,7 @@ impl Attempt<'_> {
             Address::Tcp(address) => format!("dial tcp {address}"),
             Address::Unix(path) => format!("dial unix {}", path.display()),
         };
-        match tokio::time::timeout_at(self.deadline, self.rt.connect(self.to.clone())).await {
+        match tokio::time::timeout_at(self.deadline, self.rt.connect_on(&self.trail, self.to.clone())).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 let error = crate::net::describe(&error);

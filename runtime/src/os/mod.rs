@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::latch::Latch;
-use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream};
+use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail};
 
 /// The runtime of a program, with the arguments it was started with. Use it within a tokio runtime.
 ///
@@ -65,7 +65,7 @@ struct Os {
 }
 
 impl Backend for Os {
-    fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn connect(&self, to: Address, _trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         Box::pin(sockets::connect(to))
     }
 

@@ -40,7 +40,8 @@ pub struct ServeOptions {
     pub handshake_deadline: Duration,
     /// How many calls may be in flight at once; any number if `None`, as in gRPC.
     pub max_concurrent_streams: Option<u32>,
-    /// The cause of [`ConnectionAccepted`] and [`ConnectionRejected`].
+    /// Why connections are served as they are: the cause of [`ConnectionRejected`], and of [`ConnectionAccepted`] where
+    /// the network knows none.
     pub cause: Option<EventId>,
 }
 
@@ -107,12 +108,12 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let (local, peer) = (stream.local_address(), stream.peer_address());
+    let (local, peer, trail) = (stream.local_address(), stream.peer_address(), stream.trail());
     let (stream, certificate) = match greet(stream, tls, Instant::now() + options.handshake_deadline).await {
         Ok(greeted) => greeted,
         Err((stage, message)) => {
             let rejected = ConnectionRejected { peer, stage, error: message.clone() };
-            let event = rt.emit_because(options.cause, rejected);
+            let event = rt.emit_because(options.cause.or(trail.trouble()).or(trail.opened()), rejected);
             return Err(ServeError::Rejected { stage, message, event });
         }
     };
@@ -122,7 +123,7 @@ where
         tls: tls.is_some(),
         peer_spiffe: certificate.as_ref().and_then(|peer| peer.spiffe_id()).map(str::to_owned),
     };
-    let event = rt.emit_because(options.cause, accepted);
+    let event = rt.emit_because(trail.opened().or(options.cause), accepted);
     let info = ConnectionInfo { local, peer, peer_certificate: certificate.map(Arc::new), event };
 
     let calls = Calls::new();

@@ -8,9 +8,9 @@ use super::ExitReason;
 
 hermesh_runtime::event! {
     /// A pod's network namespace came to be.
-    PodAdded = "netns.added" @ Debug { pod: String, addresses: Vec<IpAddr>, }
+    PodAdded = "netns.added" { pod: String, addresses: Vec<IpAddr>, }
     /// A pod's network namespace went; its addresses are free.
-    PodRemoved = "netns.removed" @ Debug { pod: String, }
+    PodRemoved = "netns.removed" { pod: String, }
     /// A container's program began.
     ContainerStarted = "container.started" {
         args: Vec<String>,

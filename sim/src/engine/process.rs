@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Stream};
+use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Stream, Trail};
 use rustls::crypto::CryptoProvider;
 
 use super::crypto;
@@ -36,11 +36,11 @@ impl Process {
 }
 
 impl Backend for Process {
-    fn connect(&self, to: Address) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn connect(&self, to: Address, trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let scope = Arc::clone(&self.0);
         Box::pin(async move {
             alive(&scope)?;
-            socket::connect(&scope, to).await
+            socket::connect(&scope, to, trail).await
         })
     }
 
@@ -165,6 +165,14 @@ impl Backend for Process {
             return None;
         }
         self.0.world.recorder().emit_any(self.0.at(), cause, event.into())
+    }
+
+    fn sent(&self, message: &str, event: EventId) {
+        self.0.world.recorder().sent(message, event);
+    }
+
+    fn sending_of(&self, message: &str) -> Option<EventId> {
+        self.0.world.recorder().sending_of(message)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The clock everything reads and the trace everything writes.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,11 +15,19 @@ pub(super) struct Recorder {
     open: AtomicBool,
     level: Level,
     trace: Mutex<Trace>,
+    /// By message, the event that recorded its sending.
+    sent: Mutex<BTreeMap<String, EventId>>,
 }
 
 impl Recorder {
     pub(super) fn new(trace: Trace, level: Level) -> Self {
-        Self { now: AtomicU64::new(0), open: AtomicBool::new(true), level, trace: Mutex::new(trace) }
+        Self {
+            now: AtomicU64::new(0),
+            open: AtomicBool::new(true),
+            level,
+            trace: Mutex::new(trace),
+            sent: Mutex::default(),
+        }
     }
 
     /// Simulated time in nanoseconds.
@@ -48,6 +57,16 @@ impl Recorder {
         self.trace().record(Duration::from_nanos(self.now()), at, cause, event)
     }
 
+    /// See [`hermesh_runtime::Runtime::sent`].
+    pub(super) fn sent(&self, message: &str, event: EventId) {
+        self.sent.lock().expect(UNPOISONED).insert(message.to_owned(), event);
+    }
+
+    /// See [`hermesh_runtime::Runtime::sending_of`].
+    pub(super) fn sending_of(&self, message: &str) -> Option<EventId> {
+        self.sent.lock().expect(UNPOISONED).get(message).copied()
+    }
+
     /// Whatever is emitted from now on is no part of the run.
     pub(super) fn close(&self) {
         self.open.store(false, Relaxed);
@@ -57,3 +76,5 @@ impl Recorder {
         self.trace.lock().expect("only an event whose JSON form is broken panics here, and that ends the run")
     }
 }
+
+const UNPOISONED: &str = "a map of copies cannot panic";

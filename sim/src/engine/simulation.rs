@@ -140,8 +140,9 @@ impl Simulation {
             scenario: config.scenario_digest.clone(),
             profile: config.profile.clone(),
             epoch_s: config.epoch.as_secs(),
+            level: config.level,
         };
-        let trace = Trace::new(header, config.level, config.keep_events);
+        let trace = Trace::new(header, config.keep_events);
         Self {
             world: World::new(&config, trace),
             metrics: runtime.metrics(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use hermesh_runtime::{Address, Listener, Stream};
+use hermesh_runtime::{Address, Listener, Stream, Trail};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::net::{Accepted, Side};
@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::slab::Key;
 use super::world::{Route, World};
 
-pub(super) async fn connect(scope: &Arc<Scope>, to: Address) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn connect(scope: &Arc<Scope>, to: Address, trail: Trail) -> io::Result<Box<dyn Stream>> {
     let Some(pod) = &scope.pod else {
         return Err(ErrorKind::NetworkUnreachable.into());
     };
@@ -25,19 +25,19 @@ pub(super) async fn connect(scope: &Arc<Scope>, to: Address) -> io::Result<Box<d
         Address::Tcp(address) => {
             let address = *address;
             let route = world.router().map_or(Route::Direct, |router| router(&pod.name, address));
-            let (conn, local) = world.net(|net| net.connect_tcp(owner, id, address, route))?;
+            let (conn, local) = world.net(|net| net.connect_tcp(owner, id, address, route, trail.clone()))?;
             (conn, Address::Tcp(local))
         }
         Address::Unix(path) => {
             let socket = scope.files.socket(path)?;
-            let conn = world.net(|net| net.connect_unix(owner, id, socket, path.clone()))?;
+            let conn = world.net(|net| net.connect_unix(owner, id, socket, path.clone(), trail.clone()))?;
             (conn, Address::Unix(Default::default()))
         }
     };
     let mut attempt = Attempt { world: world.clone(), conn: Some(conn) };
     poll_fn(|context| world.net(|net| net.poll_connect(conn, context))).await?;
     attempt.conn = None;
-    Ok(Box::new(Socket { world: world.clone(), conn, side: Side::Client, local, peer: to }))
+    Ok(Box::new(Socket { world: world.clone(), conn, side: Side::Client, local, peer: to, trail }))
 }
 
 pub(super) fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn Listener>> {
@@ -83,9 +83,9 @@ struct Bound {
 impl Listener for Bound {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         Box::pin(async {
-            let Accepted { conn, local, peer } =
+            let Accepted { conn, local, peer, trail } =
                 poll_fn(|context| self.world.net(|net| net.poll_accept(self.key, context))).await?;
-            let socket = Socket { world: self.world.clone(), conn, side: Side::Server, local, peer };
+            let socket = Socket { world: self.world.clone(), conn, side: Side::Server, local, peer, trail };
             Ok(Box::new(socket) as Box<dyn Stream>)
         })
     }
@@ -107,6 +107,7 @@ struct Socket {
     side: Side,
     local: Address,
     peer: Address,
+    trail: Trail,
 }
 
 impl Stream for Socket {
@@ -116,6 +117,10 @@ impl Stream for Socket {
 
     fn peer_address(&self) -> Address {
         self.peer.clone()
+    }
+
+    fn trail(&self) -> Trail {
+        self.trail.clone()
     }
 }
 

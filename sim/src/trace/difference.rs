@@ -69,8 +69,9 @@ mod tests {
             scenario: None,
             profile: "istio".into(),
             epoch_s: 0,
+            level: Level::Info,
         };
-        let mut trace = Trace::new(header, Level::Info, true);
+        let mut trace = Trace::new(header, true);
         for &count in counts {
             let event: Arc<dyn AnyEvent> = Arc::new(Counted { count });
             trace.record(Duration::ZERO, &"test".into(), None, event);

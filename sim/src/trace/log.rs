@@ -29,6 +29,8 @@ pub struct Header {
     pub profile: String,
     /// Wall time at `t_us` 0, in seconds since 1970-01-01T00:00:00Z.
     pub epoch_s: u64,
+    /// The level up to which events are recorded.
+    pub level: Level,
 }
 
 impl Header {
@@ -95,7 +97,6 @@ impl fmt::Display for Recorded {
 #[derive(Clone)]
 pub struct Trace {
     header: Header,
-    level: Level,
     keep_events: bool,
     events: Vec<Recorded>,
     next_seq: u64,
@@ -105,12 +106,11 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// An empty trace that records events up to `level`.
+    /// An empty trace that records events up to the header's level.
     #[must_use]
-    pub fn new(header: Header, level: Level, keep_events: bool) -> Self {
+    pub fn new(header: Header, keep_events: bool) -> Self {
         Self {
             header,
-            level,
             keep_events,
             events: Vec::new(),
             next_seq: 1,
@@ -129,7 +129,7 @@ impl Trace {
     /// Whether events of `level` are recorded.
     #[must_use]
     pub fn records(&self, level: Level) -> bool {
-        level <= self.level
+        level <= self.header.level
     }
 
     /// The events in order; empty if they are not kept.
@@ -292,8 +292,9 @@ mod tests {
             scenario: None,
             profile: "istio".into(),
             epoch_s: 1_700_000_000,
+            level,
         };
-        Trace::new(header, level, keep_events)
+        Trace::new(header, keep_events)
     }
 
     fn record<E: Event>(trace: &mut Trace, ms: u64, cause: Option<EventId>, event: E) -> Option<EventId> {
@@ -318,7 +319,7 @@ mod tests {
         trace.write_json_lines(&mut out).unwrap();
         let expected = concat!(
             r#"{"format":"hermesh.trace/1","version":"0.0.0","seed":7,"scenario":null,"profile":"istio","#,
-            r#""epoch_s":1700000000}"#,
+            r#""epoch_s":1700000000,"level":"info"}"#,
             "\n",
             r#"{"t_us":0,"seq":1,"at":"ns/pod/app","kind":"test.happened","name":"a\"b"}"#,
             "\n",

@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 
 use hermesh_runtime::http2::Connection;
-use hermesh_runtime::{Address, Draws, EventId, Runtime};
+use hermesh_runtime::{Address, Draws, EventId, Runtime, Trail};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connector::{Connector, Running};
+use super::connector::{Connector, Heard, Running};
 use super::events::{ConfigApplied, ConfigFailed};
 use super::selector::{ClusterRef, ConfigSelector};
 use crate::balancer::{
@@ -27,7 +27,7 @@ use crate::resource::{Cluster, DropOverload, Endpoints, LbPolicy, ResourceType};
 #[derive(Debug)]
 pub(super) enum Event {
     /// A subchannel reports; with a connection if it is READY.
-    Subchannel { id: SubchannelId, state: SubchannelState, connection: Option<Connection> },
+    Subchannel { id: SubchannelId, state: SubchannelState, connection: Option<Connection>, heard: Heard },
     /// The last holder of a [`ClusterRef`] is gone.
     Released(Arc<str>),
 }
@@ -38,6 +38,10 @@ pub(super) struct Snapshot {
     pub(super) resolution: Resolution,
     pub(super) clusters: Arc<BTreeMap<Arc<str>, ClusterPicker>>,
     pub(super) ready: Arc<BTreeMap<SubchannelId, (Address, Connection)>>,
+    /// The attempts under way.
+    pub(super) attempts: Arc<BTreeMap<SubchannelId, Trail>>,
+    /// The last the channel heard of the control plane and its subchannels.
+    pub(super) heard: Option<EventId>,
 }
 
 /// What name resolution came to.
@@ -66,7 +70,18 @@ pub(super) struct Limits {
 
 impl Snapshot {
     pub(super) fn pending() -> Self {
-        Self { resolution: Resolution::Pending, clusters: Arc::default(), ready: Arc::default() }
+        Self {
+            resolution: Resolution::Pending,
+            clusters: Arc::default(),
+            ready: Arc::default(),
+            attempts: Arc::default(),
+            heard: None,
+        }
+    }
+
+    /// Why RPCs that wait do so: what keeps an attempt from its end, else the last that was heard.
+    pub(super) fn waits_for(&self) -> Option<EventId> {
+        self.attempts.values().find_map(Trail::trouble).or(self.heard)
     }
 }
 
@@ -101,6 +116,8 @@ pub(super) struct Actor {
     resolution: Resolution,
     /// The event that recorded the configuration in use.
     applied: Option<EventId>,
+    /// The last event of the control plane or of a subchannel.
+    heard: Option<EventId>,
     references: BTreeMap<String, Weak<ClusterRef>>,
     limits: BTreeMap<String, Arc<Limits>>,
 
@@ -108,6 +125,7 @@ pub(super) struct Actor {
     draws: Draws,
     connector: Arc<Connector>,
     subchannels: BTreeMap<SubchannelId, (Address, Running)>,
+    attempts: BTreeMap<SubchannelId, Trail>,
     ready: BTreeMap<SubchannelId, (Address, Connection)>,
     events: mpsc::UnboundedReceiver<Event>,
 }
@@ -142,11 +160,13 @@ impl Actor {
             notices,
             resolution: Resolution::Pending,
             applied: None,
+            heard: None,
             references: BTreeMap::new(),
             limits: BTreeMap::new(),
             balancer: Balancer::default(),
             connector: Arc::new(connector),
             subchannels: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             ready: BTreeMap::new(),
             events,
         }
@@ -161,6 +181,7 @@ impl Actor {
                 Some(event) = self.events.recv() => self.event(event),
                 Some(notice) = self.notices.recv() => {
                     self.manager.on_event(notice.resource_type, &notice.name, notice.event);
+                    self.hear(notice.cause);
                     self.act(notice.cause);
                 }
                 () = sleep_until(deadline) => self.settle(),
@@ -170,7 +191,12 @@ impl Actor {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Subchannel { id, state, connection } => {
+            Event::Subchannel { id, state, connection, heard: Heard { event, trail } } => {
+                self.heard = event.or(self.heard);
+                match trail {
+                    Some(trail) => drop(self.attempts.insert(id, trail)),
+                    None => drop(self.attempts.remove(&id)),
+                }
                 match (connection, self.subchannels.get(&id)) {
                     (Some(connection), Some((address, _))) => {
                         self.ready.insert(id, (address.clone(), connection));
@@ -189,6 +215,14 @@ impl Actor {
                 self.manager.release_cluster(&cluster);
                 self.act(None);
             }
+        }
+    }
+
+    /// Notes what the control plane said last; RPCs that wait for it to say more learn of it.
+    fn hear(&mut self, event: Option<EventId>) {
+        self.heard = event.or(self.heard);
+        if let Resolution::Pending = self.resolution {
+            self.publish.replace(Snapshot { heard: self.heard, ..Snapshot::pending() });
         }
     }
 
@@ -285,7 +319,7 @@ impl Actor {
             match command {
                 Command::Create(id, key) => {
                     let address = key.address.clone();
-                    self.subchannels.insert(id, (address, Running::start(&self.connector, id, key)));
+                    self.subchannels.insert(id, (address, Running::start(&self.connector, id, key, self.applied)));
                 }
                 Command::Connect(id) => {
                     if let Some((_, subchannel)) = self.subchannels.get(&id) {
@@ -294,6 +328,7 @@ impl Actor {
                 }
                 Command::Drop(id) => {
                     self.subchannels.remove(&id);
+                    self.attempts.remove(&id);
                     self.ready.remove(&id);
                 }
             }
@@ -307,8 +342,9 @@ impl Actor {
             (name.into(), picker)
         });
         let clusters = Arc::new(clusters.collect());
-        let ready = Arc::new(self.ready.clone());
-        self.publish.replace(Snapshot { resolution: self.resolution.clone(), clusters, ready });
+        let (ready, attempts) = (Arc::new(self.ready.clone()), Arc::new(self.attempts.clone()));
+        let resolution = self.resolution.clone();
+        self.publish.replace(Snapshot { resolution, clusters, ready, attempts, heard: self.heard });
     }
 }
 

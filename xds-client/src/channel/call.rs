@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hermesh_runtime::deadline;
 use hermesh_runtime::http2::{CallError, Connection};
-use hermesh_runtime::{Address, EventId, Level};
+use hermesh_runtime::{Address, EventId, Level, Trail};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -62,8 +62,8 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    fn deadline(message: &str) -> Self {
-        Failure::new(Cause::Deadline, message).into()
+    fn deadline(message: &str, event: Option<EventId>) -> Self {
+        Failure::new(Cause::Deadline, message).because(event).into()
     }
 }
 
@@ -82,7 +82,10 @@ async fn attempt_all(
 
     let (parts, body) = request.into_parts();
     let selecting = select(shared, &mut snapshots, parts.uri.path(), &parts.headers);
-    let selected = within(deadline, "context deadline exceeded", selecting).await?;
+    let Some(selected) = within(deadline, selecting).await else {
+        return Err(Failed::deadline("context deadline exceeded", snapshots.look(Snapshot::waits_for)));
+    };
+    let selected = selected?;
     outcome.event.cluster = Some(selected.cluster.name.clone());
     if let Some(limit) = selected.limit {
         let limit = Instant::now() + limit;
@@ -166,11 +169,9 @@ impl Call<'_> {
                 Verdict::Retry(pause) if !sent_for_good => {
                     drop(response);
                     self.outcome.in_flight = None;
-                    let pause = async {
-                        tokio::time::sleep(pause).await;
-                        Ok(())
-                    };
-                    within(self.deadline, "context deadline exceeded", pause).await?;
+                    if within(self.deadline, tokio::time::sleep(pause)).await.is_none() {
+                        return Err(Failed::deadline("context deadline exceeded", failed.event));
+                    }
                 }
                 Verdict::Exhausted { attempts } if attempts > 1 => {
                     let message =
@@ -202,14 +203,12 @@ impl Call<'_> {
             };
             self.outcome.event.endpoint = Some(picked.address.clone());
             self.outcome.last_event = picked.event.or(self.outcome.last_event);
+            self.outcome.trail = picked.connection.trail().clone();
             self.outcome.in_flight = picked.in_flight;
             let sent = picked.connection.call(request_now);
-            let answer = match self.deadline {
-                None => sent.await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, sent).await {
-                    Ok(answer) => answer,
-                    Err(_) => return Err(AttemptError::Final(Failed::deadline("context deadline exceeded"))),
-                },
+            let Some(answer) = within(self.deadline, sent).await else {
+                let late = Failed::deadline("context deadline exceeded", picked.connection.trouble());
+                return Err(AttemptError::Final(late));
             };
             let status = match answer {
                 Ok(response) => return judge(response, self.outcome.last_event),
@@ -234,7 +233,7 @@ impl Call<'_> {
                 Err(other) => other.into_status(),
             };
             let cause = if status.code() == Code::Unavailable { Cause::ConnectionLost } else { Cause::Application };
-            let failed = Failed { status, cause, event: picked.connection.event() };
+            let failed = Failed { status, cause, event: picked.connection.trouble() };
             return Err(AttemptError::Failed(failed, None));
         }
     }
@@ -246,15 +245,18 @@ impl Call<'_> {
             loop {
                 let snapshot = self.snapshots.look(Clone::clone);
                 match self.pick_from(&snapshot) {
-                    Ok(Some(picked)) => return Ok(Ok(picked)),
+                    Ok(Some(picked)) => return Ok(picked),
                     Ok(None) => self.snapshots.changed().await,
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Err(error),
                 }
             }
         };
-        match within(deadline, waiting, picking).await {
-            Ok(picked) => picked,
-            Err(late) => Err(AttemptError::Final(late)),
+        match within(deadline, picking).await {
+            Some(picked) => picked,
+            None => {
+                let event = self.snapshots.look(Snapshot::waits_for);
+                Err(AttemptError::Final(Failed::deadline(waiting, event)))
+            }
         }
     }
 
@@ -373,17 +375,11 @@ impl Drop for InFlight {
     }
 }
 
-async fn within<T>(
-    deadline: Option<Instant>,
-    late: &str,
-    work: impl Future<Output = Result<T, Failed>>,
-) -> Result<T, Failed> {
+/// What `work` comes to, or `None` if the deadline passes first.
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
-        None => work.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failed::deadline(late)),
-        },
+        None => Some(work.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
     }
 }
 
@@ -392,6 +388,8 @@ pub(super) struct Outcome {
     shared: super::CallGuard,
     event: RpcFinished,
     last_event: Option<EventId>,
+    /// Of the last connection.
+    trail: Trail,
     in_flight: Option<InFlight>,
     told: bool,
 }
@@ -408,7 +406,7 @@ impl Outcome {
             attempts: 0,
             cause_kind: None,
         };
-        Self { shared: shared.enter(), event, last_event: None, in_flight: None, told: false }
+        Self { shared: shared.enter(), event, last_event: None, trail: Trail::default(), in_flight: None, told: false }
     }
 
     /// The RPC ended; later words are ignored.
@@ -420,7 +418,8 @@ impl Outcome {
         self.event.code = format!("{code:?}");
         message.clone_into(&mut self.event.message);
         self.event.cause_kind = cause;
-        self.shared.rt().emit_because(event.or(self.last_event), self.event.clone());
+        let trouble = if code == Code::Ok { None } else { self.trail.trouble() };
+        self.shared.rt().emit_because(event.or(trouble).or(self.last_event), self.event.clone());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hermesh_runtime::http2::{self, CloseReason, ConnectError, ConnectOptions, Connection, Keepalive, Stage};
 use hermesh_runtime::tls::ClientTls;
-use hermesh_runtime::{EventId, Runtime, TaskGuard};
+use hermesh_runtime::{EventId, Runtime, TaskGuard, Trail};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -41,9 +41,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(connector: &Arc<Connector>, id: SubchannelId, key: SubchannelKey) -> Self {
+    /// `cause` is the event of the configuration that wants the subchannel.
+    pub(super) fn start(
+        connector: &Arc<Connector>,
+        id: SubchannelId,
+        key: SubchannelKey,
+        cause: Option<EventId>,
+    ) -> Self {
         let connect = Arc::new(Notify::new());
-        let task = Task { connector: connector.clone(), id, key, connect: connect.clone() };
+        let task = Task { connector: connector.clone(), id, key, connect: connect.clone(), wanted: cause };
         Self { connect, _task: connector.rt.spawn("subchannel", task.run()).abort_on_drop() }
     }
 
@@ -53,51 +59,68 @@ impl Running {
     }
 }
 
+/// The event of a state, and while connecting what becomes of the attempt.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) event: Option<EventId>,
+    pub(super) trail: Option<Trail>,
+}
+
+impl From<Option<EventId>> for Heard {
+    fn from(event: Option<EventId>) -> Self {
+        Self { event, trail: None }
+    }
+}
+
 struct Task {
     connector: Arc<Connector>,
     id: SubchannelId,
     key: SubchannelKey,
     connect: Arc<Notify>,
+    /// Why it is to connect: the configuration, later the loss of the last connection.
+    wanted: Option<EventId>,
 }
 
 impl Task {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut draws = self.connector.rt.draws(&format!("{}/subchannel/{}", self.connector.draws, self.id));
         let mut machine = Subchannel::default();
         loop {
             self.connect.notified().await;
             let Some(limit) = machine.connect(&mut draws) else { continue };
-            let attempt = self.emit(ConnectivityState::Connecting, None, None);
-            self.report(SubchannelState::Connecting, None);
-            match self.dial(limit, attempt).await {
+            let attempt = self.emit(ConnectivityState::Connecting, None, self.wanted);
+            let trail = Trail::because(attempt);
+            self.report(SubchannelState::Connecting, None, Heard { event: attempt, trail: Some(trail.clone()) });
+            match self.dial(limit, &trail).await {
                 Ok((connection, closed)) => {
                     machine.connected();
                     let ready = self.emit(ConnectivityState::Ready, None, connection.event());
-                    self.report(SubchannelState::Ready, Some(connection));
+                    let trail = connection.trail().clone();
+                    self.report(SubchannelState::Ready, Some(connection), ready.into());
                     let reason = match closed.await {
                         CloseReason::GoAway => "the peer sent GOAWAY".to_owned(),
                         CloseReason::Closed(reason) => reason,
                         other => format!("{other:?}"),
                     };
                     machine.lost();
-                    self.emit(ConnectivityState::Idle, Some(reason), ready);
-                    self.report(SubchannelState::Idle, None);
+                    self.wanted = self.emit(ConnectivityState::Idle, Some(reason), trail.trouble().or(ready));
+                    self.report(SubchannelState::Idle, None, self.wanted.into());
                 }
                 Err(failure) => {
                     let until = machine.failed(Instant::now());
                     let message = Some(failure.message.clone());
                     let event = self.emit(ConnectivityState::TransientFailure, message, failure.event);
-                    self.report(SubchannelState::TransientFailure(failure.because(event)), None);
+                    self.report(SubchannelState::TransientFailure(failure.because(event)), None, event.into());
                     tokio::time::sleep_until(until).await;
                     machine.tick(Instant::now());
-                    self.emit(ConnectivityState::Idle, None, event);
-                    self.report(SubchannelState::Idle, None);
+                    let idle = self.emit(ConnectivityState::Idle, None, event);
+                    self.report(SubchannelState::Idle, None, idle.into());
                 }
             }
         }
     }
 
-    async fn dial(&self, limit: Duration, cause: Option<EventId>) -> Result<(Connection, http2::Closed), Failure> {
+    async fn dial(&self, limit: Duration, trail: &Trail) -> Result<(Connection, http2::Closed), Failure> {
         let started = Instant::now();
         let tls = match &self.key.security.0 {
             None => self.connector.credentials.fallback_tls(),
@@ -108,8 +131,9 @@ impl Task {
         };
         let deadline = limit.saturating_sub(started.elapsed());
         let keepalive = self.connector.keepalive;
-        let options = ConnectOptions { tls, deadline, keepalive, cause };
-        http2::connect(&self.connector.rt, self.key.address.clone(), &options).await.map_err(|error| failure(&error))
+        let options = ConnectOptions { tls, deadline, keepalive, cause: trail.cause() };
+        let (rt, address) = (&self.connector.rt, self.key.address.clone());
+        http2::connect_on(rt, trail, address, &options).await.map_err(|error| failure(&error))
     }
 
     /// TLS with the certificates in force now; waits until there are some.
@@ -128,9 +152,9 @@ impl Task {
             .map_err(|error| error.to_string())
     }
 
-    fn report(&self, state: SubchannelState, connection: Option<Connection>) {
+    fn report(&self, state: SubchannelState, connection: Option<Connection>, heard: Heard) {
         // A channel that is gone needs no reports; this task is about to be dropped.
-        let _ = self.connector.events.send(Event::Subchannel { id: self.id, state, connection });
+        let _ = self.connector.events.send(Event::Subchannel { id: self.id, state, connection, heard });
     }
 
     fn emit(&self, state: ConnectivityState, error: Option<String>, cause: Option<EventId>) -> Option<EventId> {

@@ -163,7 +163,8 @@ impl Shell {
                 event
             }
             Progress::Response(response) => {
-                let event = self.rt.emit(XdsResponse::new(self.client.clone(), &response));
+                let pushed = self.rt.sending_of(&response.nonce);
+                let event = self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), &response));
                 self.ads.on_response(Instant::now(), &response);
                 event
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hermesh_runtime::server::{Drain, DrainHandle, drain, serve_connection};
+use hermesh_runtime::server::{Drain, DrainHandle, ServeOptions, drain, serve_connection};
 use hermesh_runtime::tls::{ClientAuth, ServerTls};
 use hermesh_runtime::{Address, Draws, EventId, Listener, Runtime, Stream};
 use tokio::sync::mpsc;
@@ -253,8 +253,8 @@ impl ListenerTask {
             },
         );
         if let Some(active) = self.active.as_mut().filter(|_| same) {
+            // What is in force is still so because of the event that put it there.
             active.version = version;
-            active.event = event;
             return;
         }
         let (connections, drain) = drain();
@@ -303,7 +303,7 @@ impl ListenerTask {
         };
         let rt = self.server.rt.clone();
         let security = self.security(chain);
-        let options = self.server.options.clone();
+        let options = ServeOptions { cause: active.event, ..self.server.options.clone() };
         let (drain, open, cause) = (active.drain.clone(), self.open.1.clone(), active.event);
         self.server.rt.spawn("xds-server connection", async move {
             // Certificates may be late; the peer is not kept waiting for ever, nor past the listener's end.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::task::{Context, Poll, Waker};
 
-use hermesh_runtime::Address;
+use hermesh_runtime::{Address, Trail};
 
 use super::super::PodId;
 use super::super::events;
@@ -37,6 +37,8 @@ pub(super) struct Conn {
     /// The event of the connect, then of the first close.
     pub(super) event: Cause,
     pub(super) close_recorded: bool,
+    /// What both ends can learn of it.
+    pub(super) trail: Trail,
 }
 
 pub(super) struct End {
@@ -77,6 +79,7 @@ pub(in super::super) struct Accepted {
     pub(in super::super) conn: Key,
     pub(in super::super) local: Address,
     pub(in super::super) peer: Address,
+    pub(in super::super) trail: Trail,
 }
 
 /// Listening.
@@ -135,8 +138,8 @@ impl Net {
         };
         let accepted = self.conns.get_mut(conn).expect(QUEUED);
         accepted.listener = None;
-        let peer = accepted.ends[0].address.clone();
-        Poll::Ready(Ok(Accepted { conn, local, peer }))
+        let (peer, trail) = (accepted.ends[0].address.clone(), accepted.trail.clone());
+        Poll::Ready(Ok(Accepted { conn, local, peer, trail }))
     }
 
     /// Closes a listener; connections nobody accepted are reset.
@@ -182,6 +185,7 @@ impl Net {
         from: PodId,
         to: SocketAddr,
         route: Route,
+        trail: Trail,
     ) -> io::Result<(Key, SocketAddr)> {
         let pod = &mut self.pods[from.index()];
         // Linux takes the wildcard address for the loopback one.
@@ -208,7 +212,7 @@ impl Net {
         let server = if loopback { Some(from) } else { self.pod_at(destination.ip()) };
         let now = self.now();
         let backend = (destination != to).then_some(Address::Tcp(destination));
-        let key = self.open(now, owner, from, server, local.into(), to.into(), backend, Some(destination));
+        let key = self.open(now, owner, from, server, local.into(), to.into(), backend, Some(destination), trail);
         if route == Route::Refuse {
             self.queue.push(now, Event::Refused(key));
         } else {
@@ -224,13 +228,14 @@ impl Net {
         from: PodId,
         socket: u64,
         path: PathBuf,
+        trail: Trail,
     ) -> io::Result<Key> {
         let now = self.now();
         let listener = self.unix.get(&socket).copied();
         if listener.and_then(|key| self.listeners.get(key)).is_some_and(Listener::is_full) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let key = self.open(now, owner, from, Some(from), unnamed(), Address::Unix(path), None, None);
+        let key = self.open(now, owner, from, Some(from), unnamed(), Address::Unix(path), None, None, trail);
         match listener {
             Some(listener) => {
                 self.conns.get_mut(key).expect(OPENED).listener = Some(listener);
@@ -252,11 +257,13 @@ impl Net {
         to: Address,
         backend: Option<Address>,
         destination: Option<SocketAddr>,
+        trail: Trail,
     ) -> Key {
         self.conns_made += 1;
         let number = self.conns_made;
         let connect = events::NetConnect { conn: number, from: local.clone(), to: to.clone(), backend };
-        let event = self.recorder.emit(&owner.at, None, connect);
+        let event = self.recorder.emit(&owner.at, trail.cause(), connect).or(trail.cause());
+        trail.set_opened(event);
         self.conns.insert(Conn {
             number,
             ends: [
@@ -269,6 +276,7 @@ impl Net {
             listener: None,
             event,
             close_recorded: false,
+            trail,
         })
     }
 
@@ -304,8 +312,10 @@ impl Net {
     /// The SYN or its answer is lost to `lost`: the client's kernel sends it again after 1, 3, 7, 15, 31 and 63 s.
     fn syn_lost(&mut self, key: Key, lost: Cause) {
         let now = self.now();
-        let opening = self.conns.get_mut(key).expect(OPENED).opening.as_mut().expect(OPENED);
+        let conn = self.conns.get_mut(key).expect(OPENED);
+        let opening = conn.opening.as_mut().expect(OPENED);
         opening.lost = lost.or(opening.lost);
+        conn.trail.set_trouble(opening.lost);
         opening.retries += 1;
         let due = |retries: u32| opening.since + ((1 << retries) - 1) * SECOND;
         if opening.retries > SYN_RETRIES {
@@ -410,6 +420,7 @@ impl Net {
         let Some(opening) = conn.opening.take() else {
             return;
         };
+        conn.trail.set_trouble(None);
         self.wake(opening.waker);
         self.send(at, key, Side::Client, Segment::Open);
     }
@@ -460,11 +471,12 @@ impl Net {
         let Some(opening) = &mut conn.opening else {
             return;
         };
+        let cause = cause.or(conn.event);
+        let owner = conn.ends[0].owner.as_ref();
+        let event = owner.and_then(|owner| self.recorder.emit(&owner.at, cause, event));
+        conn.trail.set_trouble(event.or(cause));
         opening.error = Some(error);
         let waker = opening.waker.take();
-        if let Some(owner) = &conn.ends[0].owner {
-            self.recorder.emit(&owner.at, cause.or(conn.event), event);
-        }
         self.wake(waker);
     }
 

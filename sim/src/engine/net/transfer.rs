@@ -303,12 +303,12 @@ impl Net {
             end.half.stuck = 1;
             end.half.stall = Some(Stall { retries: 0, timeout: RTO_MIN });
             self.queue.push(at + RTO_MIN, Event::Retransmit(key, from));
-            if self.recorder.records(Level::Debug)
-                && let Some(at) = end.owner.as_ref().map(|owner| owner.at.clone())
-            {
+            let owner = end.owner.as_ref().filter(|_| self.recorder.records(Level::Debug)).cloned();
+            let stalled = owner.and_then(|owner| {
                 let to = conn.ends[from.other().index()].address.clone();
-                self.recorder.emit(&at, cause, events::NetStalled { conn: conn.number, to });
-            }
+                self.recorder.emit(&owner.at, cause, events::NetStalled { conn: conn.number, to })
+            });
+            conn.trail.set_trouble(stalled.or(cause));
             return;
         }
         self.deliver_next(at, key, from);
@@ -355,7 +355,9 @@ impl Net {
         if let Some(cause) = self.lost(key, from) {
             return self.back_off(at, key, from, cause);
         }
-        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        let conn = self.conns.get_mut(key).expect(SENDING);
+        conn.trail.set_trouble(None);
+        let half = &mut conn.ends[from.index()].half;
         half.stall = None;
         for _ in 0..std::mem::take(&mut half.stuck) {
             self.deliver_next(at, key, from);
@@ -379,7 +381,8 @@ impl Net {
         let wakers = [end.half.reader.take(), end.half.writer.take()];
         if let Some(owner) = &end.owner {
             let event = events::NetTimeout { conn: conn.number, to: peer, while_connecting: false };
-            self.recorder.emit(&owner.at, cause.or(conn.event), event);
+            let cause = cause.or(conn.event);
+            conn.trail.set_trouble(self.recorder.emit(&owner.at, cause, event).or(cause));
         }
         self.wakes.extend(wakers.into_iter().flatten());
     }
@@ -425,6 +428,9 @@ impl Net {
             }
             Segment::Fin => {
                 half.fin_received = true;
+                if conn.close_recorded {
+                    conn.trail.set_trouble(conn.event);
+                }
                 half.reader.take()
             }
             Segment::Window => half.writer.take(),
@@ -449,7 +455,8 @@ impl Net {
         half.die(if half.fin_received { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
         let wakers = [half.reader.take(), half.writer.take()];
         if let Some(owner) = &end.owner {
-            self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
+            let reset = self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
+            conn.trail.set_trouble(reset.or(conn.event));
         }
         self.wakes.extend(wakers.into_iter().flatten());
     }
