@@ -3,6 +3,7 @@
 pub mod bench;
 mod cluster;
 pub mod engine;
+mod explain;
 pub mod image;
 mod mesh;
 pub mod report;

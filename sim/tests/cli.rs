@@ -80,8 +80,9 @@ fn a_failed_expectation_ends_with_1_and_says_why_and_how_to_repeat_it() {
     assert!(out.contains("expected  every call fails because of tcp-connect\n"), "{out}");
     assert!(out.contains("seen      the call failed with UNAVAILABLE (tls-handshake)\n"), "{out}");
     assert!(out.contains(&format!("again     hermesh run {} --seed 3\n", file.display())), "{out}");
-    // The chain of causes reaches the connection that failed.
-    assert!(out.lines().any(|line| line.contains(" conn.failed ") && line.contains("stage=tls-handshake")), "{out}");
+    // The chain of causes reaches the connection that failed, and the step that made it fail.
+    assert!(out.contains("(10.244.0.4:17070): transport: authentication handshake failed"), "{out}");
+    assert!(out.contains("s  step 8, Enabling mTLS on the client\n"), "{out}");
     assert!(out.contains("it speaks TLS, and this port plain text"), "the server's side is told too: {out}");
     assert!(out.lines().last().unwrap().starts_with("step 9 of 11 failed - "), "{out}");
 }

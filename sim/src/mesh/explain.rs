@@ -4,6 +4,7 @@ use hermesh_runtime::Event;
 use hermesh_xds::{ConfigApplied, RpcFinished};
 
 use super::Mesh;
+use crate::explain;
 use crate::trace::{Recorded, Trace};
 
 impl Mesh {
@@ -26,9 +27,8 @@ impl Mesh {
             for (heading, event) in [("configuration", applied), ("last failure", failed)] {
                 let Some(event) = event else { continue };
                 text.push_str(&format!("{heading} of {target}:\n"));
-                let mut chain: Vec<&Recorded> = trace.causes(event.seq).collect();
-                chain.reverse();
-                chain.into_iter().for_each(|event| text.push_str(&format!("  {event}\n")));
+                let lines = explain::causes(trace, event.seq);
+                lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
             }
             if text.is_empty() { format!("no client of {from} has called {target}\n") } else { text }
         })

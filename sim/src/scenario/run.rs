@@ -10,13 +10,14 @@ use hermesh_xds::RpcFinished;
 
 use super::Scenario;
 use super::expect::{self, Check, Seen};
-use super::explain::{self, Failure};
+use super::explain::Failure;
 use super::file::{self, Action, Heal, Step, Wait};
 use super::outcome::{Batch, Outcome, Run, StepReport, Verdict};
 use super::read::{At, Place};
 use super::settle::{Trouble, settle, settle_wait};
 use super::target::Target;
 use super::words::{code_name, code_named};
+use crate::explain;
 use crate::mesh::{Applied, Call, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, mesh};
 use crate::report::compact;
 use crate::trace::Trace;

@@ -1,0 +1,230 @@
+//! Events in words. Kinds that only connect others have none.
+
+use serde_json::{Map, Value};
+
+use super::{fields, text, texts};
+use crate::trace::{Recorded, Trace};
+
+/// Longer values of events without a sentence of their own are cut; the trace has all of them.
+const VALUE_MAX: usize = 160;
+
+/// How many names of a list are given.
+const NAMES_MAX: usize = 3;
+
+/// Speaks of one trace's events.
+pub(super) struct Sentences<'t> {
+    trace: &'t Trace,
+}
+
+impl<'t> Sentences<'t> {
+    pub(super) fn new(trace: &'t Trace) -> Self {
+        Self { trace }
+    }
+
+    /// What an event says, with the place where it happened; `None` for links between others.
+    pub(super) fn of(&self, event: &Recorded) -> Option<String> {
+        let told = fields(event);
+        let field = |name: &str| told.get(name).map(plain).unwrap_or_default();
+        let sentence = match event.kind {
+            "agent.request"
+            | "agent.response"
+            | "agent.stream.opened"
+            | "conn.accepted"
+            | "conn.ready"
+            | "echo.request"
+            | "istiod.push.started"
+            | "istiod.stream.opened"
+            | "net.closed"
+            | "net.connect"
+            | "net.reset"
+            | "probe.result"
+            | "rpc.pick"
+            | "watch.delivered"
+            | "xds.stream.opened" => return None,
+            "subchannel.state" => return self.subchannel(event, &told),
+            // The push that it came from says the same.
+            "xds.response" if event.cause.is_some() => return None,
+
+            "scenario.step" => match text(&told, "name") {
+                Some(name) => return Some(format!("step {}, {name}", field("number"))),
+                None => return Some(format!("step {} (line {})", field("number"), field("line"))),
+            },
+            "mesh.apply" => return Some(format!("applied {}", list(texts(&told, "files")))),
+            "mesh.delete" => return Some(format!("deleted {}", list(texts(&told, "objects")))),
+            "mesh.disturbed" => return Some(format!("{} {}", field("what"), list(texts(&told, "targets")))),
+            "object.applied" => return Some(format!("{} {}", field("object"), field("change"))),
+            "object.deleted" => return Some(format!("{} deleted", field("object"))),
+
+            "container.started" => "started".to_owned(),
+            "container.terminating" => "told to terminate".to_owned(),
+            "container.killed" => "killed".to_owned(),
+            "container.exited" => match text(&told, "message") {
+                Some(message) => format!("{} with code {}: {message}", field("reason"), field("code")),
+                None => format!("{} with code {}", field("reason"), field("code")),
+            },
+            "pod.status" => format!("{} ready, {}", field("ready"), field("status")),
+            "pod.waits" => field("reason"),
+            "probe.turned" => {
+                let verb = if told.get("passing") == Some(&Value::Bool(true)) { "passes" } else { "fails" };
+                let error = text(&told, "error").map(|error| format!(": {error}")).unwrap_or_default();
+                format!("{} probe of {} {verb}{error}", field("probe"), field("container"))
+            }
+
+            "net.refused" => format!("{} refused the connection", self.endpoint(event, &field("to"))),
+            "net.timeout" => format!("gave up on {}: no packet came through", self.endpoint(event, &field("to"))),
+            "net.stalled" => format!("packets to {} are lost", self.endpoint(event, &field("to"))),
+            "net.partitioned" => return Some(format!("packets between {} and {} are lost", field("a"), field("b"))),
+            "net.isolated" => return Some(format!("packets from and to {} are lost", field("pod"))),
+
+            "xds.push" => format!(
+                "sends {} {}{}",
+                node(&field("node")),
+                resources(&field("type"), texts(&told, "resources")),
+                made_from(texts(&told, "from")),
+            ),
+            "xds.response" => format!("received {}", resources(&field("type"), texts(&told, "resources"))),
+            "xds.request" => format!("waits for {}", resources(&field("type"), texts(&told, "names"))),
+            "xds.nack" => format!("rejects a response: {}", field("error")),
+            "config.applied" if told.contains_key("target") => {
+                format!("uses for {}: {}", field("target"), clusters(&told))
+            }
+            "config.applied" | "listener.applied" => format!("serves {}: {}", field("listener"), filter_chains(&told)),
+            "config.failed" => format!("has no configuration for {}: {}", field("target"), field("error")),
+
+            "conn.failed" => {
+                format!("cannot connect to {}: {}", self.endpoint(event, &field("address")), field("error"))
+            }
+            "conn.rejected" | "server.turned_away" => {
+                format!("rejects the connection from {}: {}", self.endpoint(event, &field("peer")), field("error"))
+            }
+            "rpc.finished" => finished(&told),
+            _ => {
+                let told = told.iter().filter(|(_, value)| !value.is_null());
+                let told: String = told.map(|(name, value)| format!(" {name}={}", cut(&plain(value)))).collect();
+                format!("{}{told}", event.kind)
+            }
+        };
+        Some(format!("{}: {sentence}", place(&event.at)))
+    }
+
+    /// Only a connection that was lost: an attempt that failed has told so before.
+    fn subchannel(&self, event: &Recorded, told: &Map<String, Value>) -> Option<String> {
+        let lost = text(told, "state") == Some("IDLE");
+        let error = text(told, "error").filter(|_| lost)?;
+        let to = self.endpoint(event, text(told, "address")?);
+        Some(format!("{}: lost the connection to {to}: {error}", place(&event.at)))
+    }
+
+    /// An address with the pod that had it then, where the trace tells.
+    fn endpoint(&self, event: &Recorded, address: &str) -> String {
+        let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
+        let before = self.trace.events().iter().rev().skip_while(|other| other.seq > event.seq);
+        let mut added = before.filter(|other| other.kind == "netns.added").map(fields);
+        match added.find(|added| texts(added, "addresses").any(|other| other == ip)) {
+            Some(added) => {
+                let pod = text(&added, "pod").unwrap_or_default();
+                format!("{} ({address})", pod.rsplit('/').next().unwrap_or(pod))
+            }
+            None => address.to_owned(),
+        }
+    }
+}
+
+/// `shop/web-0/app` without its namespace.
+fn place(at: &str) -> &str {
+    match at.split_once('/') {
+        Some((_, rest)) if rest.contains('/') => rest,
+        _ => at,
+    }
+}
+
+/// The pod in a node ID, `sidecar~<address>~<pod>.<namespace>~<domain>`.
+fn node(id: &str) -> &str {
+    let pod = id.split('~').nth(2).unwrap_or(id);
+    pod.split('.').next().unwrap_or(pod)
+}
+
+fn resources<'n>(kind: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let what = match kind {
+        "LDS" => "listener",
+        "RDS" => "routes",
+        "CDS" => "cluster",
+        "EDS" => "endpoints of",
+        other => other,
+    };
+    if names.is_empty() { format!("an empty {kind} response") } else { format!("{what} {}", list(names.into_iter())) }
+}
+
+fn made_from<'n>(objects: impl Iterator<Item = &'n str>) -> String {
+    let objects: Vec<&str> = objects.collect();
+    if objects.is_empty() { String::new() } else { format!(", made from {}", list(objects.into_iter())) }
+}
+
+/// The clusters of a client's configuration.
+fn clusters(applied: &Map<String, Value>) -> String {
+    let clusters = applied.get("clusters").and_then(Value::as_array).into_iter().flatten();
+    let clusters: Vec<String> = clusters
+        .map(|cluster| {
+            let field = |name: &str| cluster.get(name).map(plain).unwrap_or_default();
+            if let Some(error) = cluster.get("error").and_then(Value::as_str) {
+                return format!("{} ({error})", field("name"));
+            }
+            let security = if cluster.get("tls") == Some(&Value::Bool(true)) { "mTLS" } else { "plain text" };
+            let endpoints = match field("endpoints").as_str() {
+                "1" => "1 endpoint".to_owned(),
+                count => format!("{count} endpoints"),
+            };
+            format!("{} ({endpoints}, {security})", field("name"))
+        })
+        .collect();
+    if clusters.is_empty() { "no cluster".to_owned() } else { list(clusters.iter().map(String::as_str)) }
+}
+
+/// The filter chains of a server's configuration.
+fn filter_chains(applied: &Map<String, Value>) -> String {
+    let chains = applied.get("filter_chains").and_then(Value::as_object).into_iter().flatten();
+    let chains: Vec<String> = chains
+        .map(|(name, tls)| format!("{name} ({})", if *tls == Value::Bool(true) { "mTLS" } else { "plain text" }))
+        .collect();
+    list(chains.iter().map(String::as_str))
+}
+
+fn finished(rpc: &Map<String, Value>) -> String {
+    let field = |name: &str| rpc.get(name).map(plain).unwrap_or_default();
+    let code = field("code");
+    if code == "Ok" {
+        return "the call succeeded".to_owned();
+    }
+    let cause = text(rpc, "cause_kind").map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let attempts = match field("attempts").as_str() {
+        "0" => " before it reached any server".to_owned(),
+        "1" => String::new(),
+        attempts => format!(" after {attempts} attempts"),
+    };
+    format!("the call ends with {code}{cause}{attempts}: {}", field("message"))
+}
+
+/// The first few of many names.
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.get(NAMES_MAX..) {
+        Some(rest) if !rest.is_empty() => format!("{} and {} more", names[..NAMES_MAX].join(", "), rest.len()),
+        _ => names.join(", "),
+    }
+}
+
+/// A value as people write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(VALUE_MAX) {
+        Some((end, _)) => format!("{}...", &value[..end]),
+        None => value.to_owned(),
+    }
+}
