@@ -445,6 +445,30 @@ async fn channels_to_one_target_share_a_stream_if_they_share_a_pool() {
 }
 
 #[tokio::test]
+async fn what_eds_drops_fails_for_that_reason_and_is_not_retried() {
+    use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::{Policy, policy::DropOverload};
+    use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, with_action(to_cluster("one"), istio_retries), &[&backend]);
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let everything = FractionalPercent { numerator: 100, denominator: DenominatorType::Hundred.into() };
+    let drop_overload = DropOverload { category: "overload".to_owned(), drop_percentage: Some(everything) };
+    let usable = lb_endpoint("127.0.0.1", backend.address.port().into());
+    let mut assignment = load_assignment("one", vec![locality("a", 1, 0, vec![usable])]);
+    assignment.policy = Some(Policy { drop_overloads: vec![drop_overload], ..Default::default() });
+    let applied = mesh.recorder.of("config.applied").len();
+    mesh.control_plane.set([(EDS, "one", any(&assignment))]);
+    eventually("the policy is in use", || mesh.recorder.of("config.applied").len() > applied).await;
+    let error = client.say().await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "RPC is dropped"));
+    let finished = mesh.recorder.last("rpc.finished").fields;
+    assert_eq!((&finished["cause_kind"], &finished["attempts"]), (&"dropped".into(), &1.into()));
+    assert_eq!(backend.echo.calls(), 1);
+}
+
+#[tokio::test]
 async fn max_requests_limits_what_is_in_flight() {
     use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
     use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
@@ -464,6 +488,7 @@ async fn max_requests_limits_what_is_in_flight() {
     eventually("the call is held", || backend.echo.held() == 1).await;
     let error = client.say().await.unwrap_err();
     assert_eq!(error.message(), "max requests 1 exceeded on service one");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "max-requests");
     backend.echo.hold.add_permits(1);
     told.await.unwrap().unwrap();
     client.say().await.unwrap();

@@ -354,11 +354,11 @@ fn judge(response: Response, event: Option<EventId>) -> Result<Response, Attempt
 fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<Option<InFlight>, Failure> {
     let Limits { drops, requests } = &*cluster.limits;
     if cluster.ready && drops.iter().any(|drop| draws.below(1_000_000) < u64::from(drop.per_million)) {
-        return Err(Failure::new(Cause::NoCluster, "RPC is dropped"));
+        return Err(Failure::new(Cause::Dropped, "RPC is dropped"));
     }
     let Some((counter, max)) = requests else { return Ok(None) };
     if counter.load(Ordering::Relaxed) >= *max {
-        return Err(Failure::new(Cause::NoCluster, format!("max requests {max} exceeded on service {name}")));
+        return Err(Failure::new(Cause::MaxRequests, format!("max requests {max} exceeded on service {name}")));
     }
     counter.fetch_add(1, Ordering::Relaxed);
     Ok(Some(InFlight(counter.clone())))
