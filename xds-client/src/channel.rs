@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use hermesh_runtime::latest::{Latest, Reader};
 use hermesh_runtime::{Draws, Runtime, TaskGuard};
 use http::uri::Authority;
 use tokio::sync::Notify;
@@ -34,7 +35,6 @@ use tower_service::Service;
 use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority};
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
-use crate::latest::{Latest, Reader};
 use actor::{Actor, Parts, Snapshot};
 pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFinished, RpcPick, SubchannelStateChanged};
 

@@ -9,11 +9,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::tls::{Identity, TrustBundle};
 use hermesh_runtime::{Runtime, TaskGuard};
 
 use crate::bootstrap::FileWatcherConfig;
-use crate::latest::Latest;
 
 hermesh_runtime::event! {
     /// A certificate provider has taken over new material; handshakes from now on use it.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 
 use hermesh_runtime::http2::Connection;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::{Address, Draws, EventId, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use crate::cause::{Cause, Failure};
 use crate::client::{Notice, Watch, XdsClient, XdsClientPool, sleep_until};
 use crate::credentials::ChannelCredentials;
 use crate::dependency_manager::{Action, ClusterState, DependencyManager, XdsConfig};
-use crate::latest::Latest;
 use crate::resource::{Cluster, DropOverload, Endpoints, LbPolicy, ResourceType};
 
 /// What the task is told.

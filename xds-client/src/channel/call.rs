@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hermesh_runtime::deadline;
 use hermesh_runtime::http2::{CallError, Connection};
+use hermesh_runtime::latest::Reader;
 use hermesh_runtime::{Address, EventId, Level};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use super::events::{RpcFinished, RpcPick};
 use super::selector::Selected;
 use crate::balancer::Pick;
 use crate::cause::{Cause, Failure};
-use crate::latest::Reader;
 use crate::retry::{Attempts, PREVIOUS_ATTEMPTS, Verdict};
 
 const USER_AGENT: &str = concat!("grpc-rust-hermesh/", env!("CARGO_PKG_VERSION"));
