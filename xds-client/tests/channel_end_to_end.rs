@@ -268,6 +268,23 @@ async fn rpcs_without_a_route_a_virtual_host_or_endpoints_say_so() {
 }
 
 #[tokio::test]
+async fn a_policy_this_client_does_not_have_is_refused_by_name() {
+    use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let mut hashed = eds_cluster("one");
+    hashed.lb_policy = LbPolicy::RingHash.into();
+    mesh.control_plane.set([(CDS, "one", any(&hashed))]);
+    let error = mesh.client(TARGET).await.say().await.unwrap_err();
+    let told = "cluster \"one\": lb_policy RING_HASH (gRFC A42) is not implemented by this client; use ROUND_ROBIN";
+    assert!(error.message().contains(told), "{error}");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "no-cluster");
+    let nack = format!("error parsing \"ClusterResource\" response: resource \"one\": {told}");
+    eventually("the server knows", || mesh.control_plane.nacks() == [nack.clone()]).await;
+}
+
+#[tokio::test]
 async fn a_control_plane_that_cannot_be_reached_fails_rpcs_with_its_connection_error() {
     let mut mesh = Mesh::start().await;
     let bootstrap = mesh.bootstrap();

@@ -21,7 +21,7 @@ use crate::cause::{Cause, Failure};
 use crate::client::{Notice, Watch, XdsClient, XdsClientPool, sleep_until};
 use crate::credentials::ChannelCredentials;
 use crate::dependency_manager::{Action, ClusterState, DependencyManager, XdsConfig};
-use crate::resource::{Cluster, DropOverload, Endpoints, LbPolicy, ResourceType};
+use crate::resource::{Cluster, DropOverload, Endpoints, ResourceType};
 
 /// What the task is told.
 #[derive(Debug)]
@@ -225,11 +225,6 @@ impl Actor {
             let security = |cluster: &Cluster| self.credentials.security(cluster.security.as_ref());
             let built = match state {
                 ClusterState::Failed(error) => Err(Failure::new(Cause::NoCluster, error)),
-                ClusterState::Ready { cluster, .. } if cluster.lb_policy != LbPolicy::RoundRobin => {
-                    let policy = format!("{:?}", cluster.lb_policy);
-                    let message = format!("cluster {name:?}: load balancing policy {policy} is not supported");
-                    Err(Failure::new(Cause::NoCluster, message))
-                }
                 ClusterState::Ready { cluster, endpoints: Ok(endpoints) } => {
                     Ok(ClusterConfig { security: security(cluster), priorities: priorities(endpoints) })
                 }
