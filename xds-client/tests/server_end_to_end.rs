@@ -166,7 +166,7 @@ async fn a_server_does_not_serve_before_the_control_plane_has_told_of_it() {
     assert_eq!(mesh.client(TARGET).await.say().await.unwrap(), "server");
     let serving = mesh.recorder.last("server.serving");
     assert_eq!(serving.fields["mode"], "SERVING");
-    assert_eq!(mesh.recorder.causes(&serving)[..3], ["server.serving", "config.applied", "xds.response"]);
+    assert_eq!(mesh.recorder.causes(&serving)[..3], ["server.serving", "listener.applied", "xds.response"]);
 }
 
 #[tokio::test]

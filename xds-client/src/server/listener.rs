@@ -46,7 +46,7 @@ hermesh_runtime::event! {
     }
 
     /// New connections of a listening socket use this configuration from now on.
-    ServerConfigApplied = "config.applied" {
+    ListenerApplied = "listener.applied" {
         /// Where it listens.
         address: SocketAddr,
         /// The listener resource's name.
@@ -244,7 +244,7 @@ impl ListenerTask {
         let same = self.active.as_ref().is_some_and(|active| active.listener == listener);
         let event = self.server.rt.emit_because(
             cause,
-            ServerConfigApplied {
+            ListenerApplied {
                 address: self.address,
                 listener: self.name.clone(),
                 listener_version: version.clone(),
