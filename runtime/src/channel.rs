@@ -32,7 +32,7 @@ use crate::backoff::Backoff;
 use crate::http2::{CallError, ConnectOptions, Connection, Keepalive, connect};
 use crate::latch::Latch;
 use crate::tls::ClientTls;
-use crate::{Address, Runtime, TaskGuard, deadline};
+use crate::{Address, Draws, Runtime, TaskGuard, deadline};
 
 /// grpc-go's resolver takes this port where none is given.
 const DEFAULT_PORT: u16 = 443;
@@ -72,14 +72,14 @@ impl Channel {
         let authority = Authority::try_from(authority).map_err(|_| error())?;
         let scheme = if options.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let connect = ConnectOptions { tls: options.tls, keepalive: options.keepalive, ..ConnectOptions::default() };
-        let backoff = Backoff::new(rt.draws(&format!("channel/{target}")));
+        let draws = rt.draws(&format!("channel/{target}"));
         Ok(Self {
             shared: Arc::new(Shared {
                 target: target.to_owned(),
                 dialer: Dialer { rt: rt.clone(), endpoint, connect },
                 wait_for_ready: options.wait_for_ready,
                 origin: (scheme, authority),
-                state: Mutex::new(State { phase: Phase::Idle, backoff, connector: None }),
+                state: Mutex::new(State { phase: Phase::Idle, backoff: Backoff::default(), draws, connector: None }),
             }),
         })
     }
@@ -135,6 +135,7 @@ struct Shared {
 struct State {
     phase: Phase,
     backoff: Backoff,
+    draws: Draws,
     /// Ends with the channel.
     connector: Option<TaskGuard>,
 }
@@ -212,7 +213,8 @@ impl Shared {
                 (Phase::Ready(connection.clone()), None)
             }
             Err(status) => {
-                let delay = state.backoff.next_delay();
+                let State { backoff, draws, .. } = &mut *state;
+                let delay = backoff.next_delay(draws);
                 (Phase::Connecting { failure: Some(status.clone()), outcome: Arc::default() }, Some(delay))
             }
         };

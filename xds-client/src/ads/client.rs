@@ -9,7 +9,6 @@
 //! worked through them, is not done: their queues have no bound.
 
 mod apply;
-mod backoff;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,11 +20,11 @@ use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 use hermesh_runtime::Draws;
 use tokio::time::Instant;
+use hermesh_runtime::backoff::Backoff;
 
 use crate::bootstrap::Node;
 use crate::resource::{Resource, ResourceType, Validation, canonical_name};
 
-use backoff::Backoff;
 pub use status::{ClientStatus, ErrorState, ResourceStatus};
 
 /// How long a server has to send a resource before it counts as missing (gRFC A27).
@@ -113,6 +112,7 @@ pub struct AdsClient {
     stream: Stream,
     backoff: Backoff,
     types: BTreeMap<ResourceType, TypeState>,
+    draws: Draws,
     watches: BTreeMap<WatchId, (ResourceType, String)>,
     next_watch: u64,
     actions: VecDeque<Action>,
@@ -185,7 +185,8 @@ impl AdsClient {
             node_id: config.node.id.as_str().into(),
             config,
             stream: Stream::Idle,
-            backoff: Backoff::new(draws),
+            backoff: Backoff::default(),
+            draws,
             types: BTreeMap::new(),
             watches: BTreeMap::new(),
             next_watch: 0,
@@ -287,7 +288,7 @@ impl AdsClient {
             self.backoff.reset();
             self.open();
         } else {
-            self.stream = Stream::Waiting { until: now + self.backoff.next_pause() };
+            self.stream = Stream::Waiting { until: now + self.backoff.next_delay(&mut self.draws) };
             self.tell_all_of_failure(status);
         }
     }
