@@ -6,10 +6,11 @@
 //!
 //! # Retries
 //!
-//! A route's retry policy applies to RPCs whose request is complete when the call starts and at most 256 KiB long:
-//! unary calls, and streams whose messages were all at hand. Other requests are sent as they come and not again, but
-//! for one case: a request that never reached a server is sent elsewhere, policy or not. Once response headers have
-//! come there are no more attempts.
+//! Requests that are complete when the call starts and at most 256 KiB long are kept until response headers come:
+//! those of unary calls, and of streams whose messages were all at hand. A route's retry policy applies to them, and,
+//! policy or not, they are sent once more if a server refuses them unseen (REFUSED_STREAM, or GOAWAY with a lower last
+//! stream ID). Other requests are sent as they come and not again. Any request that never left is sent elsewhere, as
+//! often as it takes. Once response headers have come there are no more attempts.
 
 mod actor;
 mod body;

@@ -336,6 +336,40 @@ async fn without_a_policy_nothing_is_retried() {
     assert_eq!(backend.echo.calls(), 1);
 }
 
+/// One cluster with one endpoint.
+fn one_endpoint(mesh: &Mesh, route: Route, port: u16) {
+    one_cluster(mesh, route, &[]);
+    let endpoints = vec![lb_endpoint("127.0.0.1", port.into())];
+    mesh.control_plane.set([(EDS, "one", any(&load_assignment("one", vec![locality("a", 1, 0, endpoints)])))]);
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_unseen_is_sent_once_more_without_any_policy() {
+    use mesh_support::frames::{FrameServer, Reply};
+    for reply in [Reply::Refuse, Reply::GoAway] {
+        let mesh = Mesh::start().await;
+        let server = FrameServer::start(&mesh.rt, [reply]).await;
+        one_endpoint(&mesh, to_cluster("one"), server.address.port());
+        let answer = mesh.client(TARGET).await.say().await;
+        assert_eq!((answer.as_deref().ok(), server.requests()), (Some("a"), 2), "{reply:?}: {answer:?}");
+        // It is the same attempt.
+        assert_eq!(mesh.recorder.last("rpc.finished").fields["attempts"], 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_twice_is_left_to_the_policy() {
+    use mesh_support::frames::{FrameServer, Reply};
+    for (route, requests) in [(to_cluster("one"), 2), (with_action(to_cluster("one"), istio_retries), 4)] {
+        let mesh = Mesh::start().await;
+        let server = FrameServer::start(&mesh.rt, [Reply::Refuse; 5]).await;
+        one_endpoint(&mesh, route, server.address.port());
+        let error = mesh.client(TARGET).await.say().await.unwrap_err();
+        assert!(error.message().ends_with("RST_STREAM with error code: REFUSED_STREAM"), "{error}");
+        assert_eq!((error.code(), server.requests()), (Code::Unavailable, requests));
+    }
+}
+
 #[tokio::test]
 async fn a_server_may_forbid_retries() {
     let mesh = Mesh::start().await;

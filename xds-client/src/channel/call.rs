@@ -95,11 +95,12 @@ async fn attempt_all(
         snapshots,
         deadline,
         attempts: Attempts::new(selected.retry_policy.as_ref()),
-        payload: Payload::Once(None),
+        // Policy or not: a server may refuse the request without having looked at it.
+        payload: Payload::keep(body),
+        may_repeat: true,
         parts,
         selected: &selected,
     };
-    call.payload = if call.attempts.may_retry() { Payload::keep(body) } else { Payload::Once(Some(body)) };
     let response = call.run().await?;
     Ok((response, deadline))
 }
@@ -130,6 +131,8 @@ struct Call<'a> {
     deadline: Option<Instant>,
     attempts: Attempts<'a>,
     payload: Payload,
+    /// Whether the transparent retry of a request that a server refused unseen is still to be had.
+    may_repeat: bool,
     parts: http::request::Parts,
     selected: &'a Selected,
 }
@@ -158,6 +161,7 @@ impl Call<'_> {
                 Err(AttemptError::Final(failed)) => return Err(failed),
                 Err(AttemptError::Failed(failed, response)) => (failed, response),
             };
+            self.may_repeat = false;
             let trailers = response.as_ref().map(|response| response.headers());
             let code = failed.status.code();
             let verdict = self.attempts.after_failure(code, trailers, &mut self.shared.draws().retry);
@@ -193,7 +197,6 @@ impl Call<'_> {
     async fn attempt(&mut self) -> Result<Response, AttemptError> {
         self.outcome.event.attempts += 1;
         let mut request = None;
-        let mut refused_once = false;
         loop {
             let picked = self.pick().await?;
             let request_now = match request.take() {
@@ -213,19 +216,20 @@ impl Call<'_> {
             };
             let status = match answer {
                 Ok(response) => return judge(response, self.outcome.last_event),
-                // Transparent retry (gRFC A6): nobody has seen the request.
-                Err(CallError::Unsent { request: unsent, status }) => {
-                    if picked.connection.is_closed() || !std::mem::replace(&mut refused_once, true) {
-                        // Its place among the cluster's requests is free again, or it would wait for itself.
-                        self.outcome.in_flight = None;
-                        request = Some(*unsent);
-                        continue;
+                // Transparent retries (gRFC A6). What never left goes elsewhere as often as it takes.
+                Err(CallError::Unsent { request: unsent, .. }) => {
+                    // Its place among the cluster's requests is free again, or it would wait for itself.
+                    self.outcome.in_flight = None;
+                    request = Some(*unsent);
+                    if !picked.connection.is_closed() {
+                        // That it is broken is about to be noted.
+                        tokio::task::yield_now().await;
                     }
-                    status
+                    continue;
                 }
-                // The server did not look at it: once more, if it was kept.
+                // What a server refused unseen is sent once more, in the first attempt and if it was kept.
                 Err(CallError::Refused(status)) => {
-                    if self.payload.is_kept() && !std::mem::replace(&mut refused_once, true) {
+                    if self.payload.is_kept() && std::mem::take(&mut self.may_repeat) {
                         self.outcome.in_flight = None;
                         continue;
                     }
