@@ -162,6 +162,7 @@ impl Actor {
                 Some(notice) = self.notices.recv() => {
                     self.manager.on_event(notice.resource_type, &notice.name, notice.event);
                     self.act(notice.cause);
+                    drop(notice.processing);
                 }
                 () = sleep_until(deadline) => self.settle(),
             }

@@ -1,6 +1,7 @@
 //! The shell around [`AdsClient`]: one management server, its connection and its stream.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Status, Streaming};
 
 use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse, short};
-use super::{Notice, sleep_until};
+use super::{Notice, Processing, sleep_until};
 use crate::ads::client::{Action, AdsClient, Config, WatchId};
 use crate::ads::{AdsCodec, METHOD_PATH};
 use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, ServerTarget, TlsConfig};
@@ -62,6 +63,7 @@ impl ServerTask {
             ids: BTreeMap::new(),
             channel: None,
             stream: None,
+            processed: None,
         };
         Self { commands, _task: rt.spawn("xds-client", shell.run(inbox)).abort_on_drop() }
     }
@@ -82,6 +84,8 @@ struct Shell {
     /// The connection; it outlives a stream, but not the last watch.
     channel: Option<Channel>,
     stream: Option<AdsStream>,
+    /// Ends when all watchers are done with the last response.
+    processed: Option<mpsc::Receiver<Infallible>>,
 }
 
 struct Watcher {
@@ -119,6 +123,7 @@ impl Shell {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
             let timeout = self.ads.next_timeout();
+            let mut is_response = false;
             let cause = tokio::select! {
                 biased;
                 command = inbox.recv() => match command {
@@ -128,13 +133,26 @@ impl Shell {
                     }
                     None => return,
                 },
-                progress = progress(&mut self.stream, &mut self.channel) => self.progress(progress),
+                () = all_dropped(&mut self.processed), if self.processed.is_some() => {
+                    self.processed = None;
+                    None
+                }
+                progress = progress(&mut self.stream, &mut self.channel), if self.processed.is_none() => {
+                    is_response = matches!(progress, Progress::Response(_));
+                    self.progress(progress)
+                }
                 () = sleep_until(timeout) => {
                     self.ads.on_timeout(Instant::now());
                     None
                 }
             };
-            self.act(cause);
+            if is_response {
+                let (processing, processed) = mpsc::channel(1);
+                self.act(cause, Some(processing));
+                self.processed = Some(processed);
+            } else {
+                self.act(cause, None);
+            }
         }
     }
 
@@ -181,21 +199,24 @@ impl Shell {
         }
     }
 
-    /// Does what the state machine asks for, all of it as a consequence of `cause`.
-    fn act(&mut self, cause: Option<EventId>) {
+    /// Does what the state machine asks for, all of it as a consequence of `cause`. Watchers get `processing` along with
+    /// what they are told.
+    fn act(&mut self, cause: Option<EventId>, processing: Option<Processing>) {
         while let Some(action) = self.ads.poll_action() {
             match action {
                 Action::OpenStream => self.stream = Some(self.open()),
                 Action::CloseStream => {
                     self.stream = None;
                     self.channel = None;
+                    self.processed = None;
                 }
                 Action::Send(request) => self.send(request, cause),
                 Action::Notify { watch, event } => {
                     if let Some(watcher) = self.watchers.get(&watch) {
                         let (resource_type, name) = (watcher.resource_type, watcher.name.clone());
+                        let processing = processing.clone();
                         // A watcher that is gone is about to end its watch.
-                        let _ = watcher.tell.send(Notice { resource_type, name, event, cause });
+                        let _ = watcher.tell.send(Notice { resource_type, name, event, cause, processing });
                     }
                 }
             }
@@ -233,6 +254,13 @@ impl Shell {
             Ok((channel, response.into_inner()))
         };
         AdsStream { requests, opened: Some(opened), call: Some(Box::pin(call)), responses: None }
+    }
+}
+
+/// Ends when all watchers are done with a response: nothing is ever sent, only dropped.
+async fn all_dropped(processed: &mut Option<mpsc::Receiver<Infallible>>) {
+    if let Some(processed) = processed {
+        processed.recv().await;
     }
 }
 

@@ -159,6 +159,9 @@ impl ListenerTask {
             }
         }
         drop(socket);
+        // What is not taken in any more must not keep the client from reading on.
+        self.notices.close();
+        while self.notices.try_recv().is_ok() {}
         if let Some(active) = self.active.take() {
             active.connections.drain();
         }
@@ -185,6 +188,7 @@ impl ListenerTask {
             // What is in use stays in use.
             _ => {}
         }
+        drop(notice.processing);
     }
 
     fn listener(&mut self, listener: &ServerListener, version: Arc<str>, cause: Option<EventId>) {
