@@ -370,6 +370,54 @@ async fn what_is_refused_twice_is_left_to_the_policy() {
     }
 }
 
+// Z-03
+#[tokio::test]
+async fn a_routes_policy_overrides_its_virtual_hosts_even_with_nothing_to_retry_on() {
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    let nothing = |action: &mut RouteAction| {
+        action.retry_policy = Some(RetryPolicy { retry_on: "5xx".to_owned(), ..Default::default() });
+    };
+    for (route, attempts) in [(to_cluster("one"), 3), (with_action(to_cluster("one"), nothing), 1)] {
+        one_cluster(&mesh, to_cluster("one"), &[&backend]);
+        let mut action = RouteAction::default();
+        istio_retries(&mut action);
+        let mut host = virtual_host("*", "");
+        (host.routes, host.retry_policy) = (vec![route], action.retry_policy);
+        let routes = RouteConfiguration { name: "routes".to_owned(), virtual_hosts: vec![host], ..Default::default() };
+        mesh.control_plane.set([(RDS, "routes", any(&routes))]);
+        let before = backend.echo.calls();
+        backend.echo.fail_with(vec![Status::unavailable("not now"); 3]);
+        mesh.client(TARGET).await.say().await.unwrap_err();
+        backend.echo.fail_with([]);
+        assert_eq!(backend.echo.calls() - before, attempts);
+    }
+}
+
+//
+#[tokio::test]
+async fn refused_routes_fail_rpcs_unless_there_are_older_ones() {
+    use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    // What istiod makes of a prefix in a Gateway API route.
+    let mut separated = to_cluster("one");
+    separated.r#match.as_mut().unwrap().path_specifier = Some(PathSpecifier::PathSeparatedPrefix("/test.Echo".into()));
+
+    one_cluster(&mesh, separated.clone(), &[&backend]);
+    let error = mesh.client(TARGET).await.say().await.unwrap_err();
+    assert!(error.message().contains("route resource error") && error.message().contains("separated"), "{error}");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "name-resolution");
+
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let nacks = mesh.control_plane.nacks().len();
+    one_cluster(&mesh, separated, &[&backend]);
+    eventually("they are refused", || mesh.control_plane.nacks().len() > nacks).await;
+    client.say().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_may_forbid_retries() {
     let mesh = Mesh::start().await;
@@ -542,6 +590,43 @@ async fn max_requests_limits_what_is_in_flight() {
     assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "max-requests");
     backend.echo.hold.add_permits(1);
     told.await.unwrap().unwrap();
+    client.say().await.unwrap();
+}
+
+// I-16
+#[tokio::test]
+async fn a_raised_limit_counts_what_is_in_flight_already() {
+    use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
+    use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let limit = |max| {
+        let mut limited = eds_cluster("one");
+        let thresholds = Thresholds { max_requests: Some(UInt32Value { value: max }), ..Default::default() };
+        limited.circuit_breakers = Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() });
+        let applied = mesh.recorder.of("config.applied").len();
+        mesh.control_plane.set([(CDS, "one", any(&limited))]);
+        let recorder = mesh.recorder.clone();
+        async move { eventually("the limit is in use", || recorder.of("config.applied").len() > applied).await }
+    };
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let hold = || {
+        let mut holder = client.clone();
+        mesh.rt.spawn("holding", async move { drop(holder.hold().await) })
+    };
+    limit(1).await;
+    let _first = hold();
+    eventually("one call is held", || backend.echo.held() == 1).await;
+    limit(2).await;
+    let _second = hold();
+    eventually("another is held", || backend.echo.held() == 2).await;
+    let error = client.clone().say().await.unwrap_err();
+    assert_eq!(error.message(), "max requests 2 exceeded on service one");
+    limit(1).await;
+    backend.echo.hold.add_permits(2);
+    eventually("there is room again", || mesh.recorder.of("rpc.finished").len() == 4).await;
     client.say().await.unwrap();
 }
 

@@ -183,6 +183,23 @@ async fn a_call_to_a_server_that_does_not_serve_says_so() {
     assert_eq!(finished.fields["cause_kind"], "xds-server-not-serving");
 }
 
+//
+#[tokio::test]
+async fn a_server_whose_listener_comes_back_serves_again() {
+    let mesh = Mesh::start().await;
+    let server = Running::start(&mesh).await;
+    server.publish(&mesh, &server.listener(), &eds_cluster("one"));
+    let mut client = mesh.client(TARGET).await;
+    client.until("server").await;
+    mesh.control_plane.remove(LDS, &server.listener_name());
+    eventually("the server stops", || matches!(server.last_mode(), Some(ServingMode::NotServing(_)))).await;
+    assert!(is_closed_at_once(&mesh.rt, server.address).await);
+    server.publish(&mesh, &server.listener(), &eds_cluster("one"));
+    server.serving().await;
+    client.until("server").await;
+    assert_eq!(server.modes().len(), 3);
+}
+
 #[tokio::test]
 async fn a_listener_for_another_address_or_for_clients_is_refused() {
     let mesh = Mesh::start().await;
