@@ -33,7 +33,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority};
+use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority, percent_encode};
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use actor::{Actor, Parts, Snapshot};
@@ -103,7 +103,7 @@ impl XdsChannel {
         let Target { authority: xds_authority, endpoint } = Target::parse(target)?;
         let bootstrap = pool.bootstrap().await?;
         let listener_name = bootstrap.client_listener_name(&xds_authority, &endpoint)?;
-        let authority = percent_encoded(&endpoint);
+        let authority = data_plane_authority(&endpoint);
         let authority: Authority = authority.parse().map_err(|_| XdsChannelError::Target {
             target: target.to_owned(),
             problem: "its name cannot be an HTTP authority",
@@ -292,17 +292,8 @@ impl Target {
 }
 
 /// The data-plane authority of an endpoint: what may not stand in an authority is percent-encoded (gRFC A47).
-fn percent_encoded(endpoint: &str) -> String {
-    let mut encoded = String::with_capacity(endpoint.len());
-    for byte in endpoint.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded.push(byte.into()),
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-            | b':' | b'[' | b']' | b'@' => encoded.push(byte.into()),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+fn data_plane_authority(endpoint: &str) -> String {
+    percent_encode(endpoint, b"[]")
 }
 
 #[cfg(test)]
@@ -335,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_authority_keeps_its_port_and_escapes_slashes() {
-        assert_eq!(percent_encoded("echo.ns:7070"), "echo.ns:7070");
-        assert_eq!(percent_encoded("path/a b"), "path%2Fa%20b");
+        assert_eq!(data_plane_authority("echo.ns:7070"), "echo.ns:7070");
+        assert_eq!(data_plane_authority("path/a b"), "path%2Fa%20b");
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use futures::Stream;
 use futures::future::BoxFuture;
-use hermesh_runtime::channel::{Channel, ChannelOptions};
+use hermesh_runtime::channel::{Channel, ChannelOptions, Target};
 use hermesh_runtime::http2::Keepalive;
 use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
-use hermesh_runtime::{Address, EventId, Runtime, TaskGuard};
+use hermesh_runtime::{EventId, Runtime, TaskGuard};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::client::Grpc;
@@ -24,7 +24,7 @@ use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsReques
 use super::{Notice, Processing, sleep_until};
 use crate::ads::client::{Action, AdsClient, Config, WatchId};
 use crate::ads::{AdsCodec, METHOD_PATH};
-use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, ServerTarget, TlsConfig};
+use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, TlsConfig};
 use crate::resource::{ResourceType, Validation};
 
 /// What gRPC's xDS clients use on the connection to a management server.
@@ -311,19 +311,18 @@ async fn progress(stream: &mut Option<AdsStream>, channel: &mut Option<Channel>)
 }
 
 async fn connect(rt: &Runtime, server: &ServerConfig) -> Result<Channel, String> {
-    let (target, host) = match &server.target {
-        ServerTarget::Address(address @ Address::Tcp(tcp)) => (address.to_string(), tcp.ip().to_string()),
-        ServerTarget::Address(address) => (address.to_string(), "localhost".to_owned()),
-        ServerTarget::Host { host, port } => (format!("{host}:{port}"), host.clone()),
+    let host = match &server.target {
+        Target::Unix(_) => server.target.authority(),
+        Target::Ip(address) => address.ip().to_string(),
+        Target::Host(host, _) => host.clone(),
     };
     let tls = match &server.channel_creds {
         ChannelCreds::Insecure => None,
         ChannelCreds::Tls(config) => Some(tls(rt, &host, config).await?),
     };
-    let authority = matches!(server.target, ServerTarget::Address(Address::Unix(_))).then_some(host);
     let keepalive = Keepalive { interval: KEEPALIVE_INTERVAL, timeout: KEEPALIVE_TIMEOUT, while_idle: false };
-    let options = ChannelOptions { tls, authority, keepalive: Some(keepalive), ..ChannelOptions::default() };
-    Channel::new(rt, &target, options).map_err(|error| error.to_string())
+    let options = ChannelOptions { tls, keepalive: Some(keepalive), ..ChannelOptions::default() };
+    Channel::new(rt, &server.server_uri, options).map_err(|error| error.to_string())
 }
 
 async fn tls(rt: &Runtime, host: &str, config: &TlsConfig) -> Result<ClientTls, String> {
