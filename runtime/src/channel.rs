@@ -290,7 +290,8 @@ async fn within<T>(limit: std::time::Duration, work: impl Future<Output = std::i
 /// ```
 /// use hermesh_runtime::channel::Target;
 ///
-/// assert_eq!("dns:///istiod.istio-system.svc:15012".parse(), Ok(Target::Host("istiod.istio-system.svc".into(), 15012)));
+/// let istiod = Target::Host("istiod.istio-system.svc".to_owned(), 15012);
+/// assert_eq!("dns:///istiod.istio-system.svc:15012".parse(), Ok(istiod));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {

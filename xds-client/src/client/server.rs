@@ -199,8 +199,8 @@ impl Shell {
         }
     }
 
-    /// Does what the state machine asks for, all of it as a consequence of `cause`. Watchers get `processing` along with
-    /// what they are told.
+    /// Does what the state machine asks for, all of it as a consequence of `cause`. Watchers get `processing` with what
+    /// they are told.
     fn act(&mut self, cause: Option<EventId>, processing: Option<Processing>) {
         while let Some(action) = self.ads.poll_action() {
             match action {
