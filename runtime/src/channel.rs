@@ -17,6 +17,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -32,7 +33,7 @@ use crate::backoff::Backoff;
 use crate::http2::{CallError, ConnectOptions, Connection, Keepalive, connect};
 use crate::latch::Latch;
 use crate::tls::ClientTls;
-use crate::{Address, Runtime, TaskGuard, deadline};
+use crate::{Address, Draws, Runtime, TaskGuard, deadline};
 
 /// grpc-go's resolver takes this port where none is given.
 const DEFAULT_PORT: u16 = 443;
@@ -66,20 +67,20 @@ impl Channel {
     /// # Errors
     /// If `target` is neither, or the authority is not one.
     pub fn new(rt: &Runtime, target: &str, options: ChannelOptions) -> Result<Self, TargetError> {
-        let error = || TargetError { target: target.to_owned() };
-        let endpoint = Endpoint::parse(target).ok_or_else(error)?;
+        let endpoint: Target = target.parse()?;
         let authority = options.authority.clone().unwrap_or_else(|| endpoint.authority());
-        let authority = Authority::try_from(authority).map_err(|_| error())?;
+        let authority = Authority::try_from(authority)
+            .map_err(|_| TargetError { target: target.to_owned(), problem: "its authority is not one".to_owned() })?;
         let scheme = if options.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let connect = ConnectOptions { tls: options.tls, keepalive: options.keepalive, ..ConnectOptions::default() };
-        let backoff = Backoff::new(rt.draws(&format!("channel/{target}")));
+        let draws = rt.draws(&format!("channel/{target}"));
         Ok(Self {
             shared: Arc::new(Shared {
                 target: target.to_owned(),
                 dialer: Dialer { rt: rt.clone(), endpoint, connect },
                 wait_for_ready: options.wait_for_ready,
                 origin: (scheme, authority),
-                state: Mutex::new(State { phase: Phase::Idle, backoff, connector: None }),
+                state: Mutex::new(State { phase: Phase::Idle, backoff: Backoff::default(), draws, connector: None }),
             }),
         })
     }
@@ -117,11 +118,13 @@ impl fmt::Debug for Channel {
 
 /// The target names no place to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("target `{target}` is not understood; expected `host:port`, `ip:port` or `unix:path`")]
+#[error("target `{target}` is not understood: {problem}; expected `host:port`, `ip:port` or `unix:path`")]
 #[non_exhaustive]
 pub struct TargetError {
     /// What was given.
     pub target: String,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 struct Shared {
@@ -135,6 +138,7 @@ struct Shared {
 struct State {
     phase: Phase,
     backoff: Backoff,
+    draws: Draws,
     /// Ends with the channel.
     connector: Option<TaskGuard>,
 }
@@ -212,7 +216,8 @@ impl Shared {
                 (Phase::Ready(connection.clone()), None)
             }
             Err(status) => {
-                let delay = state.backoff.next_delay();
+                let State { backoff, draws, .. } = &mut *state;
+                let delay = backoff.next_delay(draws);
                 (Phase::Connecting { failure: Some(status.clone()), outcome: Arc::default() }, Some(delay))
             }
         };
@@ -242,7 +247,7 @@ async fn keep_trying(channel: Weak<Shared>, dialer: Dialer) {
 #[derive(Clone)]
 struct Dialer {
     rt: Runtime,
-    endpoint: Endpoint,
+    endpoint: Target,
     connect: ConnectOptions,
 }
 
@@ -250,9 +255,9 @@ impl Dialer {
     /// One attempt: the addresses of the target in turn.
     async fn dial(&self) -> Result<Connection, Status> {
         let addresses: Vec<Address> = match &self.endpoint {
-            Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
-            Endpoint::Ip(address) => vec![Address::Tcp(*address)],
-            Endpoint::Host(host, port) => {
+            Target::Unix(path) => vec![Address::Unix(path.clone())],
+            Target::Ip(address) => vec![Address::Tcp(*address)],
+            Target::Host(host, port) => {
                 let found = within(self.connect.deadline, self.rt.resolve(host)).await.map_err(|error| {
                     let error = match error.kind() {
                         std::io::ErrorKind::NotFound => "no such host".to_owned(),
@@ -280,44 +285,70 @@ async fn within<T>(limit: std::time::Duration, work: impl Future<Output = std::i
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Endpoint {
+/// What a target names.
+///
+/// ```
+/// use hermesh_runtime::channel::Target;
+///
+/// let istiod = Target::Host("istiod.istio-system.svc".to_owned(), 15012);
+/// assert_eq!("dns:///istiod.istio-system.svc:15012".parse(), Ok(istiod));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The path of a Unix socket.
     Unix(PathBuf),
+    /// An IP address and a port.
     Ip(SocketAddr),
+    /// A name that DNS resolves, and a port.
     Host(String, u16),
 }
 
-impl Endpoint {
-    /// gRPC's `naming.md`, as far as grpc-go has it.
-    fn parse(target: &str) -> Option<Self> {
-        if target.starts_with("unix:") {
-            return match target.parse().ok()? {
-                Address::Unix(path) => Some(Self::Unix(path)),
-                Address::Tcp(_) => None,
-            };
-        }
-        let schemes = ["dns:///", "passthrough:///", "dns:", "passthrough:"];
-        let name = schemes.iter().find_map(|scheme| target.strip_prefix(scheme)).unwrap_or(target);
-        if let Ok(address) = name.parse() {
-            return Some(Self::Ip(address));
-        }
-        if let Ok(ip) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            return Some(Self::Ip(SocketAddr::new(ip, DEFAULT_PORT)));
-        }
-        let (host, port) = match name.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().ok()?),
-            None => (name, DEFAULT_PORT),
-        };
-        let is_host = !host.is_empty() && !host.contains([':', '/', '@', '[', ']', ' ']);
-        is_host.then(|| Self::Host(host.to_owned(), port))
-    }
-
-    fn authority(&self) -> String {
+impl Target {
+    /// The `:authority` of requests unless someone says otherwise.
+    #[must_use]
+    pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Ip(address) => address.to_string(),
             Self::Host(host, port) => format!("{host}:{port}"),
         }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    /// Reads what gRPC's `naming.md` describes, as far as grpc-go has it. The port is 443 unless given.
+    fn from_str(target: &str) -> Result<Self, Self::Err> {
+        let error = |problem: &str| TargetError { target: target.to_owned(), problem: problem.to_owned() };
+        if target.starts_with("unix:") {
+            return match target.parse() {
+                Ok(Address::Unix(path)) => Ok(Self::Unix(path)),
+                _ => Err(error("it has no path")),
+            };
+        }
+        let schemes = ["dns:///", "passthrough:///", "dns:", "passthrough:"];
+        let name = schemes.iter().find_map(|scheme| target.strip_prefix(scheme)).unwrap_or(target);
+        if name.contains('/') {
+            return Err(error("its scheme is not known here"));
+        }
+        if let Ok(address) = name.parse() {
+            return Ok(Self::Ip(address));
+        }
+        if let Ok(ip) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(Self::Ip(SocketAddr::new(ip, DEFAULT_PORT)));
+        }
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) => {
+                let not_a_port = |_| error(&format!("port {port:?} is not from 0 to 65535"));
+                (host, port.parse().map_err(not_a_port)?)
+            }
+            None => (name, DEFAULT_PORT),
+        };
+        if host.is_empty() || host.contains([':', '@', '[', ']', ' ']) {
+            return Err(error("it names no host"));
+        }
+        Ok(Self::Host(host.to_owned(), port))
     }
 }
 
@@ -327,21 +358,27 @@ mod tests {
 
     #[test]
     fn targets_are_read_as_grpc_names_them() {
-        let host = |name: &str, port| Some(Endpoint::Host(name.to_owned(), port));
-        assert_eq!(Endpoint::parse("echo:7070"), host("echo", 7070));
-        assert_eq!(Endpoint::parse("dns:///echo.ns.svc:7070"), host("echo.ns.svc", 7070));
-        assert_eq!(Endpoint::parse("echo"), host("echo", 443));
-        assert_eq!(Endpoint::parse("10.0.0.1:80"), Some(Endpoint::Ip("10.0.0.1:80".parse().unwrap())));
-        assert_eq!(Endpoint::parse("passthrough:///[::1]:80"), Some(Endpoint::Ip("[::1]:80".parse().unwrap())));
-        assert_eq!(Endpoint::parse("unix:///run/XDS"), Some(Endpoint::Unix("/run/XDS".into())));
+        let host = |name: &str, port| Ok(Target::Host(name.to_owned(), port));
+        assert_eq!("echo:7070".parse(), host("echo", 7070));
+        assert_eq!("dns:///echo.ns.svc:7070".parse(), host("echo.ns.svc", 7070));
+        assert_eq!("echo".parse(), host("echo", 443));
+        assert_eq!("10.0.0.1:80".parse(), Ok(Target::Ip("10.0.0.1:80".parse().unwrap())));
+        assert_eq!("passthrough:///[::1]:80".parse(), Ok(Target::Ip("[::1]:80".parse().unwrap())));
+        assert_eq!("unix:///run/XDS".parse(), Ok(Target::Unix("/run/XDS".into())));
     }
 
     #[test]
     fn other_targets_are_refused_by_name() {
         let rt = crate::os::runtime();
-        for target in ["", ":80", "xds:///echo:7070", "echo:port", "unix:"] {
-            let error = Channel::new(&rt, target, ChannelOptions::default()).unwrap_err();
-            assert!(error.to_string().contains(&format!("`{target}`")), "{error}");
+        for (target, problem) in [
+            ("", "no host"),
+            (":80", "no host"),
+            ("xds:///echo:7070", "scheme"),
+            ("echo:port", "port \"port\""),
+            ("unix:", "no path"),
+        ] {
+            let error = Channel::new(&rt, target, ChannelOptions::default()).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{target}`")) && error.contains(problem), "{error}");
         }
     }
 }

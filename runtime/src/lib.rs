@@ -7,8 +7,8 @@
 //! Monotonic time is `tokio::time`, in both worlds.
 //!
 //! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
-//! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], and a little HTTP/1.1 for probes and status ports
-//! ([`http1`]).
+//! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for probes and status ports
+//! ([`http1`]), and a watch channel whose readers wake in order ([`latest`]).
 
 pub mod backoff;
 pub mod channel;
@@ -19,6 +19,7 @@ mod event;
 pub mod http1;
 pub mod http2;
 mod latch;
+pub mod latest;
 mod net;
 pub mod os;
 mod runtime;

@@ -244,6 +244,7 @@ fn what_waits_on_tokios_watch_runs_in_spawn_order() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&order);
         let main = move |rt: Runtime| async move {
+            #[expect(clippy::disallowed_methods, reason = "this is about code that uses it all the same")]
             let (sender, _) = tokio::sync::watch::channel(0);
             for number in 0..16 {
                 let (mut receiver, log) = (sender.subscribe(), Arc::clone(&log));

@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hermesh_runtime::{Address, Runtime};
+use hermesh_runtime::Runtime;
+use hermesh_runtime::channel::Target;
 
 pub use node::Node;
+pub(crate) use template::percent_encode;
 
 use template::populate;
 
@@ -157,7 +159,7 @@ pub struct ServerConfig {
     /// The `server_uri` as it was given.
     pub server_uri: String,
     /// What it means.
-    pub target: ServerTarget,
+    pub target: Target,
     /// The first kind of channel credentials that is supported.
     pub channel_creds: ChannelCreds,
     /// The `server_features`, known or not.
@@ -170,20 +172,6 @@ impl ServerConfig {
     pub fn ignores_resource_deletion(&self) -> bool {
         self.server_features.iter().any(|feature| feature == "ignore_resource_deletion")
     }
-}
-
-/// Where a management server is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ServerTarget {
-    /// An IP address or a Unix socket.
-    Address(Address),
-    /// A name that DNS resolves.
-    Host {
-        /// The name.
-        host: String,
-        /// The port; 443 if the URI has none.
-        port: u16,
-    },
 }
 
 /// How the connection to a management server is secured.

@@ -18,6 +18,10 @@ pub enum Cause {
     NoCluster,
     /// The cluster has no endpoint that may be used.
     NoEndpoints,
+    /// The cluster's `drop_overload` policy dropped the RPC on purpose (EDS).
+    Dropped,
+    /// As many RPCs to the cluster are in flight as its circuit breaker's `max_requests` allows (gRFC A32).
+    MaxRequests,
     /// No TCP connection: refused, unreachable or timed out.
     TcpConnect,
     /// TCP connected, the TLS handshake failed.

@@ -6,10 +6,11 @@
 //!
 //! # Retries
 //!
-//! A route's retry policy applies to RPCs whose request is complete when the call starts and at most 256 KiB long:
-//! unary calls, and streams whose messages were all at hand. Other requests are sent as they come and not again, but
-//! for one case: a request that never reached a server is sent elsewhere, policy or not. Once response headers have
-//! come there are no more attempts.
+//! Requests that are complete when the call starts and at most 256 KiB long are kept until response headers come:
+//! those of unary calls, and of streams whose messages were all at hand. A route's retry policy applies to them, and,
+//! policy or not, they are sent once more if a server refuses them unseen (REFUSED_STREAM, or GOAWAY with a lower last
+//! stream ID). Other requests are sent as they come and not again. Any request that never left is sent elsewhere, as
+//! often as it takes. Once response headers have come there are no more attempts.
 
 mod actor;
 mod body;
@@ -24,6 +25,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use hermesh_runtime::latest::{Latest, Reader};
 use hermesh_runtime::{Draws, Runtime, TaskGuard};
 use http::uri::Authority;
 use tokio::sync::Notify;
@@ -31,10 +33,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority};
+use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority, percent_encode};
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
-use crate::latest::{Latest, Reader};
 use actor::{Actor, Parts, Snapshot};
 pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFinished, RpcPick, SubchannelStateChanged};
 
@@ -102,7 +103,7 @@ impl XdsChannel {
         let Target { authority: xds_authority, endpoint } = Target::parse(target)?;
         let bootstrap = pool.bootstrap().await?;
         let listener_name = bootstrap.client_listener_name(&xds_authority, &endpoint)?;
-        let authority = percent_encoded(&endpoint);
+        let authority = data_plane_authority(&endpoint);
         let authority: Authority = authority.parse().map_err(|_| XdsChannelError::Target {
             target: target.to_owned(),
             problem: "its name cannot be an HTTP authority",
@@ -291,17 +292,8 @@ impl Target {
 }
 
 /// The data-plane authority of an endpoint: what may not stand in an authority is percent-encoded (gRFC A47).
-fn percent_encoded(endpoint: &str) -> String {
-    let mut encoded = String::with_capacity(endpoint.len());
-    for byte in endpoint.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded.push(byte.into()),
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-            | b':' | b'[' | b']' | b'@' => encoded.push(byte.into()),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+fn data_plane_authority(endpoint: &str) -> String {
+    percent_encode(endpoint, b"[]")
 }
 
 #[cfg(test)]
@@ -334,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_authority_keeps_its_port_and_escapes_slashes() {
-        assert_eq!(percent_encoded("echo.ns:7070"), "echo.ns:7070");
-        assert_eq!(percent_encoded("path/a b"), "path%2Fa%20b");
+        assert_eq!(data_plane_authority("echo.ns:7070"), "echo.ns:7070");
+        assert_eq!(data_plane_authority("path/a b"), "path%2Fa%20b");
     }
 }

@@ -21,7 +21,6 @@ mod channel;
 pub mod client;
 pub mod credentials;
 pub mod dependency_manager;
-mod latest;
 pub mod resource;
 pub mod retry;
 pub mod routing;

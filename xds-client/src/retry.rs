@@ -45,12 +45,6 @@ impl<'a> Attempts<'a> {
         Self { policy: policy.filter(|policy| policy.max_attempts() > 1), failed: 0, since_pushback: 0 }
     }
 
-    /// Whether a failure may be followed by another attempt, so that the request must be kept.
-    #[must_use]
-    pub fn may_retry(&self) -> bool {
-        self.policy.is_some()
-    }
-
     /// How many attempts have failed so far.
     #[must_use]
     pub fn failed(&self) -> u32 {
@@ -160,7 +154,8 @@ mod tests {
     fn without_a_policy_or_with_an_empty_one_nothing_is_retried() {
         assert_eq!(Attempts::new(None).after_failure(Code::Unavailable, None, &mut draws()), Verdict::Fail);
         let empty = RetryPolicy { retry_on: [].into(), ..istio_default() };
-        assert!(!Attempts::new(Some(&empty)).may_retry());
+        let verdict = Attempts::new(Some(&empty)).after_failure(Code::Unavailable, None, &mut draws());
+        assert_eq!(verdict, Verdict::Fail);
     }
 
     #[test]

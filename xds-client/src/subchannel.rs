@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use hermesh_runtime::Draws;
+use hermesh_runtime::backoff::Backoff;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -56,7 +57,7 @@ impl Subchannel {
             return None;
         }
         self.state = ConnectivityState::Connecting;
-        self.wait = self.backoff.next(draws);
+        self.wait = self.backoff.next_delay(draws);
         Some(MIN_CONNECT_TIMEOUT.max(self.wait))
     }
 
@@ -64,7 +65,7 @@ impl Subchannel {
     pub fn connected(&mut self) {
         debug_assert_eq!(self.state, ConnectivityState::Connecting);
         self.state = ConnectivityState::Ready;
-        self.backoff = Backoff::default();
+        self.backoff.reset();
     }
 
     /// The attempt failed; the answer is when the next one may start.
@@ -95,32 +96,6 @@ impl Subchannel {
 
 /// An attempt may take at least this long, however short the back-off.
 pub const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Waits between attempts: the first exactly 1 s, then 1.6 times the one before within +-20 %, from at most 120 s.
-#[derive(Clone, Debug, Default)]
-pub struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_secs(1);
-    const MULTIPLIER: f64 = 1.6;
-    const JITTER: f64 = 0.2;
-    const MAX: Duration = Duration::from_secs(120);
-
-    /// The next wait. The first takes no draw, the others one each.
-    pub fn next(&mut self, draws: &mut Draws) -> Duration {
-        let failures = self.failures;
-        self.failures = self.failures.saturating_add(1);
-        if failures == 0 {
-            return Self::FIRST;
-        }
-        // 1.6^11 s exceeds the cap; the clamp keeps the power finite after years of failure.
-        let step = Self::FIRST.as_secs_f64() * Self::MULTIPLIER.powi(failures.min(64) as i32);
-        let step = step.min(Self::MAX.as_secs_f64());
-        Duration::from_secs_f64(step * (1.0 + Self::JITTER * (2.0 * draws.fraction() - 1.0)))
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -207,7 +182,7 @@ mod tests {
             let mut draws = Draws::new(seed, "test", 0);
             let mut backoff = Backoff::default();
             for _ in 0..failures {
-                prop_assert!(backoff.next(&mut draws) <= Duration::from_secs(144));
+                prop_assert!(backoff.next_delay(&mut draws) <= Duration::from_secs(144));
             }
         }
     }

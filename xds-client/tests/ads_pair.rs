@@ -266,7 +266,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10000) })]
+    // `PROPTEST_CASES` may ask for more.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(ProptestConfig::default().cases.max(10_000))
+    })]
 
     #[test]
     fn whatever_happens_the_client_ends_up_with_what_the_server_has(steps in steps(), istio in prop::bool::ANY) {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hermesh_runtime::channel::Target;
 use hermesh_xds::Bootstrap;
-use hermesh_xds::bootstrap::{ChannelCreds, ServerTarget};
+use hermesh_xds::bootstrap::ChannelCreds;
 use serde_json::{Value, json};
 
 fn parse(value: &Value) -> Result<Bootstrap, String> {
@@ -52,8 +53,7 @@ fn what_istio_agent_writes_is_understood_whole() {
     .unwrap();
 
     let server = &bootstrap.xds_servers[0];
-    let ServerTarget::Address(address) = &server.target else { panic!("{server:?}") };
-    assert_eq!(address.to_string(), "unix:/etc/istio/proxy/XDS");
+    assert_eq!(server.target, Target::Unix("/etc/istio/proxy/XDS".into()));
     assert_eq!(server.channel_creds, ChannelCreds::Insecure);
     assert!(!server.ignores_resource_deletion());
     assert_eq!(bootstrap.node.metadata["GENERATOR"], "grpc");
@@ -80,8 +80,9 @@ fn every_spelling_of_a_server_uri_names_its_target() {
         let mut bootstrap = minimal();
         bootstrap["xds_servers"][0]["server_uri"] = json!(uri);
         let found = match &parse(&bootstrap).unwrap().xds_servers[0].target {
-            ServerTarget::Address(address) => address.to_string(),
-            ServerTarget::Host { host, port } => format!("{host} port {port}"),
+            Target::Unix(path) => format!("unix:{}", path.display()),
+            Target::Ip(address) => address.to_string(),
+            Target::Host(host, port) => format!("{host} port {port}"),
         };
         assert_eq!(found, expected, "{uri}");
     }
@@ -99,7 +100,7 @@ fn a_bad_bootstrap_is_refused_by_file_field_and_remedy() {
         (json!({"xds_servers": {}}), &["xds_servers: expected a list, found an object"]),
         (server(json!({})), &["xds_servers[0]:", "`server_uri` field in server config cannot be empty"]),
         (server(json!({"server_uri": 5})), &["xds_servers[0].server_uri: expected a string, found a number"]),
-        (server(json!({"server_uri": "xds:///x"})), &["not supported; expected `host:port`"]),
+        (server(json!({"server_uri": "xds:///x"})), &["`server_uri`: target `xds:///x`", "expected `host:port`"]),
         (server(json!({"server_uri": "a:99999"})), &["port \"99999\""]),
         (server(json!({"server_uri": "a:1"})), &["`channel_creds` field in server config cannot be empty"]),
         (

@@ -268,6 +268,23 @@ async fn rpcs_without_a_route_a_virtual_host_or_endpoints_say_so() {
 }
 
 #[tokio::test]
+async fn a_policy_this_client_does_not_have_is_refused_by_name() {
+    use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let mut hashed = eds_cluster("one");
+    hashed.lb_policy = LbPolicy::RingHash.into();
+    mesh.control_plane.set([(CDS, "one", any(&hashed))]);
+    let error = mesh.client(TARGET).await.say().await.unwrap_err();
+    let told = "cluster \"one\": lb_policy RING_HASH (gRFC A42) is not implemented by this client; use ROUND_ROBIN";
+    assert!(error.message().contains(told), "{error}");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "no-cluster");
+    let nack = format!("error parsing \"ClusterResource\" response: resource \"one\": {told}");
+    eventually("the server knows", || mesh.control_plane.nacks() == [nack.clone()]).await;
+}
+
+#[tokio::test]
 async fn a_control_plane_that_cannot_be_reached_fails_rpcs_with_its_connection_error() {
     let mut mesh = Mesh::start().await;
     let bootstrap = mesh.bootstrap();
@@ -317,6 +334,88 @@ async fn without_a_policy_nothing_is_retried() {
     let error = mesh.client(TARGET).await.say().await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::Unavailable, "busy"));
     assert_eq!(backend.echo.calls(), 1);
+}
+
+/// One cluster with one endpoint.
+fn one_endpoint(mesh: &Mesh, route: Route, port: u16) {
+    one_cluster(mesh, route, &[]);
+    let endpoints = vec![lb_endpoint("127.0.0.1", port.into())];
+    mesh.control_plane.set([(EDS, "one", any(&load_assignment("one", vec![locality("a", 1, 0, endpoints)])))]);
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_unseen_is_sent_once_more_without_any_policy() {
+    use mesh_support::frames::{FrameServer, Reply};
+    for reply in [Reply::Refuse, Reply::GoAway] {
+        let mesh = Mesh::start().await;
+        let server = FrameServer::start(&mesh.rt, [reply]).await;
+        one_endpoint(&mesh, to_cluster("one"), server.address.port());
+        let answer = mesh.client(TARGET).await.say().await;
+        assert_eq!((answer.as_deref().ok(), server.requests()), (Some("a"), 2), "{reply:?}: {answer:?}");
+        // It is the same attempt.
+        assert_eq!(mesh.recorder.last("rpc.finished").fields["attempts"], 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_twice_is_left_to_the_policy() {
+    use mesh_support::frames::{FrameServer, Reply};
+    for (route, requests) in [(to_cluster("one"), 2), (with_action(to_cluster("one"), istio_retries), 4)] {
+        let mesh = Mesh::start().await;
+        let server = FrameServer::start(&mesh.rt, [Reply::Refuse; 5]).await;
+        one_endpoint(&mesh, route, server.address.port());
+        let error = mesh.client(TARGET).await.say().await.unwrap_err();
+        assert!(error.message().ends_with("RST_STREAM with error code: REFUSED_STREAM"), "{error}");
+        assert_eq!((error.code(), server.requests()), (Code::Unavailable, requests));
+    }
+}
+
+// Z-03
+#[tokio::test]
+async fn a_routes_policy_overrides_its_virtual_hosts_even_with_nothing_to_retry_on() {
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    let nothing = |action: &mut RouteAction| {
+        action.retry_policy = Some(RetryPolicy { retry_on: "5xx".to_owned(), ..Default::default() });
+    };
+    for (route, attempts) in [(to_cluster("one"), 3), (with_action(to_cluster("one"), nothing), 1)] {
+        one_cluster(&mesh, to_cluster("one"), &[&backend]);
+        let mut action = RouteAction::default();
+        istio_retries(&mut action);
+        let mut host = virtual_host("*", "");
+        (host.routes, host.retry_policy) = (vec![route], action.retry_policy);
+        let routes = RouteConfiguration { name: "routes".to_owned(), virtual_hosts: vec![host], ..Default::default() };
+        mesh.control_plane.set([(RDS, "routes", any(&routes))]);
+        let before = backend.echo.calls();
+        backend.echo.fail_with(vec![Status::unavailable("not now"); 3]);
+        mesh.client(TARGET).await.say().await.unwrap_err();
+        backend.echo.fail_with([]);
+        assert_eq!(backend.echo.calls() - before, attempts);
+    }
+}
+
+//
+#[tokio::test]
+async fn refused_routes_fail_rpcs_unless_there_are_older_ones() {
+    use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    // What istiod makes of a prefix in a Gateway API route.
+    let mut separated = to_cluster("one");
+    separated.r#match.as_mut().unwrap().path_specifier = Some(PathSpecifier::PathSeparatedPrefix("/test.Echo".into()));
+
+    one_cluster(&mesh, separated.clone(), &[&backend]);
+    let error = mesh.client(TARGET).await.say().await.unwrap_err();
+    assert!(error.message().contains("route resource error") && error.message().contains("separated"), "{error}");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "name-resolution");
+
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let nacks = mesh.control_plane.nacks().len();
+    one_cluster(&mesh, separated, &[&backend]);
+    eventually("they are refused", || mesh.control_plane.nacks().len() > nacks).await;
+    client.say().await.unwrap();
 }
 
 #[tokio::test]
@@ -445,6 +544,30 @@ async fn channels_to_one_target_share_a_stream_if_they_share_a_pool() {
 }
 
 #[tokio::test]
+async fn what_eds_drops_fails_for_that_reason_and_is_not_retried() {
+    use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::{Policy, policy::DropOverload};
+    use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, with_action(to_cluster("one"), istio_retries), &[&backend]);
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let everything = FractionalPercent { numerator: 100, denominator: DenominatorType::Hundred.into() };
+    let drop_overload = DropOverload { category: "overload".to_owned(), drop_percentage: Some(everything) };
+    let usable = lb_endpoint("127.0.0.1", backend.address.port().into());
+    let mut assignment = load_assignment("one", vec![locality("a", 1, 0, vec![usable])]);
+    assignment.policy = Some(Policy { drop_overloads: vec![drop_overload], ..Default::default() });
+    let applied = mesh.recorder.of("config.applied").len();
+    mesh.control_plane.set([(EDS, "one", any(&assignment))]);
+    eventually("the policy is in use", || mesh.recorder.of("config.applied").len() > applied).await;
+    let error = client.say().await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "RPC is dropped"));
+    let finished = mesh.recorder.last("rpc.finished").fields;
+    assert_eq!((&finished["cause_kind"], &finished["attempts"]), (&"dropped".into(), &1.into()));
+    assert_eq!(backend.echo.calls(), 1);
+}
+
+#[tokio::test]
 async fn max_requests_limits_what_is_in_flight() {
     use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
     use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
@@ -464,8 +587,46 @@ async fn max_requests_limits_what_is_in_flight() {
     eventually("the call is held", || backend.echo.held() == 1).await;
     let error = client.say().await.unwrap_err();
     assert_eq!(error.message(), "max requests 1 exceeded on service one");
+    assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "max-requests");
     backend.echo.hold.add_permits(1);
     told.await.unwrap().unwrap();
+    client.say().await.unwrap();
+}
+
+// I-16
+#[tokio::test]
+async fn a_raised_limit_counts_what_is_in_flight_already() {
+    use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
+    use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+    let mesh = Mesh::start().await;
+    let backend = Backend::start(&mesh.rt, "a").await;
+    one_cluster(&mesh, to_cluster("one"), &[&backend]);
+    let limit = |max| {
+        let mut limited = eds_cluster("one");
+        let thresholds = Thresholds { max_requests: Some(UInt32Value { value: max }), ..Default::default() };
+        limited.circuit_breakers = Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() });
+        let applied = mesh.recorder.of("config.applied").len();
+        mesh.control_plane.set([(CDS, "one", any(&limited))]);
+        let recorder = mesh.recorder.clone();
+        async move { eventually("the limit is in use", || recorder.of("config.applied").len() > applied).await }
+    };
+    let mut client = mesh.client(TARGET).await;
+    client.say().await.unwrap();
+    let hold = || {
+        let mut holder = client.clone();
+        mesh.rt.spawn("holding", async move { drop(holder.hold().await) })
+    };
+    limit(1).await;
+    let _first = hold();
+    eventually("one call is held", || backend.echo.held() == 1).await;
+    limit(2).await;
+    let _second = hold();
+    eventually("another is held", || backend.echo.held() == 2).await;
+    let error = client.clone().say().await.unwrap_err();
+    assert_eq!(error.message(), "max requests 2 exceeded on service one");
+    limit(1).await;
+    backend.echo.hold.add_permits(2);
+    eventually("there is room again", || mesh.recorder.of("rpc.finished").len() == 4).await;
     client.say().await.unwrap();
 }
 

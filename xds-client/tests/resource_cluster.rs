@@ -128,11 +128,10 @@ fn the_legacy_field_knows_three_policies() {
         with(LbPolicyProto::RingHash, Some(LbConfig::RingHashLbConfig(config)))
     };
     let most = 8 * 1024 * 1024;
-    let policy = |cluster: Result<Cluster, String>| cluster.unwrap().lb_policy;
-    let default = LbPolicy::RingHash { min_ring_size: 1024, max_ring_size: most };
-    assert_eq!(policy(with(LbPolicyProto::RingHash, None)), default);
-    assert_eq!(policy(ring(number(5), number(6), 0)), LbPolicy::RingHash { min_ring_size: 5, max_ring_size: 6 });
-    assert_eq!(ring(None, None, 0).unwrap().unsupported, ["lb_policy RING_HASH: calls to this cluster fail"]);
+    let missing =
+        |name: &str| format!("cluster \"c\": lb_policy {name} is not implemented by this client; use ROUND_ROBIN");
+    rejected(with(LbPolicyProto::RingHash, None), &missing("RING_HASH (gRFC A42)"));
+    rejected(ring(number(5), number(6), 0), &missing("RING_HASH (gRFC A42)"));
     rejected(ring(None, None, 1), "unsupported ring_hash hash function");
     rejected(ring(number(most + 1), None, 0), "must not exceed 8388608");
     rejected(ring(None, number(most + 1), 0), "must not exceed 8388608");
@@ -143,8 +142,8 @@ fn the_legacy_field_knows_three_policies() {
         let config = proto::LeastRequestLbConfig { choice_count, ..Default::default() };
         with(LbPolicyProto::LeastRequest, Some(LbConfig::LeastRequestLbConfig(config)))
     };
-    assert_eq!(policy(least(None)), LbPolicy::LeastRequest { choice_count: 2 });
-    assert_eq!(policy(least(Some(5))), LbPolicy::LeastRequest { choice_count: 5 });
+    rejected(least(None), &missing("LEAST_REQUEST (gRFC A48)"));
+    rejected(least(Some(5)), &missing("LEAST_REQUEST (gRFC A48)"));
     rejected(least(Some(1)), "choice_count 1 is below 2");
 
     for other in [
@@ -174,22 +173,27 @@ fn wrr_locality(child: &Any) -> Any {
 
 // V-30, V-31
 #[test]
-fn the_first_policy_of_the_list_that_grpc_knows_wins() {
+fn the_first_policy_of_the_list_that_this_client_has_wins() {
     let with = |configs: &[Any]| read(|it| it.load_balancing_policy = Some(list(configs)));
     let unknown = Any { type_url: "type.googleapis.com/x.Y".into(), ..Default::default() };
     let maglev = any(&policies::maglev::v3::Maglev::default());
     let round_robin = any(&policies::round_robin::v3::RoundRobin::default());
     let least = any(&policies::least_request::v3::LeastRequest::default());
+    let ring = |min| any(&policies::ring_hash::v3::RingHash { minimum_ring_size: number(min), ..Default::default() });
+    let pick_first = any(&policies::pick_first::v3::PickFirst::default());
     let cluster = with(&[unknown.clone(), maglev.clone(), wrr_locality(&round_robin), least.clone()]).unwrap();
     assert_eq!((cluster.lb_policy, cluster.unsupported.len()), (LbPolicy::RoundRobin, 0));
-    assert_eq!(with(std::slice::from_ref(&least)).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
-    let ring = policies::ring_hash::v3::RingHash { minimum_ring_size: number(7), ..Default::default() };
-    assert!(matches!(with(&[any(&ring)]).unwrap().lb_policy, LbPolicy::RingHash { min_ring_size: 7, .. }));
+    let cluster = with(&[ring(7), wrr_locality(&round_robin)]).unwrap();
+    assert_eq!(cluster.lb_policy, LbPolicy::RoundRobin);
+    let passed_over = "load_balancing_policy RING_HASH (gRFC A42): passed over for the next of the list";
+    assert_eq!(cluster.unsupported, [passed_over]);
 
     rejected(with(&[]), "no supported policy found");
     rejected(with(&[unknown, maglev]), "no supported policy found");
-    rejected(with(&[wrr_locality(&least)]), "wrr_locality over a policy other than round_robin is not implemented");
-    rejected(with(&[any(&policies::pick_first::v3::PickFirst::default())]), "pick_first is not implemented");
+    let both = with(&[least.clone(), pick_first]);
+    rejected(both, "LEAST_REQUEST (gRFC A48), pick_first (gRFC A62) not implemented by this client");
+    rejected(with(&[wrr_locality(&least)]), "LEAST_REQUEST (gRFC A48) not implemented by this client");
+    rejected(with(&[ring(9_000_000), wrr_locality(&round_robin)]), "must not exceed 8388608");
     let mut deep = round_robin;
     for _ in 0..16 {
         deep = wrr_locality(&deep);
@@ -202,6 +206,12 @@ fn the_first_policy_of_the_list_that_grpc_knows_wins() {
         }),
         "unexpected lbPolicy MAGLEV",
     );
+    let overridden = read(|it| {
+        it.lb_policy = LbPolicyProto::RingHash as i32;
+        let round_robin = any(&policies::round_robin::v3::RoundRobin::default());
+        it.load_balancing_policy = Some(list(&[wrr_locality(&round_robin)]));
+    });
+    assert_eq!(overridden.unwrap().lb_policy, LbPolicy::RoundRobin);
 }
 
 fn instance(name: &str, certificate: &str) -> Option<tls::CertificateProviderPluginInstance> {

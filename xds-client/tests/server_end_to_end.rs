@@ -166,7 +166,7 @@ async fn a_server_does_not_serve_before_the_control_plane_has_told_of_it() {
     assert_eq!(mesh.client(TARGET).await.say().await.unwrap(), "server");
     let serving = mesh.recorder.last("server.serving");
     assert_eq!(serving.fields["mode"], "SERVING");
-    assert_eq!(mesh.recorder.causes(&serving)[..3], ["server.serving", "config.applied", "xds.response"]);
+    assert_eq!(mesh.recorder.causes(&serving)[..3], ["server.serving", "listener.applied", "xds.response"]);
 }
 
 #[tokio::test]
@@ -181,6 +181,23 @@ async fn a_call_to_a_server_that_does_not_serve_says_so() {
     assert_eq!(error.code(), Code::Unavailable);
     let finished = mesh.recorder.last("rpc.finished");
     assert_eq!(finished.fields["cause_kind"], "xds-server-not-serving");
+}
+
+//
+#[tokio::test]
+async fn a_server_whose_listener_comes_back_serves_again() {
+    let mesh = Mesh::start().await;
+    let server = Running::start(&mesh).await;
+    server.publish(&mesh, &server.listener(), &eds_cluster("one"));
+    let mut client = mesh.client(TARGET).await;
+    client.until("server").await;
+    mesh.control_plane.remove(LDS, &server.listener_name());
+    eventually("the server stops", || matches!(server.last_mode(), Some(ServingMode::NotServing(_)))).await;
+    assert!(is_closed_at_once(&mesh.rt, server.address).await);
+    server.publish(&mesh, &server.listener(), &eds_cluster("one"));
+    server.serving().await;
+    client.until("server").await;
+    assert_eq!(server.modes().len(), 3);
 }
 
 #[tokio::test]

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::{
     Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Task, Trail,
 };
 use rustls::crypto::CryptoProvider;
-use tokio::sync::watch;
 
 /// What an event was: kind, cause, JSON.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Recorded {
 pub struct Process {
     pub rt: Runtime,
     pub events: Arc<Mutex<Vec<Recorded>>>,
-    terminate: Arc<watch::Sender<bool>>,
+    terminate: Latest<bool>,
     tasks: Tasks,
 }
 
@@ -41,7 +41,7 @@ type Tasks = Arc<Mutex<Vec<Task>>>;
 impl Process {
     pub fn new(args: &[&str], vars: &[(&str, &str)]) -> Self {
         let events: Arc<Mutex<Vec<Recorded>>> = Arc::default();
-        let terminate = Arc::new(watch::Sender::new(false));
+        let terminate = Latest::new(false);
         let tasks = Tasks::default();
         let backend = Environment {
             tasks: Arc::clone(&tasks),
@@ -49,14 +49,14 @@ impl Process {
             args: args.iter().map(ToString::to_string).collect(),
             vars: vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             events: Arc::clone(&events),
-            terminate: Arc::clone(&terminate),
+            terminate: terminate.clone(),
         };
         Self { rt: Runtime::new(backend), events, terminate, tasks }
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        self.terminate.send_replace(true);
+        self.terminate.replace(true);
     }
 
     /// Ends all its tasks, as SIGKILL does.
@@ -116,7 +116,7 @@ struct Environment {
     args: Vec<String>,
     vars: BTreeMap<String, String>,
     events: Arc<Mutex<Vec<Recorded>>>,
-    terminate: Arc<watch::Sender<bool>>,
+    terminate: Latest<bool>,
 }
 
 impl Backend for Environment {
@@ -175,10 +175,10 @@ impl Backend for Environment {
         "test".to_owned()
     }
     fn terminated(&self) -> BoxFuture<'static, ()> {
-        let mut terminate = self.terminate.subscribe();
+        let mut terminate = self.terminate.reader();
         Box::pin(async move {
-            if terminate.wait_for(|terminate| *terminate).await.is_err() {
-                std::future::pending::<()>().await;
+            while !terminate.look(|terminate| *terminate) {
+                terminate.changed().await;
             }
         })
     }

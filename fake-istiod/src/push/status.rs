@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hermesh_runtime::latest::Latest;
 use hermesh_xds::ResourceType;
-use tokio::sync::watch;
 
 /// A handle to what an istiod is doing; cheap to clone. It goes on answering after istiod ended, with the last state.
 #[derive(Clone, Debug)]
@@ -17,9 +17,8 @@ pub struct IstiodStatus {
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Latest<State>,
     undelivered: Arc<AtomicUsize>,
-    changes: watch::Sender<u64>,
 }
 
 /// What an [`IstiodStatus`] knows.
@@ -115,14 +114,13 @@ pub enum Unsettled {
 
 impl IstiodStatus {
     pub(crate) fn new(undelivered: Arc<AtomicUsize>) -> Self {
-        let shared = Shared { state: Mutex::default(), undelivered, changes: watch::Sender::new(0) };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared { state: Latest::new(State::default()), undelivered }) }
     }
 
     /// The state now.
     #[must_use]
     pub fn state(&self) -> State {
-        self.lock().clone()
+        self.shared.state.look(State::clone)
     }
 
     /// Whether nothing is under way: no watch event unread, no debounce or push pending, no response unanswered.
@@ -134,19 +132,34 @@ impl IstiodStatus {
     /// What is under way, in order.
     #[must_use]
     pub fn unsettled(&self) -> Vec<Unsettled> {
+        let undelivered = self.shared.undelivered.load(Ordering::Acquire);
+        self.shared.state.look(|state| state.unsettled(undelivered))
+    }
+
+    /// Ends when the state is another than when this was called. Watch events that arrive are no change until read.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut state = self.shared.state.reader();
+        async move { state.changed().await }
+    }
+
+    pub(crate) fn update<T>(&self, update: impl FnOnce(&mut State) -> T) -> T {
+        self.shared.state.modify(update)
+    }
+}
+
+impl State {
+    fn unsettled(&self, undelivered: usize) -> Vec<Unsettled> {
         let mut unsettled = Vec::new();
-        let state = self.lock();
-        if !state.ready {
+        if !self.ready {
             unsettled.push(Unsettled::NotReady);
         }
-        match self.shared.undelivered.load(Ordering::Acquire) {
-            0 => {}
-            count => unsettled.push(Unsettled::WatchEvents(count)),
+        if undelivered > 0 {
+            unsettled.push(Unsettled::WatchEvents(undelivered));
         }
-        if state.debouncing {
+        if self.debouncing {
             unsettled.push(Unsettled::Debounce);
         }
-        for connection in state.connections.values() {
+        for connection in self.connections.values() {
             let node = || connection.node.clone();
             if connection.push_pending {
                 unsettled.push(Unsettled::Push { node: node() });
@@ -159,26 +172,6 @@ impl IstiodStatus {
             }
         }
         unsettled
-    }
-
-    /// Ends when the state is another than when this was called. Watch events that arrive are no change until read.
-    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, mut changes) = (Arc::clone(&self.shared), self.shared.changes.subscribe());
-        async move {
-            // Never an error: `shared` keeps the sender alive.
-            let _ = changes.changed().await;
-            drop(shared);
-        }
-    }
-
-    pub(crate) fn update<T>(&self, update: impl FnOnce(&mut State) -> T) -> T {
-        let answer = update(&mut self.lock());
-        self.shared.changes.send_modify(|count| *count += 1);
-        answer
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,13 +228,25 @@ mod tests {
         assert!(status.is_quiescent());
     }
 
-    #[tokio::test]
-    async fn a_change_wakes_who_waits_for_it() {
+    #[test]
+    fn a_change_wakes_those_who_wait_for_it_in_the_order_in_which_they_began_to() {
+        use futures::stream::{FuturesUnordered, StreamExt as _};
         let status = IstiodStatus::new(Arc::default());
-        let changed = status.changed();
-        tokio::pin!(changed);
-        assert!(futures::poll!(&mut changed).is_pending());
+        let waiters = (0..50).map(|number| {
+            let changed = status.changed();
+            async move {
+                changed.await;
+                number
+            }
+        });
+        let mut waiters: FuturesUnordered<_> = waiters.collect();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiters.poll_next_unpin(&mut context).is_pending());
         status.update(|state| state.ready = true);
-        changed.await;
+        let mut woken = Vec::new();
+        while let std::task::Poll::Ready(Some(number)) = waiters.poll_next_unpin(&mut context) {
+            woken.push(number);
+        }
+        assert_eq!(woken, (0..50).collect::<Vec<_>>());
     }
 }

@@ -10,7 +10,7 @@ use hermesh_istiod::objects::{
 use hermesh_istiod::push::IstiodStatus;
 use hermesh_istiod::watch::{KINDS, WatchEvent, watch};
 use hermesh_istiod::{Config, Istiod, IstiodError};
-use tokio::sync::watch as channel;
+use hermesh_runtime::latest::{Latest, Reader};
 
 use super::store::{Change, Store};
 use crate::image::{Images, Process};
@@ -26,19 +26,19 @@ pub(crate) struct ControlPlane {
     store: Store,
     tokens: Arc<SignedTokens>,
     /// The Secret `istio-ca-secret`: it outlives every istiod.
-    root: channel::Sender<Option<StoredRoot>>,
+    root: Latest<Option<StoredRoot>>,
     status: Arc<Mutex<Option<IstiodStatus>>>,
 }
 
 impl ControlPlane {
     pub(crate) fn new(store: &Store, tokens: SignedTokens) -> Self {
-        let root = channel::Sender::new(None);
+        let root = Latest::new(None);
         Self { store: store.clone(), tokens: Arc::new(tokens), root, status: Arc::default() }
     }
 
     /// The root certificate, once there is one.
-    pub(crate) fn root(&self) -> channel::Receiver<Option<StoredRoot>> {
-        self.root.subscribe()
+    pub(crate) fn root(&self) -> Reader<Option<StoredRoot>> {
+        self.root.reader()
     }
 
     /// What the latest istiod is doing.
@@ -69,14 +69,12 @@ impl ControlPlane {
         });
         let tokens: Arc<SignedTokens> = Arc::clone(&self.tokens);
         let mut config = Config::new(tokens);
-        config.stored_root = self.root.borrow().clone();
+        config.stored_root = self.root.look(Option::clone);
         let root = self.root.clone();
         config.publish_root = Arc::new(move |published: &StoredRoot| {
-            root.send_if_modified(|stored| {
-                let is_new = stored.as_ref() != Some(published);
-                *stored = Some(published.clone());
-                is_new
-            });
+            if root.look(|stored| stored.as_ref() != Some(published)) {
+                root.replace(Some(published.clone()));
+            }
         });
         let istiod = Istiod::new(rt, config, source)?;
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(istiod.status());

@@ -3,7 +3,7 @@
 use hermesh_istiod::ca::StoredRoot;
 use hermesh_istiod::objects::{ConfigMap, Kind, Metadata, Object, ObjectKey, ServiceAccount};
 use hermesh_runtime::EventId;
-use tokio::sync::watch;
+use hermesh_runtime::latest::Reader;
 
 use super::store::{Change, Store, Watch};
 
@@ -17,13 +17,13 @@ const WITHOUT_ROOT: [&str; 3] = ["kube-public", "kube-node-lease", "local-path-s
 /// The controllers of Kubernetes and of istiod that fill namespaces.
 pub(crate) struct Namespaces {
     store: Store,
-    root: watch::Receiver<Option<StoredRoot>>,
+    root: Reader<Option<StoredRoot>>,
 }
 
 impl Namespaces {
     pub(crate) const WATCHED: [Kind; 1] = [Kind::Namespace];
 
-    pub(crate) fn new(store: &Store, root: watch::Receiver<Option<StoredRoot>>) -> Self {
+    pub(crate) fn new(store: &Store, root: Reader<Option<StoredRoot>>) -> Self {
         Self { store: store.clone(), root }
     }
 
@@ -32,10 +32,7 @@ impl Namespaces {
         loop {
             tokio::select! {
                 biased;
-                changed = self.root.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                () = self.root.changed() => {
                     for key in self.store.keys(Kind::Namespace) {
                         self.publish_root(&key.name, None);
                     }
@@ -63,7 +60,7 @@ impl Namespaces {
     }
 
     fn publish_root(&self, namespace: &str, cause: Option<EventId>) {
-        let Some(root) = self.root.borrow().clone() else { return };
+        let Some(root) = self.root.peek(Option::clone) else { return };
         if WITHOUT_ROOT.contains(&namespace) {
             return;
         }

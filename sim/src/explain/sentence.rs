@@ -85,10 +85,8 @@ impl<'t> Sentences<'t> {
             "xds.response" => format!("received {}", resources(&field("type"), texts(&told, "resources"))),
             "xds.request" => format!("waits for {}", resources(&field("type"), texts(&told, "names"))),
             "xds.nack" => format!("rejects a response: {}", field("error")),
-            "config.applied" if told.contains_key("target") => {
-                format!("uses for {}: {}", field("target"), clusters(&told))
-            }
-            "config.applied" | "listener.applied" => format!("serves {}: {}", field("listener"), filter_chains(&told)),
+            "config.applied" => format!("uses for {}: {}", field("target"), clusters(&told)),
+            "listener.applied" => format!("serves {}: {}", field("listener"), filter_chains(&told)),
             "config.failed" => format!("has no configuration for {}: {}", field("target"), field("error")),
 
             "conn.failed" => {

@@ -21,11 +21,13 @@ pub(super) const CODES: [&str; 16] = [
 ];
 
 /// Why a call failed, as `rpc.finished` events say it.
-pub(super) const CAUSES: [&str; 10] = [
+pub(super) const CAUSES: [&str; 12] = [
     "name-resolution",
     "no-route",
     "no-cluster",
     "no-endpoints",
+    "dropped",
+    "max-requests",
     "tcp-connect",
     "tls-handshake",
     "connection-lost",
@@ -74,6 +76,8 @@ mod tests {
             Cause::NoRoute,
             Cause::NoCluster,
             Cause::NoEndpoints,
+            Cause::Dropped,
+            Cause::MaxRequests,
             Cause::TcpConnect,
             Cause::TlsHandshake,
             Cause::ConnectionLost,

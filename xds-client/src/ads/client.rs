@@ -4,12 +4,12 @@
 //! gRFC A27, A40, A46, A53, A57, A88 as grpc-go carries them out. [`AdsClient`] has no stream. Tell it what happens
 //! ([`on_stream_open`](AdsClient::on_stream_open), [`on_response`](AdsClient::on_response), ...), then do what
 //! [`poll_action`](AdsClient::poll_action) says until it says nothing more, and call
-//! [`on_timeout`](AdsClient::on_timeout) at [`next_timeout`](AdsClient::next_timeout). Reading no further response
-//! before all actions are done is half of gRFC A27's flow control; the other half, waiting until the watchers have
-//! worked through them, is not done: their queues have no bound.
+//! [`on_timeout`](AdsClient::on_timeout) at [`next_timeout`](AdsClient::next_timeout). For gRFC A27's flow control the
+//! shell reads the next response only when all actions are done and all watchers are done with what they were told of
+//! the last one; so a slow watcher slows the server down, and its queue holds one response's news at most. Starting
+//! and ending watches, ACKs and timers do not wait for watchers.
 
 mod apply;
-mod backoff;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,12 +20,12 @@ use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, Discovery
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 use hermesh_runtime::Draws;
+use hermesh_runtime::backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::bootstrap::Node;
 use crate::resource::{Resource, ResourceType, Validation, canonical_name};
 
-use backoff::Backoff;
 pub use status::{ClientStatus, ErrorState, ResourceStatus};
 
 /// How long a server has to send a resource before it counts as missing (gRFC A27).
@@ -112,6 +112,7 @@ pub struct AdsClient {
     node_id: Arc<str>,
     stream: Stream,
     backoff: Backoff,
+    draws: Draws,
     types: BTreeMap<ResourceType, TypeState>,
     watches: BTreeMap<WatchId, (ResourceType, String)>,
     next_watch: u64,
@@ -185,7 +186,8 @@ impl AdsClient {
             node_id: config.node.id.as_str().into(),
             config,
             stream: Stream::Idle,
-            backoff: Backoff::new(draws),
+            backoff: Backoff::default(),
+            draws,
             types: BTreeMap::new(),
             watches: BTreeMap::new(),
             next_watch: 0,
@@ -287,7 +289,7 @@ impl AdsClient {
             self.backoff.reset();
             self.open();
         } else {
-            self.stream = Stream::Waiting { until: now + self.backoff.next_pause() };
+            self.stream = Stream::Waiting { until: now + self.backoff.next_delay(&mut self.draws) };
             self.tell_all_of_failure(status);
         }
     }

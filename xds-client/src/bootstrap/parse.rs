@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hermesh_runtime::Address;
 use serde_json::Value;
 
 use super::template::percent_encode;
 use super::{
-    Authority, Bootstrap, BootstrapError, ChannelCreds, FileWatcherConfig, IdentityFiles, Node, ServerConfig,
-    ServerTarget, TlsConfig,
+    Authority, Bootstrap, BootstrapError, ChannelCreds, FileWatcherConfig, IdentityFiles, Node, ServerConfig, TlsConfig,
 };
 use crate::resource::Locality;
 
@@ -18,8 +16,6 @@ use crate::resource::Locality;
 const DEFAULT_REFRESH: Duration = Duration::from_secs(600);
 /// How often grpc-go looks if the bootstrap says zero.
 const ZERO_REFRESH: Duration = Duration::from_secs(3600);
-/// gRPC's port for names without one.
-const DEFAULT_PORT: u16 = 443;
 
 pub(super) fn parse(origin: &str, text: &[u8]) -> Result<Bootstrap, BootstrapError> {
     let value: Value = serde_json::from_slice(text)
@@ -150,7 +146,7 @@ fn read_server(json: &Json<'_>) -> Result<ServerConfig, FieldError> {
     let Some(server_uri) = json.text_of("server_uri")? else {
         return Err(json.error("`server_uri` field in server config cannot be empty; name the management server"));
     };
-    let target = read_target(server_uri).map_err(|message| json.error(message))?;
+    let target = server_uri.parse().map_err(|error| json.error(format!("`server_uri`: {error}")))?;
     let mut server_features = Vec::new();
     if let Some(features) = json.get("server_features") {
         // Features may be of any JSON type; only strings have a meaning.
@@ -195,38 +191,6 @@ fn read_creds(json: &Json<'_>) -> Result<Option<ChannelCreds>, FieldError> {
             Ok(Some(ChannelCreds::Tls(tls)))
         }
         _ => Ok(None),
-    }
-}
-
-fn read_target(uri: &str) -> Result<ServerTarget, String> {
-    if uri.starts_with("unix:") {
-        let address: Address = uri.parse().map_err(|error| format!("`server_uri`: {error}"))?;
-        return Ok(ServerTarget::Address(address));
-    }
-    let name = uri
-        .strip_prefix("dns:///")
-        .or_else(|| uri.strip_prefix("passthrough:///"))
-        .or_else(|| uri.strip_prefix("dns:"))
-        .unwrap_or(uri);
-    if name.is_empty() || name.contains('/') {
-        return Err(format!(
-            "`server_uri` {uri:?} is not supported; expected `host:port`, `dns:///host:port` or `unix:///path`"
-        ));
-    }
-    if let Ok(address) = name.parse() {
-        return Ok(ServerTarget::Address(Address::Tcp(address)));
-    }
-    let (host, port) = match name.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => {
-            let port =
-                port.parse().map_err(|_| format!("`server_uri` {uri:?}: port {port:?} is not from 0 to 65535"))?;
-            (host, port)
-        }
-        _ => (name, DEFAULT_PORT),
-    };
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>() {
-        Ok(ip) => Ok(ServerTarget::Address(Address::Tcp((ip, port).into()))),
-        Err(_) => Ok(ServerTarget::Host { host: host.to_owned(), port }),
     }
 }
 
@@ -302,7 +266,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 fn read_authority(name: &str, json: &Json<'_>) -> Result<Authority, FieldError> {
     json.object()?;
-    let prefix = format!("xdstp://{}/", percent_encode(name));
+    let prefix = format!("xdstp://{}/", percent_encode(name, b"/"));
     let template = match json.text_of("client_listener_resource_name_template")? {
         None => format!("{prefix}envoy.config.listener.v3.Listener/%s"),
         Some(template) if template.starts_with(&prefix) => template.to_owned(),

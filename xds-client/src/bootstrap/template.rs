@@ -3,17 +3,17 @@
 /// Puts `value` in the place of every `%s`. In an `xdstp:` template it is percent-encoded, `/` left alone.
 pub(super) fn populate(template: &str, value: &str) -> String {
     if template.starts_with("xdstp:") {
-        template.replace("%s", &percent_encode(value))
+        template.replace("%s", &percent_encode(value, b"/"))
     } else {
         template.replace("%s", value)
     }
 }
 
-/// Encodes what may not stand in a segment of a path (RFC 3986), `/` apart.
-pub(super) fn percent_encode(text: &str) -> String {
+/// Encodes what may stand neither in a segment of a path nor in an authority (RFC 3986), but for `allowed`.
+pub(crate) fn percent_encode(text: &str, allowed: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~$&+=:@/!'()*,;".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) || allowed.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             encoded.push_str(&format!("%{byte:02X}"));

@@ -1,19 +1,20 @@
 //! `file_watcher`: certificates from files that someone else keeps fresh (gRFC A29).
 //!
 //! The files are read at once and then every `refresh_interval`. Chain and key are taken over as a pair or not at all:
-//! if they do not belong together, or cannot be read, the pair in use stays in use. Roots are on their own. Two things
-//! go beyond grpc-go. While a configured file has never been loaded, the files are read every second, so that a
-//! process that starts before its agent does not sit out a refresh interval of minutes; and contents that were refused
-//! are looked at once more after a second, since the writer may have been between two files.
+//! if they do not belong together, or cannot be read, the pair in use stays in use until the next interval is over.
+//! Roots are on their own. Two things go beyond grpc-go. While a configured file has never been loaded, the files are
+//! read every second, so that a process that starts before its agent does not sit out a refresh interval of minutes;
+//! and contents that were refused are looked at once more after a second, since the writer may have been between two
+//! files. Files that were loaded once and cannot be read any more are not: as with grpc-go, an interval passes.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::tls::{Identity, TrustBundle};
 use hermesh_runtime::{Runtime, TaskGuard};
 
 use crate::bootstrap::FileWatcherConfig;
-use crate::latest::Latest;
 
 hermesh_runtime::event! {
     /// A certificate provider has taken over new material; handshakes from now on use it.

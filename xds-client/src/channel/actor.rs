@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 
 use hermesh_runtime::http2::Connection;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::{Address, Draws, EventId, Runtime, Trail};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,8 +21,7 @@ use crate::cause::{Cause, Failure};
 use crate::client::{Notice, Watch, XdsClient, XdsClientPool, sleep_until};
 use crate::credentials::ChannelCredentials;
 use crate::dependency_manager::{Action, ClusterState, DependencyManager, XdsConfig};
-use crate::latest::Latest;
-use crate::resource::{Cluster, DropOverload, Endpoints, LbPolicy, ResourceType};
+use crate::resource::{Cluster, DropOverload, Endpoints, ResourceType};
 
 /// What the task is told.
 #[derive(Debug)]
@@ -183,6 +183,7 @@ impl Actor {
                     self.manager.on_event(notice.resource_type, &notice.name, notice.event);
                     self.hear(notice.cause);
                     self.act(notice.cause);
+                    drop(notice.processing);
                 }
                 () = sleep_until(deadline) => self.settle(),
             }
@@ -259,11 +260,6 @@ impl Actor {
             let security = |cluster: &Cluster| self.credentials.security(cluster.security.as_ref());
             let built = match state {
                 ClusterState::Failed(error) => Err(Failure::new(Cause::NoCluster, error)),
-                ClusterState::Ready { cluster, .. } if cluster.lb_policy != LbPolicy::RoundRobin => {
-                    let policy = format!("{:?}", cluster.lb_policy);
-                    let message = format!("cluster {name:?}: load balancing policy {policy} is not supported");
-                    Err(Failure::new(Cause::NoCluster, message))
-                }
                 ClusterState::Ready { cluster, endpoints: Ok(endpoints) } => {
                     Ok(ClusterConfig { security: security(cluster), priorities: priorities(endpoints) })
                 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hermesh_runtime::deadline;
 use hermesh_runtime::http2::{CallError, Connection};
+use hermesh_runtime::latest::Reader;
 use hermesh_runtime::{Address, EventId, Level, Trail};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use super::events::{RpcFinished, RpcPick};
 use super::selector::Selected;
 use crate::balancer::Pick;
 use crate::cause::{Cause, Failure};
-use crate::latest::Reader;
 use crate::retry::{Attempts, PREVIOUS_ATTEMPTS, Verdict};
 
 const USER_AGENT: &str = concat!("grpc-rust-hermesh/", env!("CARGO_PKG_VERSION"));
@@ -98,11 +98,12 @@ async fn attempt_all(
         snapshots,
         deadline,
         attempts: Attempts::new(selected.retry_policy.as_ref()),
-        payload: Payload::Once(None),
+        // Policy or not: a server may refuse the request without having looked at it.
+        payload: Payload::keep(body),
+        may_repeat: true,
         parts,
         selected: &selected,
     };
-    call.payload = if call.attempts.may_retry() { Payload::keep(body) } else { Payload::Once(Some(body)) };
     let response = call.run().await?;
     Ok((response, deadline))
 }
@@ -133,6 +134,8 @@ struct Call<'a> {
     deadline: Option<Instant>,
     attempts: Attempts<'a>,
     payload: Payload,
+    /// Whether the transparent retry of a request that a server refused unseen is still to be had.
+    may_repeat: bool,
     parts: http::request::Parts,
     selected: &'a Selected,
 }
@@ -161,6 +164,7 @@ impl Call<'_> {
                 Err(AttemptError::Final(failed)) => return Err(failed),
                 Err(AttemptError::Failed(failed, response)) => (failed, response),
             };
+            self.may_repeat = false;
             let trailers = response.as_ref().map(|response| response.headers());
             let code = failed.status.code();
             let verdict = self.attempts.after_failure(code, trailers, &mut self.shared.draws().retry);
@@ -194,7 +198,6 @@ impl Call<'_> {
     async fn attempt(&mut self) -> Result<Response, AttemptError> {
         self.outcome.event.attempts += 1;
         let mut request = None;
-        let mut refused_once = false;
         loop {
             let picked = self.pick().await?;
             let request_now = match request.take() {
@@ -212,19 +215,20 @@ impl Call<'_> {
             };
             let status = match answer {
                 Ok(response) => return judge(response, self.outcome.last_event),
-                // Transparent retry (gRFC A6): nobody has seen the request.
-                Err(CallError::Unsent { request: unsent, status }) => {
-                    if picked.connection.is_closed() || !std::mem::replace(&mut refused_once, true) {
-                        // Its place among the cluster's requests is free again, or it would wait for itself.
-                        self.outcome.in_flight = None;
-                        request = Some(*unsent);
-                        continue;
+                // Transparent retries (gRFC A6). What never left goes elsewhere as often as it takes.
+                Err(CallError::Unsent { request: unsent, .. }) => {
+                    // Its place among the cluster's requests is free again, or it would wait for itself.
+                    self.outcome.in_flight = None;
+                    request = Some(*unsent);
+                    if !picked.connection.is_closed() {
+                        // That it is broken is about to be noted.
+                        tokio::task::yield_now().await;
                     }
-                    status
+                    continue;
                 }
-                // The server did not look at it: once more, if it was kept.
+                // What a server refused unseen is sent once more, in the first attempt and if it was kept.
                 Err(CallError::Refused(status)) => {
-                    if self.payload.is_kept() && !std::mem::replace(&mut refused_once, true) {
+                    if self.payload.is_kept() && std::mem::take(&mut self.may_repeat) {
                         self.outcome.in_flight = None;
                         continue;
                     }
@@ -356,11 +360,11 @@ fn judge(response: Response, event: Option<EventId>) -> Result<Response, Attempt
 fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<Option<InFlight>, Failure> {
     let Limits { drops, requests } = &*cluster.limits;
     if cluster.ready && drops.iter().any(|drop| draws.below(1_000_000) < u64::from(drop.per_million)) {
-        return Err(Failure::new(Cause::NoCluster, "RPC is dropped"));
+        return Err(Failure::new(Cause::Dropped, "RPC is dropped"));
     }
     let Some((counter, max)) = requests else { return Ok(None) };
     if counter.load(Ordering::Relaxed) >= *max {
-        return Err(Failure::new(Cause::NoCluster, format!("max requests {max} exceeded on service {name}")));
+        return Err(Failure::new(Cause::MaxRequests, format!("max requests {max} exceeded on service {name}")));
     }
     counter.fetch_add(1, Ordering::Relaxed);
     Ok(Some(InFlight(counter.clone())))

@@ -6,6 +6,8 @@
 
 mod events;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -135,7 +137,13 @@ pub(crate) struct Notice {
     pub(crate) event: WatchEvent,
     /// What brought it about: a response, a closed stream.
     pub(crate) cause: Option<EventId>,
+    /// Dropped when the watcher is done with a part of a response, and with the notice at the latest.
+    pub(crate) processing: Option<Processing>,
 }
+
+/// While any of these is held that came of a response, the stream's next response is not read (gRFC A27's flow
+/// control). Nobody sends anything: that the last one is dropped is the message.
+pub(crate) type Processing = mpsc::Sender<std::convert::Infallible>;
 
 /// Ends its watch when dropped.
 #[derive(Debug)]
@@ -169,7 +177,7 @@ impl XdsClient {
                 let error = WatchError { kind: WatchErrorKind::DoesNotExist, node_id, message: message.into() };
                 let event = WatchEvent::ResourceError(error);
                 // A watcher that is gone need not be told.
-                let _ = watcher.send(Notice { resource_type, name, event, cause: None });
+                let _ = watcher.send(Notice { resource_type, name, event, cause: None, processing: None });
                 return Watch { id, commands: None };
             }
         };

@@ -1,6 +1,7 @@
 //! The shell around [`AdsClient`]: one management server, its connection and its stream.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,10 +10,10 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use futures::Stream;
 use futures::future::BoxFuture;
-use hermesh_runtime::channel::{Channel, ChannelOptions};
+use hermesh_runtime::channel::{Channel, ChannelOptions, Target};
 use hermesh_runtime::http2::Keepalive;
 use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
-use hermesh_runtime::{Address, EventId, Runtime, TaskGuard};
+use hermesh_runtime::{EventId, Runtime, TaskGuard};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::client::Grpc;
@@ -20,10 +21,10 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Status, Streaming};
 
 use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse, short};
-use super::{Notice, sleep_until};
+use super::{Notice, Processing, sleep_until};
 use crate::ads::client::{Action, AdsClient, Config, WatchId};
 use crate::ads::{AdsCodec, METHOD_PATH};
-use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, ServerTarget, TlsConfig};
+use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, TlsConfig};
 use crate::resource::{ResourceType, Validation};
 
 /// What gRPC's xDS clients use on the connection to a management server.
@@ -62,6 +63,7 @@ impl ServerTask {
             ids: BTreeMap::new(),
             channel: None,
             stream: None,
+            processed: None,
         };
         Self { commands, _task: rt.spawn("xds-client", shell.run(inbox)).abort_on_drop() }
     }
@@ -82,6 +84,8 @@ struct Shell {
     /// The connection; it outlives a stream, but not the last watch.
     channel: Option<Channel>,
     stream: Option<AdsStream>,
+    /// Ends when all watchers are done with the last response.
+    processed: Option<mpsc::Receiver<Infallible>>,
 }
 
 struct Watcher {
@@ -119,6 +123,7 @@ impl Shell {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
             let timeout = self.ads.next_timeout();
+            let mut is_response = false;
             let cause = tokio::select! {
                 biased;
                 command = inbox.recv() => match command {
@@ -128,13 +133,26 @@ impl Shell {
                     }
                     None => return,
                 },
-                progress = progress(&mut self.stream, &mut self.channel) => self.progress(progress),
+                () = all_dropped(&mut self.processed), if self.processed.is_some() => {
+                    self.processed = None;
+                    None
+                }
+                progress = progress(&mut self.stream, &mut self.channel), if self.processed.is_none() => {
+                    is_response = matches!(progress, Progress::Response(_));
+                    self.progress(progress)
+                }
                 () = sleep_until(timeout) => {
                     self.ads.on_timeout(Instant::now());
                     None
                 }
             };
-            self.act(cause);
+            if is_response {
+                let (processing, processed) = mpsc::channel(1);
+                self.act(cause, Some(processing));
+                self.processed = Some(processed);
+            } else {
+                self.act(cause, None);
+            }
         }
     }
 
@@ -182,21 +200,24 @@ impl Shell {
         }
     }
 
-    /// Does what the state machine asks for, all of it as a consequence of `cause`.
-    fn act(&mut self, cause: Option<EventId>) {
+    /// Does what the state machine asks for, all of it as a consequence of `cause`. Watchers get `processing` with what
+    /// they are told.
+    fn act(&mut self, cause: Option<EventId>, processing: Option<Processing>) {
         while let Some(action) = self.ads.poll_action() {
             match action {
                 Action::OpenStream => self.stream = Some(self.open()),
                 Action::CloseStream => {
                     self.stream = None;
                     self.channel = None;
+                    self.processed = None;
                 }
                 Action::Send(request) => self.send(request, cause),
                 Action::Notify { watch, event } => {
                     if let Some(watcher) = self.watchers.get(&watch) {
                         let (resource_type, name) = (watcher.resource_type, watcher.name.clone());
+                        let processing = processing.clone();
                         // A watcher that is gone is about to end its watch.
-                        let _ = watcher.tell.send(Notice { resource_type, name, event, cause });
+                        let _ = watcher.tell.send(Notice { resource_type, name, event, cause, processing });
                     }
                 }
             }
@@ -234,6 +255,13 @@ impl Shell {
             Ok((channel, response.into_inner()))
         };
         AdsStream { requests, opened: Some(opened), call: Some(Box::pin(call)), responses: None }
+    }
+}
+
+/// Ends when all watchers are done with a response: nothing is ever sent, only dropped.
+async fn all_dropped(processed: &mut Option<mpsc::Receiver<Infallible>>) {
+    if let Some(processed) = processed {
+        processed.recv().await;
     }
 }
 
@@ -284,19 +312,18 @@ async fn progress(stream: &mut Option<AdsStream>, channel: &mut Option<Channel>)
 }
 
 async fn connect(rt: &Runtime, server: &ServerConfig) -> Result<Channel, String> {
-    let (target, host) = match &server.target {
-        ServerTarget::Address(address @ Address::Tcp(tcp)) => (address.to_string(), tcp.ip().to_string()),
-        ServerTarget::Address(address) => (address.to_string(), "localhost".to_owned()),
-        ServerTarget::Host { host, port } => (format!("{host}:{port}"), host.clone()),
+    let host = match &server.target {
+        Target::Unix(_) => server.target.authority(),
+        Target::Ip(address) => address.ip().to_string(),
+        Target::Host(host, _) => host.clone(),
     };
     let tls = match &server.channel_creds {
         ChannelCreds::Insecure => None,
         ChannelCreds::Tls(config) => Some(tls(rt, &host, config).await?),
     };
-    let authority = matches!(server.target, ServerTarget::Address(Address::Unix(_))).then_some(host);
     let keepalive = Keepalive { interval: KEEPALIVE_INTERVAL, timeout: KEEPALIVE_TIMEOUT, while_idle: false };
-    let options = ChannelOptions { tls, authority, keepalive: Some(keepalive), ..ChannelOptions::default() };
-    Channel::new(rt, &target, options).map_err(|error| error.to_string())
+    let options = ChannelOptions { tls, keepalive: Some(keepalive), ..ChannelOptions::default() };
+    Channel::new(rt, &server.server_uri, options).map_err(|error| error.to_string())
 }
 
 async fn tls(rt: &Runtime, host: &str, config: &TlsConfig) -> Result<ClientTls, String> {

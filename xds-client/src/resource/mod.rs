@@ -8,8 +8,9 @@
 //!
 //! Rejected although gRPC knows them: aggregate and LOGICAL_DNS clusters (A37), outlier detection (A50), cluster
 //! specifier plugins (RLS), configured fault injection (A33), RBAC rules that would allow or deny (A41), and the
-//! policies `pick_first` (A62) and `client_side_weighted_round_robin` (A58). Listed as unsupported: `lrs_server` (A27),
-//! RING_HASH and LEAST_REQUEST (A42, A48), and `round_robin` that is not below `wrr_locality` (A52).
+//! policies RING_HASH (A42), LEAST_REQUEST (A48), `client_side_weighted_round_robin` (A58) and `pick_first` (A62),
+//! unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed over there,
+//! `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
 
 mod cluster;
 mod decode;

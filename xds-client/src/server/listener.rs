@@ -46,7 +46,7 @@ hermesh_runtime::event! {
     }
 
     /// New connections of a listening socket use this configuration from now on.
-    ServerConfigApplied = "config.applied" {
+    ListenerApplied = "listener.applied" {
         /// Where it listens.
         address: SocketAddr,
         /// The listener resource's name.
@@ -159,6 +159,9 @@ impl ListenerTask {
             }
         }
         drop(socket);
+        // What is not taken in any more must not keep the client from reading on.
+        self.notices.close();
+        while self.notices.try_recv().is_ok() {}
         if let Some(active) = self.active.take() {
             active.connections.drain();
         }
@@ -185,6 +188,7 @@ impl ListenerTask {
             // What is in use stays in use.
             _ => {}
         }
+        drop(notice.processing);
     }
 
     fn listener(&mut self, listener: &ServerListener, version: Arc<str>, cause: Option<EventId>) {
@@ -244,7 +248,7 @@ impl ListenerTask {
         let same = self.active.as_ref().is_some_and(|active| active.listener == listener);
         let event = self.server.rt.emit_because(
             cause,
-            ServerConfigApplied {
+            ListenerApplied {
                 address: self.address,
                 listener: self.name.clone(),
                 listener_version: version.clone(),

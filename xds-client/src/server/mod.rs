@@ -25,7 +25,7 @@ use crate::bootstrap::BootstrapError;
 use crate::client::{SERVER_KEY, XdsClientPool};
 use crate::credentials::ServerCredentials;
 pub use filter_chain::find_filter_chain;
-pub use listener::{ConnectionTurnedAway, ServerConfigApplied, ServingModeChanged};
+pub use listener::{ConnectionTurnedAway, ListenerApplied, ServingModeChanged};
 use listener::{ListenerTask, OnServingMode};
 
 /// Whether a listening socket serves (gRFC A36).

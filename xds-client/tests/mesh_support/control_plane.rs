@@ -13,11 +13,12 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::protobuf::Any;
 use futures::Stream;
+use hermesh_runtime::latest::Latest;
 use hermesh_runtime::server::{Drain, Router, Server};
 use hermesh_runtime::{Runtime, TaskGuard};
 use hermesh_xds::ResourceType;
 use hermesh_xds::ads::server::{AdsServer, Rules, ServerAction, Subscription};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) struct ControlPlane {
@@ -30,7 +31,7 @@ pub(crate) struct ControlPlane {
 struct Service {
     rt: Runtime,
     state: Arc<Mutex<State>>,
-    changed: watch::Sender<u64>,
+    changed: Latest<u64>,
 }
 
 #[derive(Default)]
@@ -44,7 +45,7 @@ impl ControlPlane {
     pub(crate) async fn start(rt: &Runtime) -> Self {
         let listener = rt.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().tcp().unwrap();
-        let service = Service { rt: rt.clone(), state: Arc::default(), changed: watch::channel(1).0 };
+        let service = Service { rt: rt.clone(), state: Arc::default(), changed: Latest::new(1) };
         let router = Router::new().add_service(AggregatedDiscoveryServiceServer::new(service.clone()));
         let server = Server::new(rt).router(router);
         let task = rt.spawn("control plane", async move {
@@ -64,13 +65,13 @@ impl ControlPlane {
             state.resources.insert((resource_type, name.to_owned()), resource);
         }
         drop(state);
-        self.service.changed.send_modify(|version| *version += 1);
+        self.service.changed.modify(|version| *version += 1);
     }
 
     /// Deletes a resource, and tells all clients.
     pub(crate) fn remove(&self, resource_type: ResourceType, name: &str) {
         self.service.state.lock().unwrap().resources.remove(&(resource_type, name.to_owned()));
-        self.service.changed.send_modify(|version| *version += 1);
+        self.service.changed.modify(|version| *version += 1);
     }
 
     /// What clients said was wrong.
@@ -119,7 +120,7 @@ impl Service {
         send: mpsc::UnboundedSender<Result<DiscoveryResponse, Status>>,
     ) {
         let mut ads = AdsServer::new(Rules::PROTOCOL, self.rt.draws("control plane"));
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.reader();
         loop {
             tokio::select! {
                 biased;
@@ -133,8 +134,7 @@ impl Service {
                         _ => {}
                     }
                 }
-                Ok(()) = changed.changed() => {
-                    changed.mark_unchanged();
+                () = changed.changed() => {
                     let watches: Vec<_> =
                         ads.watches().map(|(kind, watch)| (kind, watch.subscription.clone())).collect();
                     for (kind, names) in watches {
@@ -149,6 +149,6 @@ impl Service {
         let state = self.state.lock().unwrap();
         let resources = state.resources.iter().filter(|((kind, name), _)| *kind == wanted && names.contains(name));
         let resources = resources.map(|(_, resource)| resource.clone()).collect();
-        ads.respond(wanted, &self.changed.borrow().to_string(), resources)
+        ads.respond(wanted, &self.changed.look(u64::to_string), resources)
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod certificates;
 pub(crate) mod control_plane;
 pub(crate) mod echo;
+pub(crate) mod frames;
 pub(crate) mod recorder;
 
 use std::time::Duration;

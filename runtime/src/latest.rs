@@ -2,6 +2,19 @@
 //!
 //! Readers wake in the order in which they began to wait. (`tokio::sync::watch` draws that order from its own entropy
 //! when several readers wait.)
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! use hermesh_runtime::latest::Latest;
+//!
+//! let temperature = Latest::new(20);
+//! let mut reader = temperature.reader();
+//! temperature.replace(21);
+//! temperature.replace(22);
+//! reader.changed().await; // once for both
+//! assert_eq!(reader.look(|degrees| *degrees), 22);
+//! # });
+//! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +22,13 @@ use tokio::sync::Notify;
 
 /// The writing end; clones share the value.
 #[derive(Debug)]
-pub(crate) struct Latest<T> {
+pub struct Latest<T> {
     shared: Arc<Shared<T>>,
 }
 
 /// A reading end.
 #[derive(Debug)]
-pub(crate) struct Reader<T> {
+pub struct Reader<T> {
     shared: Arc<Shared<T>>,
     seen: u64,
 }
@@ -33,26 +46,37 @@ struct State<T> {
 }
 
 impl<T> Latest<T> {
-    pub(crate) fn new(value: T) -> Self {
+    /// Starts with `value`.
+    #[must_use]
+    pub fn new(value: T) -> Self {
         let state = Mutex::new(State { version: 0, value });
         Self { shared: Arc::new(Shared { state, changed: Notify::new() }) }
     }
 
-    pub(crate) fn replace(&self, value: T) {
+    /// Puts `value` in the place of what was there, and wakes all readers.
+    pub fn replace(&self, value: T) {
         self.modify(|current| *current = value);
     }
 
-    pub(crate) fn modify(&self, change: impl FnOnce(&mut T)) {
-        {
+    /// Changes the value in place, and wakes all readers. `change` must not look at this value by another way.
+    pub fn modify<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let answer = {
             let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut state.value);
             state.version += 1;
-        }
+            change(&mut state.value)
+        };
         self.shared.changed.notify_waiters();
+        answer
+    }
+
+    /// Looks at the value as it is now.
+    pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).value)
     }
 
     /// A reader that has seen the value as it is now.
-    pub(crate) fn reader(&self) -> Reader<T> {
+    #[must_use]
+    pub fn reader(&self) -> Reader<T> {
         let seen = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).version;
         Reader { shared: Arc::clone(&self.shared), seen }
     }
@@ -60,14 +84,19 @@ impl<T> Latest<T> {
 
 impl<T> Reader<T> {
     /// Looks at the value, which counts as seen then.
-    pub(crate) fn look<R>(&mut self, look: impl FnOnce(&T) -> R) -> R {
+    pub fn look<R>(&mut self, look: impl FnOnce(&T) -> R) -> R {
         let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen = state.version;
         look(&state.value)
     }
 
+    /// Looks at the value without counting it as seen.
+    pub fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).value)
+    }
+
     /// Ends when the value is another than the one seen last, and counts that as seen.
-    pub(crate) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
             // `notify_waiters` reaches a `Notified` from the moment it is made: nothing is lost in between.
             let notified = self.shared.changed.notified();
@@ -132,5 +161,14 @@ mod tests {
         assert!(pin!(reader.changed()).poll(&mut context).is_ready());
         assert_eq!(reader.look(|value| *value), 2);
         assert!(pin!(reader.changed()).poll(&mut context).is_pending());
+    }
+
+    #[test]
+    fn a_peek_leaves_the_change_to_be_waited_for() {
+        let latest = Latest::new(0);
+        let mut reader = latest.reader();
+        latest.replace(1);
+        assert_eq!((reader.peek(|value| *value), latest.look(|value| *value)), (1, 1));
+        assert!(pin!(reader.changed()).poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 }
