@@ -71,7 +71,10 @@ fn mutual_tls_fails_until_the_server_has_it_too() {
     assert_eq!(failure.request_code, Some(tonic::Code::Unavailable));
     assert_eq!(serde_json::to_value(failure.cause).unwrap(), "tls-handshake");
     let explained = mesh.explain("echo-v1", FQDN);
-    assert!(explained.contains("config.applied") && explained.contains("\"stage\":\"tls-handshake\""), "{explained}");
+    for told in ["made from Service echo-grpc/echo, DestinationRule echo-grpc/echo-mtls", "(2 endpoints, mTLS)"] {
+        assert_eq!(explained.matches(told).count(), 2, "of the configuration and of the failure: {explained}");
+    }
+    assert!(explained.contains("it speaks TLS, and this port plain text"), "{explained}");
 
     mesh.apply(manifest("peer-authentication-strict.yaml")).wait_converged();
     let accepted = calls(&mut mesh, FQDN, 4);

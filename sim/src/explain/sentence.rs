@@ -62,8 +62,10 @@ impl<'t> Sentences<'t> {
                 Some(message) => format!("{} with code {}: {message}", field("reason"), field("code")),
                 None => format!("{} with code {}", field("reason"), field("code")),
             },
-            "pod.status" => format!("{} ready, {}", field("ready"), field("status")),
-            "pod.waits" => field("reason"),
+            "pod.status" => {
+                return Some(format!("{}: {} ready, {}", field("pod"), field("ready"), field("status")));
+            }
+            "pod.waits" => return Some(format!("{}: {}", field("pod"), field("reason"))),
             "probe.turned" => {
                 let verb = if told.get("passing") == Some(&Value::Bool(true)) { "passes" } else { "fails" };
                 let error = text(&told, "error").map(|error| format!(": {error}")).unwrap_or_default();
