@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::http2::Executor;
-use crate::server::{Preface, Replayed, is_of_one_connection, read_preface};
+use crate::server::{Acceptor, Preface, Replayed, read_preface};
 use crate::{Listener, Runtime, Stream};
 
 /// Longer bodies are refused; probes and status pages are small.
@@ -142,20 +142,16 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
 ///
 /// # Errors
 /// That of the listener.
-pub async fn serve<H, F>(rt: &Runtime, mut listener: Box<dyn Listener>, handler: H) -> io::Result<()>
+pub async fn serve<H, F>(rt: &Runtime, listener: Box<dyn Listener>, handler: H) -> io::Result<()>
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
+    let mut acceptor = Acceptor::new(rt, listener);
     loop {
-        match listener.accept().await {
-            Ok(stream) => {
-                let (runtime, handler) = (rt.clone(), handler.clone());
-                rt.spawn("http connection", async move { serve_connection(&runtime, stream, handler).await });
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => return Err(error),
-        }
+        let stream = acceptor.accept().await?;
+        let (runtime, handler) = (rt.clone(), handler.clone());
+        rt.spawn("http connection", async move { serve_connection(&runtime, stream, handler).await });
     }
 }
 

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod accept;
 mod connection;
 mod drain;
 mod idle;
@@ -31,6 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use accept::{AcceptFailed, Acceptor};
 pub use connection::{ConnectionAccepted, ConnectionRejected, ServeError, ServeOptions, serve_connection};
 pub use drain::{Drain, DrainHandle, drain};
 pub use router::Router;
@@ -101,19 +103,15 @@ impl Server {
     /// Dropping the future closes the listener and leaves the connections to themselves.
     ///
     /// # Errors
-    /// If the listener fails.
-    pub async fn serve(self, mut listener: Box<dyn Listener>, drain: Drain) -> io::Result<()> {
+    /// If the listener fails for good; see [`Acceptor`].
+    pub async fn serve(self, listener: Box<dyn Listener>, drain: Drain) -> io::Result<()> {
+        let mut acceptor = Acceptor::new(&self.rt, listener);
         let (connections, drained) = self::drain();
         loop {
-            let accepted = tokio::select! {
+            let stream = tokio::select! {
                 biased;
                 () = drain.wait() => break,
-                accepted = listener.accept() => accepted,
-            };
-            let stream = match accepted {
-                Ok(stream) => stream,
-                Err(error) if is_of_one_connection(&error) => continue,
-                Err(error) => return Err(error),
+                accepted = acceptor.accept() => accepted?,
             };
             let (server, drained) = (self.clone(), drained.clone());
             self.rt.spawn("grpc server connection", async move {
@@ -122,7 +120,7 @@ impl Server {
                 let _ = serve_connection(&rt, stream, tls.as_ref(), &options, router, drained).await;
             });
         }
-        drop((listener, drained));
+        drop((acceptor, drained));
         connections.drain();
         connections.finished().await;
         Ok(())
@@ -134,10 +132,4 @@ impl fmt::Debug for Server {
         let Self { router, tls, options, .. } = self;
         f.debug_struct("Server").field("router", router).field("tls", tls).field("options", options).finish()
     }
-}
-
-/// Whether an error of `accept` concerns a connection that died in the queue rather than the listener.
-pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
