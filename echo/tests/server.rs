@@ -145,6 +145,7 @@ async fn http_tells_what_it_saw_and_is_forwarded_to() {
     let expected =
         format!("ServiceVersion=v7\nServicePort={}\nHost=echo\nURL=/path?x=1\nMethod=GET\nProto=HTTP/1.1\n", echo.http);
     assert!(body.starts_with(&expected), "{body}");
+    assert!(body.contains("\nIP=127.0.0.1\n"), "{body}");
 
     let url = format!("http://127.0.0.1:{}/there", echo.http);
     let output = echo.forward(ForwardEchoRequest { url: url.clone(), ..ForwardEchoRequest::default() }).await.unwrap();

@@ -18,9 +18,11 @@ use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::http2::{CloseReason, ConnectOptions, Keepalive, Stage, connect};
 use hermesh_runtime::server::{Router, Server};
 use hermesh_runtime::tls::ClientAuth;
-use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, os};
+use hermesh_runtime::{
+    Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, http1, os,
+};
 use rustls::crypto::CryptoProvider;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Code;
@@ -255,4 +257,38 @@ async fn a_channel_tries_again_after_its_backoff() {
     assert_eq!(answer.unwrap(), "at last");
     // Attempts at 0, 1, 2.6, 5.2, 9.3 and 15.8 s, each delay 20 % more or less.
     assert!((10.0..=19.0).contains(&begin.elapsed().as_secs_f64()), "{:?}", begin.elapsed());
+}
+
+/// What an HTTP port answers to `sent`, and when it hangs up.
+async fn http_port_hangs_up(sent: &[u8]) -> (String, Duration) {
+    let rt = in_memory();
+    let listener = rt.listen(port(1)).await.unwrap();
+    let runtime = rt.clone();
+    rt.spawn("http port", async move {
+        let handler = |_| std::future::ready(http::Response::new(Bytes::from_static(b"hello")));
+        http1::serve(&runtime, listener, handler).await.unwrap();
+    });
+    let begin = Instant::now();
+    let mut client = rt.connect(port(1)).await.unwrap();
+    client.write_all(sent).await.unwrap();
+    let mut answer = Vec::new();
+    let _ended = tokio::time::timeout(Duration::from_secs(3600), client.read_to_end(&mut answer)).await;
+    (String::from_utf8_lossy(&answer).into_owned(), begin.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_port_does_not_wait_for_ever_for_a_client() {
+    let unfinished = "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 9\r\n\r\n";
+    for (what, sent, status) in [
+        ("silence", "", ""),
+        ("half a preface", "PRI * HT", ""),
+        ("half a head", "GET / HTTP/1.1\r\nhost: web\r\n", ""),
+        ("half a body", unfinished, "HTTP/1.1 408 "),
+        ("silence after an answer", "GET / HTTP/1.1\r\nhost: web\r\n\r\n", "HTTP/1.1 200 "),
+        ("HTTP/2 without a request", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "\0"),
+    ] {
+        let (answer, elapsed) = http_port_hangs_up(sent.as_bytes()).await;
+        assert!(answer.starts_with(status), "{what}: {answer}");
+        assert!(elapsed >= http1::PATIENCE && elapsed <= 2 * http1::PATIENCE, "{what}: {elapsed:?}");
+    }
 }

@@ -37,13 +37,14 @@ pub use connection::{ConnectionAccepted, ConnectionRejected, ServeError, ServeOp
 pub use drain::{Drain, DrainHandle, drain};
 pub use router::Router;
 
+pub(crate) use idle::Calls;
 pub(crate) use preface::{Preface, Replayed, read_preface};
 
 use crate::http2::Keepalive;
 use crate::tls::{PeerCertificate, ServerTls};
-use crate::{Address, EventId, Listener, Runtime};
+use crate::{Address, EventId, Listener, Runtime, Stream};
 
-/// The connection a request came on; among the request's extensions.
+/// The connection a request came on; among the request's extensions, also those of [`http1::serve`](crate::http1::serve).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -53,8 +54,15 @@ pub struct ConnectionInfo {
     pub peer: Address,
     /// Who the peer is; `None` without TLS and for anonymous clients.
     pub peer_certificate: Option<Arc<PeerCertificate>>,
-    /// The [`ConnectionAccepted`] event, a cause for what follows.
+    /// The [`ConnectionAccepted`] event, a cause for what follows; none on an HTTP port.
     pub event: Option<EventId>,
+}
+
+impl ConnectionInfo {
+    /// That of a connection without TLS and without an event of its own.
+    pub(crate) fn plain(stream: &dyn Stream) -> Self {
+        Self { local: stream.local_address(), peer: stream.peer_address(), peer_certificate: None, event: None }
+    }
 }
 
 /// Serves a router on a listener.
