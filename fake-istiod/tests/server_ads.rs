@@ -1,13 +1,9 @@
 //! Istiod's discovery service, as a client on loopback sees it.
 
-#[path = "../../agent/tests/common/mod.rs"]
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Process, eventually};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
@@ -23,6 +19,7 @@ use hermesh_istiod::{Config, Istiod};
 use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::tls::{ClientTls, PeerRule, TrustBundle};
 use hermesh_runtime::{Runtime, TaskGuard, http1};
+use hermesh_test_support::{Process, Setup, eventually};
 use hermesh_xds::ResourceType;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -75,7 +72,7 @@ struct ControlPlane {
 impl ControlPlane {
     /// Nothing is listed yet.
     async fn unsynced() -> Self {
-        let process = Process::new(&[], &[]);
+        let process = Process::new(Setup::new());
         let root = StoredRoot::generate(&process.rt, "cluster.local");
         let tokens = Arc::new(SignedTokens::new(&process.rt, root.key_pem.as_bytes()));
         let mut config = Config::new(tokens.clone());
@@ -286,9 +283,9 @@ async fn a_rejection_is_remembered_and_the_next_push_comes_all_the_same() {
     let state = istiod.status.state();
     let last = &state.connections.values().next().unwrap().last[&ResourceType::Cluster];
     assert_eq!(last.verdict, Verdict::Rejected("no such policy".to_owned()));
-    let nacked = istiod.process.last("xds.nacked").unwrap();
-    assert!(nacked.json.contains("no such policy") && nacked.json.contains(&response.nonce), "{}", nacked.json);
-    assert_eq!(istiod.process.causes("xds.nacked")[..2], ["xds.nacked", "xds.push"]);
+    let nacked = istiod.process.events.last("xds.nacked");
+    assert!(nacked.mentions("no such policy") && nacked.mentions(&response.nonce), "{nacked:?}");
+    assert_eq!(istiod.process.events.causes(&nacked)[..2], ["xds.nacked", "xds.push"]);
 
     istiod.apply(&slice("echo", "10.0.0.2"));
     assert!(ads.next().await.unwrap().version_info.ends_with("/2"));
@@ -337,8 +334,8 @@ async fn changes_in_quick_succession_make_one_push() {
     assert!(format!("{:?}", assignments(&response)).contains("10.0.0.9"));
     ads.ack(&response, &[CLUSTER]);
     istiod.settled().await;
-    assert_eq!(istiod.process.count("istiod.push.started"), 2);
-    assert_eq!(istiod.process.count("istiod.push.finished"), 2);
+    assert_eq!(istiod.process.events.count("istiod.push.started"), 2);
+    assert_eq!(istiod.process.events.count("istiod.push.finished"), 2);
 }
 
 #[tokio::test]
@@ -348,7 +345,7 @@ async fn what_istiod_does_not_read_is_not_pushed() {
     istiod.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n");
     istiod.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: demo}\n");
     istiod.settled().await;
-    assert_eq!(istiod.process.count("istiod.push.started"), 1);
+    assert_eq!(istiod.process.events.count("istiod.push.started"), 1);
 }
 
 #[tokio::test]
@@ -384,7 +381,10 @@ async fn a_response_can_be_traced_back_to_the_watch_event() {
     let object = objects(&slice("echo", "10.0.0.2")).remove(0);
     istiod.watch.send(WatchEvent::Applied(object.clone()), cause);
     ads.next().await.unwrap();
-    assert_eq!(istiod.process.causes("xds.push")[..3], ["xds.push", "istiod.push.started", "istiod.ready"]);
+    assert_eq!(
+        istiod.process.events.causes(&istiod.process.events.last("xds.push"))[..3],
+        ["xds.push", "istiod.push.started", "istiod.ready"]
+    );
 
     istiod.watch.send(WatchEvent::Deleted(object.key()), None);
     assert!(ads.next().await.unwrap().version_info.ends_with("/3"), "a deletion is a change");
@@ -473,7 +473,7 @@ async fn certificates_are_for_who_proves_to_be_someone_and_only_over_tls() {
     let chain = create_certificate(istiod.tls(), Some(&token), &csr).await.unwrap().cert_chain;
     assert_eq!(chain.len(), 2);
     assert_eq!(chain[1], istiod.root.cert_pem);
-    assert!(istiod.process.last("ca.issued").unwrap().json.contains("spiffe://cluster.local/ns/demo/sa/default"));
+    assert!(istiod.process.events.last("ca.issued").mentions("spiffe://cluster.local/ns/demo/sa/default"));
 
     let refused = create_certificate(istiod.tls(), None, &csr).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "request authenticate failure"));
@@ -482,5 +482,5 @@ async fn certificates_are_for_who_proves_to_be_someone_and_only_over_tls() {
     assert!(refused.message().starts_with("CSR signing error ("), "{refused}");
     let refused = create_certificate(istiod.plaintext(), Some(&token), &csr).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(!istiod.process.events.lock().unwrap().iter().any(|event| event.json.contains(&token)));
+    assert!(!istiod.process.events.all().iter().any(|event| event.mentions(&token)));
 }
