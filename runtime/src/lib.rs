@@ -7,8 +7,8 @@
 //! Monotonic time is `tokio::time`, in both worlds.
 //!
 //! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
-//! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], and a little HTTP/1.1 for probes and status ports
-//! ([`http1`]).
+//! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for probes and status ports ([`http1`]),
+//! and durations as Istio's files and tools spell them ([`go_duration`]).
 
 pub mod backoff;
 pub mod channel;
@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod deadline;
 mod draws;
 mod event;
+pub mod go_duration;
 pub mod http1;
 pub mod http2;
 mod latch;
