@@ -11,13 +11,14 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind as ValueKind};
 use envoy_types::pb::google::rpc;
-use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens, StoredRoot, proto};
+use hermesh_istiod::ca::{AUDIENCE, CertificateAuthority, ServiceAccount, SignedTokens, StoredRoot, proto};
 use hermesh_istiod::objects::{Kind, Object, load};
 use hermesh_istiod::push::{IstiodStatus, Unsettled, Verdict};
 use hermesh_istiod::watch::{KINDS, WatchEvent, WatchSender, watch};
 use hermesh_istiod::{Config, Istiod};
 use hermesh_runtime::channel::{Channel, ChannelOptions};
-use hermesh_runtime::tls::{ClientTls, PeerRule, TrustBundle};
+use hermesh_runtime::crypto::KeyPair;
+use hermesh_runtime::tls::{ClientTls, Identity, PeerCertificate, PeerRule, TrustBundle};
 use hermesh_runtime::{Runtime, TaskGuard, http1};
 use hermesh_test_support::{Process, Setup, eventually};
 use hermesh_xds::ResourceType;
@@ -114,10 +115,23 @@ impl ControlPlane {
     }
 
     fn tls(&self) -> Channel {
+        self.tls_as(None)
+    }
+
+    /// With a certificate of the mesh that carries these identities.
+    fn tls_with(&self, identities: &[&str]) -> Channel {
+        let (rt, key) = (self.rt(), KeyPair::generate(self.rt()));
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let authority = CertificateAuthority::load(self.root.clone()).unwrap();
+        let issued = authority.sign(&csr, identities, 0, rt.wall(), [1; 16]).unwrap();
+        self.tls_as(Some(Identity::from_pem(rt, issued.cert_pem.as_bytes(), key.to_pem().as_bytes()).unwrap()))
+    }
+
+    fn tls_as(&self, identity: Option<Identity>) -> Channel {
         let address = self.status.state().addresses.tls.unwrap();
         let trust = TrustBundle::from_pem(self.root.cert_pem.as_bytes()).unwrap();
         let name = "istiod.istio-system.svc";
-        let tls = ClientTls::new(self.rt(), name, trust, None, PeerRule::dns(name)).unwrap();
+        let tls = ClientTls::new(self.rt(), name, trust, identity, PeerRule::dns(name)).unwrap();
         let options = ChannelOptions { tls: Some(tls), ..ChannelOptions::default() };
         Channel::new(self.rt(), &address.to_string(), options).unwrap()
     }
@@ -449,6 +463,37 @@ async fn on_the_tls_port_a_node_must_be_who_its_token_says() {
     assert_eq!(ads.ask(ResourceType::Cluster, &[CLUSTER]).await.resources.len(), 1);
 }
 
+#[tokio::test]
+async fn a_certificate_with_several_identities_stands_for_each_of_them() {
+    const ADMIN: &str = "spiffe://other.domain/ns/kube-system/sa/admin";
+    const OURS: &str = "spiffe://other.domain/ns/demo/sa/default";
+    let istiod = ControlPlane::echo().await;
+    let mut ads = Ads::open(istiod.tls_with(&[ADMIN, OURS]), None, "app-0").await.unwrap();
+    assert_eq!(ads.ask(ResourceType::Cluster, &[CLUSTER]).await.resources.len(), 1);
+    assert_eq!(
+        istiod.process.events.last("istiod.stream.opened").fields["identities"],
+        serde_json::json!([ADMIN, OURS])
+    );
+
+    // Whom a certificate names needs no token, and gets no help from one.
+    let token = istiod.token("demo", "default");
+    let mut ads = Ads::open(istiod.tls_with(&[ADMIN]), Some(&token), "app-0").await.unwrap();
+    ads.subscribe(ResourceType::Cluster, &[CLUSTER]);
+    let refused = ads.next().await.unwrap_err();
+    let text = format!("authorization failed: no identities ([{ADMIN}]) matched demo/default");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, text.as_str()));
+
+    let csr = rcgen::CertificateParams::default().serialize_request(&KeyPair::generate(istiod.rt())).unwrap();
+    let chain =
+        create_certificate(istiod.tls_with(&[ADMIN, OURS]), None, &csr.pem().unwrap()).await.unwrap().cert_chain;
+    let leaf = pem::parse(&chain[0]).unwrap().into_contents();
+    assert_eq!(
+        PeerCertificate::from_chain(vec![leaf.into()]).unwrap().uri_sans,
+        [ADMIN, OURS],
+        "the trust domain stays"
+    );
+}
+
 async fn create_certificate(
     channel: Channel,
     token: Option<&str>,
@@ -466,7 +511,7 @@ async fn create_certificate(
 #[tokio::test]
 async fn certificates_are_for_who_proves_to_be_someone_and_only_over_tls() {
     let istiod = ControlPlane::unsynced().await;
-    let key = hermesh_runtime::crypto::KeyPair::generate(istiod.rt());
+    let key = KeyPair::generate(istiod.rt());
     let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     let token = istiod.token("demo", "default");
 
