@@ -98,6 +98,12 @@ async fn the_host_header_becomes_the_authority_and_connections_may_be_fresh() {
     let request = ForwardEchoRequest { headers, new_connection_per_request: true, count: 2, ..echo.to_itself() };
     let output = echo.forward(request).await.unwrap();
     assert!(output.iter().all(|text| text.contains("body] Host=other:1\n")), "{output:?}");
+
+    for url in [echo.to_itself().url, "xds:///echo:7070".to_owned()] {
+        let headers = vec![Header { key: "Host".into(), value: "no authority".into() }];
+        let refused = echo.forward(ForwardEchoRequest { url, headers, ..echo.to_itself() }).await.unwrap_err();
+        assert_eq!(refused.message(), "header Host: `no authority` is no authority");
+    }
 }
 
 #[tokio::test]
