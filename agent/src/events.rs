@@ -104,10 +104,11 @@ hermesh_runtime::event! {
         not_after_s: u64,
     }
 
-    /// The files could not be written; the old ones stay.
+    /// The files could not be written; the old ones stay, and it is tried again unless the next certificate is due first.
     CertificatePublishFailed = "cert.publish.failed" {
         directory: String,
         error: String,
+        retry_in_ms: u64,
     }
 
     /// The root differs from the one before.

@@ -1,4 +1,4 @@
-//! Keeps the pod's certificate fresh: ask, publish, wait for half its life, ask again.
+//! Keeps the pod's certificate fresh: ask, publish until that succeeds, wait for half its life, ask again.
 //!
 //! Istio's `security/pkg/nodeagent/cache` with the proxyless driver of `pkg/istio-agent/agent.go`, as one loop: a timer
 //! that can be lost, as theirs can, has no place in it.
@@ -28,13 +28,21 @@ pub(crate) struct SecretManager {
     settings: Arc<Settings>,
     authority: Authority,
     draws: Draws,
+    /// For the waits between attempts to write the files.
+    publish_draws: Draws,
     root: Option<String>,
 }
 
 impl SecretManager {
     pub(crate) fn new(rt: &Runtime, settings: &Arc<Settings>) -> Self {
-        let (authority, draws) = (Authority::new(rt), rt.draws("agent/rotation"));
-        Self { rt: rt.clone(), settings: Arc::clone(settings), authority, draws, root: None }
+        Self {
+            rt: rt.clone(),
+            settings: Arc::clone(settings),
+            authority: Authority::new(rt),
+            draws: rt.draws("agent/rotation"),
+            publish_draws: rt.draws("agent/publish"),
+            root: None,
+        }
     }
 
     /// Never ends.
@@ -42,9 +50,17 @@ impl SecretManager {
         loop {
             let secret = self.obtain(cause).await;
             let received = self.rt.wall();
-            self.publish(&secret).await;
+            let mut backoff = Backoff::new();
+            let mut retry = self.publish(&secret, &mut backoff).await.err();
             let due = self.settings.rotation.due(received, secret.not_after, &mut self.draws);
             cause = self.rt.emit_because(secret.event, RotationScheduled { due_s: due.as_secs() });
+            while let Some(wait) = retry {
+                tokio::select! {
+                    biased;
+                    () = self.wait_until(due) => break,
+                    () = tokio::time::sleep(wait) => retry = self.publish(&secret, &mut backoff).await.err(),
+                }
+            }
             self.wait_until(due).await;
         }
     }
@@ -65,7 +81,7 @@ impl SecretManager {
                     let event = CertificateRequestFailed {
                         code: format!("{:?}", status.code()),
                         message: status.message().to_owned(),
-                        retry_in_ms: wait.as_millis().try_into().unwrap_or(u64::MAX),
+                        retry_in_ms: millis(wait),
                     };
                     self.rt.emit_because(requested, event);
                     tokio::time::sleep(wait).await;
@@ -74,23 +90,27 @@ impl SecretManager {
         }
     }
 
-    async fn publish(&mut self, secret: &Secret) {
+    /// Writes the files; the error says when to try again.
+    async fn publish(&mut self, secret: &Secret, backoff: &mut Backoff) -> Result<(), Duration> {
         let root = &secret.certificates.root;
         if self.root.as_ref().is_some_and(|before| before != root) {
             let digest = Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect();
             self.rt.emit_because(secret.event, RootChanged { digest });
         }
         self.root = Some(root.clone());
-        let Some(path) = &self.settings.output_certs else { return };
+        let Some(path) = &self.settings.output_certs else { return Ok(()) };
         let directory = path.display().to_string();
         match publish(&self.rt, path, &secret.certificates, self.settings.certificate_mode).await {
             Ok(()) => {
                 let event = CertificatesPublished { directory, not_after_s: secret.not_after.as_secs() };
                 self.rt.emit_because(secret.event, event);
+                Ok(())
             }
             Err(error) => {
-                let event = CertificatePublishFailed { directory, error: error.to_string() };
+                let wait = backoff.wait(&mut self.publish_draws);
+                let event = CertificatePublishFailed { directory, error: error.to_string(), retry_in_ms: millis(wait) };
                 self.rt.emit_because(secret.event, event);
+                Err(wait)
             }
         }
     }
@@ -100,4 +120,8 @@ impl SecretManager {
             tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)).await;
         }
     }
+}
+
+fn millis(wait: Duration) -> u64 {
+    wait.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hermesh_runtime::Runtime;
+use hermesh_runtime::{Runtime, go_duration};
 
 use crate::proxy_config::{ProxyConfig, ProxyConfigError, Sources};
 use crate::rotation::RotationPolicy;
@@ -135,7 +135,7 @@ pub enum SettingsError {
         /// Its value.
         value: String,
         /// What would work.
-        expected: &'static str,
+        expected: String,
     },
     /// The ProxyConfig is wrong.
     #[error(transparent)]
@@ -174,7 +174,7 @@ impl Settings {
         let pod_namespace = var("POD_NAMESPACE").unwrap_or_default();
         let istiod_name = var("ISTIOD_SAN").unwrap_or_else(|| server_name(&proxy.discovery_address));
         let ca_address = var("CA_ADDR");
-        let mut xds_root = var("XDS_ROOT_CA").map(|path| at(&root, &path));
+        let mut xds_root = root_file(rt, "XDS_ROOT_CA")?.map(|path| at(&root, &path));
         if xds_root.is_none() && rt.exists(at(&root, MOUNTED_ROOT_FILE)).await {
             xds_root = Some(at(&root, MOUNTED_ROOT_FILE));
         }
@@ -220,7 +220,7 @@ impl Settings {
             output_certs: var("OUTPUT_CERTS").map(|path| at(&root, &path)),
             token: at(&root, TOKEN_FILE),
             xds_root: xds_root.unwrap_or_else(|| istiod_root.clone()),
-            ca_root: var("CA_ROOT_CA").map_or(istiod_root, |path| at(&root, &path)),
+            ca_root: root_file(rt, "CA_ROOT_CA")?.map_or(istiod_root, |path| at(&root, &path)),
             ca_name: match &ca_address {
                 Some(address) => server_name(address),
                 None => istiod_name.clone(),
@@ -353,30 +353,19 @@ fn downward_api(text: &str) -> BTreeMap<String, String> {
 
 fn duration(rt: &Runtime, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
     let Some(value) = rt.var(name).filter(|value| !value.is_empty()) else { return Ok(default) };
-    go_duration(&value).ok_or_else(|| variable(name, &value, "expected a duration such as `24h` or `1h30m`"))
+    go_duration::parse(&value).map_err(|error| variable(name, &value, error.to_string()))
 }
 
-/// Reads Go's notation: numbers with the units h, m, s, ms, us and ns, one after another.
-pub(crate) fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..unit_at].parse().ok()?;
-        let unit_end = rest[unit_at..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| unit_at + end);
-        let unit = match &rest[unit_at..unit_end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total += Duration::try_from_secs_f64(number * unit).ok()?;
-        rest = &rest[unit_end..];
+/// A file with roots. istio-agent also knows `SYSTEM`, for those of the operating system.
+fn root_file(rt: &Runtime, name: &'static str) -> Result<Option<String>, SettingsError> {
+    match rt.var(name).filter(|value| !value.is_empty()) {
+        Some(value) if value == "SYSTEM" => Err(variable(
+            name,
+            &value,
+            "the operating system's roots are not supported here; expected the path of a PEM file",
+        )),
+        path => Ok(path),
     }
-    (!text.is_empty()).then_some(total)
 }
 
 fn ratio(rt: &Runtime, name: &'static str, default: f64) -> Result<f64, SettingsError> {
@@ -387,8 +376,8 @@ fn ratio(rt: &Runtime, name: &'static str, default: f64) -> Result<f64, Settings
     }
 }
 
-fn variable(name: &'static str, value: &str, expected: &'static str) -> SettingsError {
-    SettingsError::Variable { name, value: value.to_owned(), expected }
+fn variable(name: &'static str, value: &str, expected: impl Into<String>) -> SettingsError {
+    SettingsError::Variable { name, value: value.to_owned(), expected: expected.into() }
 }
 
 #[cfg(test)]
@@ -399,16 +388,6 @@ mod tests {
     fn headers_show_no_values_for_they_may_be_credentials() {
         let headers = Headers(vec![("x-token".to_owned(), "hidden".to_owned())]);
         assert_eq!(format!("{headers:?}"), r#"["x-token"]"#);
-    }
-
-    #[test]
-    fn durations_read_as_in_go() {
-        for (text, ms) in [("24h", 86_400_000), ("1h30m", 5_400_000), ("100ms", 100), ("1.5s", 1500), ("0s", 0)] {
-            assert_eq!(go_duration(text), Some(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "5", "h", "5 s", "-1s", "1d"] {
-            assert_eq!(go_duration(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use hermesh_runtime::server::DrainHandle;
-use hermesh_runtime::{Address, EventId, Listener, Runtime, Stream, http1};
+use hermesh_runtime::server::{ConnectionInfo, DrainHandle};
+use hermesh_runtime::{EventId, Listener, Runtime, http1};
 use http::{Method, Request, Response, StatusCode};
 use tokio::sync::Notify;
 
@@ -60,29 +59,18 @@ impl StatusServer {
         (port != 0).then(|| SocketAddr::new(any, port))
     }
 
-    pub(crate) async fn serve(self, mut listener: Box<dyn Listener>) -> io::Result<()> {
-        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        loop {
-            let stream = match listener.accept().await {
-                Ok(stream) => stream,
-                // A client that gave up before it was taken on.
-                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) => continue,
-                Err(error) => return Err(error),
-            };
-            let (server, peer) = (self.clone(), stream.peer_address().tcp());
-            let handler = move |request| server.clone().answer(request, peer);
-            // It ends as soon as the one connection is taken on; the connection lives on.
-            let _ = http1::serve(&self.rt, Box::new(Accepted(Some(stream))), handler).await;
-        }
+    pub(crate) async fn serve(self, listener: Box<dyn Listener>) -> io::Result<()> {
+        let rt = self.rt.clone();
+        http1::serve(&rt, listener, move |request| self.clone().answer(request)).await
     }
 
-    async fn answer(self, request: Request<Bytes>, peer: Option<SocketAddr>) -> Response<Bytes> {
+    async fn answer(self, request: Request<Bytes>) -> Response<Bytes> {
         match request.uri().path() {
             "/healthz/ready" => {
                 status(if self.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
             }
-            "/quitquitquit" => self.command(&request, peer, || self.quit.notify_one()),
-            "/drain" => self.command(&request, peer, || {
+            "/quitquitquit" => self.command(&request, || self.quit.notify_one()),
+            "/drain" => self.command(&request, || {
                 self.state().readiness.drain();
                 self.drain.drain();
             }),
@@ -91,7 +79,8 @@ impl StatusServer {
     }
 
     /// Carries out what only a POST from this host may ask for.
-    fn command(&self, request: &Request<Bytes>, peer: Option<SocketAddr>, carry_out: impl FnOnce()) -> Response<Bytes> {
+    fn command(&self, request: &Request<Bytes>, carry_out: impl FnOnce()) -> Response<Bytes> {
+        let peer = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.peer.tcp());
         if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
             return status(StatusCode::FORBIDDEN);
         }
@@ -150,18 +139,4 @@ fn status(code: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = code;
     response
-}
-
-/// A listener of one connection, so that requests can be told the peer they come from.
-struct Accepted(Option<Box<dyn Stream>>);
-
-impl Listener for Accepted {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
-        let next = self.0.take().ok_or_else(|| io::Error::other("there was one connection"));
-        Box::pin(std::future::ready(next))
-    }
-
-    fn local_address(&self) -> Address {
-        Address::Unix(std::path::PathBuf::new())
-    }
 }

@@ -54,7 +54,7 @@ impl<'a> Upstream<'a> {
         };
         let options = ConnectOptions { tls, keepalive: Some(KEEPALIVE), cause, ..ConnectOptions::default() };
         let mut last = None;
-        for address in self.resolve(rt).await? {
+        for address in self.resolve(rt, options.deadline).await? {
             match connect(rt, address.into(), &options).await {
                 Ok((connection, _closed)) => return Ok(Client(connection)),
                 Err(error) => last = Some(error.status()),
@@ -71,14 +71,17 @@ impl<'a> Upstream<'a> {
         uri.unwrap_or_else(|_| http::Uri::from_static("http://istiod"))
     }
 
-    async fn resolve(&self, rt: &Runtime) -> Result<Vec<SocketAddr>, Status> {
+    async fn resolve(&self, rt: &Runtime, limit: Duration) -> Result<Vec<SocketAddr>, Status> {
         let unresolved = |error: &dyn std::fmt::Display| Status::unavailable(format!("{}: {error}", self.address));
         let (host, port) = self.address.rsplit_once(':').ok_or_else(|| unresolved(&"no port"))?;
         let port: u16 = port.parse().map_err(|_| unresolved(&"no port"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![address],
-            Err(_) => rt.resolve(host).await.map_err(|error| unresolved(&error))?,
+            Err(_) => match tokio::time::timeout(limit, rt.resolve(host)).await {
+                Ok(found) => found.map_err(|error| unresolved(&error))?,
+                Err(_) => return Err(unresolved(&format_args!("lookup {host}: i/o timeout"))),
+            },
         };
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
@@ -154,5 +157,23 @@ impl tower_service::Service<http::Request<Body>> for Client {
                 other => Status::new(Code::Unavailable, other.to_string()),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hermesh_test_support::{InMemory, Process, Setup};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_server_is_not_waited_for_longer_than_a_connection() {
+        let rt = Process::new(Setup::new().network(InMemory::with_silent_names())).rt;
+        let begin = tokio::time::Instant::now();
+        let upstream = Upstream { address: "istiod.istio-system.svc:15012", tls: None };
+        let status = upstream.connect(&rt, None).await.map(drop).unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        let text = "istiod.istio-system.svc:15012: lookup istiod.istio-system.svc: i/o timeout";
+        assert_eq!((status.message(), begin.elapsed().as_secs()), (text, 20));
     }
 }

@@ -97,9 +97,10 @@ impl Wait {
                 return Err(WaitError::Timeout { url: self.url.clone(), last });
             }
             tokio::time::sleep_until(next).await;
-            match self.attempt(rt).await {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error,
+            match tokio::time::timeout(self.request_timeout, self.attempt(rt)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = format!("no answer within {:?}", self.request_timeout),
             }
         }
     }
@@ -142,6 +143,17 @@ mod tests {
         assert_eq!(wait, expected);
         let wait = parse("--timeoutSeconds 5 --periodMillis=20 --log_as_json").unwrap();
         assert_eq!((wait.timeout, wait.period), (Duration::from_secs(5), Duration::from_millis(20)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_server_is_part_of_the_request() {
+        let network = hermesh_test_support::InMemory::with_silent_names();
+        let rt = hermesh_test_support::Process::new(hermesh_test_support::Setup::new().network(network)).rt;
+        let begin = Instant::now();
+        let wait = parse("--url=http://istiod/ready --timeoutSeconds=10").unwrap();
+        let error = wait.run(&rt).await.unwrap_err().to_string();
+        assert_eq!(error, "timeout waiting for http://istiod/ready to become ready: no answer within 500ms");
+        assert_eq!(begin.elapsed(), Duration::from_secs(10));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Just enough YAML for a ProxyConfig: mappings, lists and plain values, as people write them into annotations.
 //!
-//! Values become JSON. Anchors, tags and several documents in one text are refused.
+//! Values become JSON. Anchors, tags and several documents in one text are refused. Istiod's reader of manifests, with
+//! its positions and diagnostics, is not shared: the agent does not depend on istiod, and needs a tenth of it.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PodFiles, Process};
+use common::{PodFiles, process};
 use hermesh_agent::Settings;
 use hermesh_agent::bootstrap::{bootstrap, bootstrap_file, certificate_files};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ const ARGS: &[&str] =
     &["proxy", "sidecar", "--domain", "echo-grpc.svc.cluster.local", "--log_output_level=default:info"];
 
 async fn settings(args: &[&str], vars: &[(&str, &str)]) -> Settings {
-    Settings::read(&Process::new(args, vars).rt).await.unwrap()
+    Settings::read(&process(args, vars).rt).await.unwrap()
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn readiness_finds_the_files_that_the_bootstrap_names() {
 async fn labels_annotations_and_locality_come_from_the_mounted_files() {
     let pod = PodFiles::new();
     let root = pod.root().display().to_string();
-    let process = Process::new(ARGS, &[("HERMESH_ROOT", &root), ("ISTIO_METAJSON_LABELS", r#"{"team":"a"}"#)]);
+    let process = process(ARGS, &[("HERMESH_ROOT", &root), ("ISTIO_METAJSON_LABELS", r#"{"team":"a"}"#)]);
     let labels = "app=\"echo\"\npod-template-hash=\"5d8\"\nistio-locality=\"eu.west.rack1\"\n";
     pod.write(&process.rt, "etc/istio/pod/labels", labels).await;
     pod.write(&process.rt, "etc/istio/pod/annotations", "proxy.istio.io/config=\"statusPort: 0\"\n").await;
@@ -142,16 +142,21 @@ async fn proxy_metadata_is_overridden_by_the_environment() {
 async fn what_cannot_work_is_refused_in_one_line() {
     for (vars, part) in [
         (&[("INSTANCE_IP", "pod")][..], "INSTANCE_IP=`pod`: expected an IP address"),
-        (&[("SECRET_TTL", "soon")], "SECRET_TTL=`soon`"),
+        (&[("SECRET_TTL", "soon")], "SECRET_TTL=`soon`: expected numbers with the units"),
+        (&[("SECRET_TTL", "9999999h")], "SECRET_TTL=`9999999h`: expected at most 2562047h"),
+        (&[("SECRET_TTL", "9e9999h")], "SECRET_TTL=`9e9999h`: expected numbers with the units"),
+        (&[("SECRET_TTL", "-1h")], "SECRET_TTL=`-1h`: expected a duration that is not negative"),
+        (&[("XDS_ROOT_CA", "SYSTEM")], "XDS_ROOT_CA=`SYSTEM`: the operating system's roots are not supported here"),
+        (&[("CA_ROOT_CA", "SYSTEM")], "CA_ROOT_CA=`SYSTEM`: the operating system's roots are not supported here"),
         (&[("SECRET_GRACE_PERIOD_RATIO", "2")], "a number from 0 to 1"),
         (&[("PROXY_CONFIG", "{\"statusPort\": -1}")], "`statusPort`"),
         (&[("HERMESH_PROFILE", "envoy")], "expected `hermesh` or `istio`"),
         (&[("PILOT_CERT_PROVIDER", "none")], "XDS_ROOT_CA"),
         (&[("WORKLOAD_IDENTITY_SOCKET_FILE", "a/b")], "bare file name"),
     ] {
-        let error = Settings::read(&Process::new(ARGS, vars).rt).await.unwrap_err().to_string();
+        let error = Settings::read(&process(ARGS, vars).rt).await.unwrap_err().to_string();
         assert!(error.contains(part) && !error.contains('\n'), "{vars:?}: {error}");
     }
-    let error = Settings::read(&Process::new(&["proxy", "router"], &[]).rt).await.unwrap_err();
+    let error = Settings::read(&process(&["proxy", "router"], &[]).rt).await.unwrap_err();
     assert!(error.to_string().contains("proxy sidecar"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PodFiles, Process};
+use common::{PodFiles, process};
 use hermesh_agent::publish::{Certificates, FILES, publish};
 use hermesh_runtime::Runtime;
 
@@ -23,7 +23,7 @@ async fn read(rt: &Runtime, pod: &PodFiles) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn each_publication_replaces_all_three_and_leaves_no_litter() {
-    let (pod, rt) = (PodFiles::new(), Process::new(&[], &[]).rt);
+    let (pod, rt) = (PodFiles::new(), process(&[], &[]).rt);
     let directory = pod.path("var/lib/istio/data");
     for generation in 1..=3 {
         publish(&rt, &directory, &certificates(generation), 0o600).await.unwrap();
@@ -43,7 +43,7 @@ async fn each_publication_replaces_all_three_and_leaves_no_litter() {
 
 #[tokio::test]
 async fn plain_files_of_another_agent_are_replaced() {
-    let (pod, rt) = (PodFiles::new(), Process::new(&[], &[]).rt);
+    let (pod, rt) = (PodFiles::new(), process(&[], &[]).rt);
     for name in FILES {
         pod.write(&rt, &format!("var/lib/istio/data/{name}"), "old").await;
     }
@@ -54,7 +54,7 @@ async fn plain_files_of_another_agent_are_replaced() {
 
 #[tokio::test]
 async fn what_a_crash_left_behind_is_no_obstacle() {
-    let (pod, rt) = (PodFiles::new(), Process::new(&[], &[]).rt);
+    let (pod, rt) = (PodFiles::new(), process(&[], &[]).rt);
     let directory = pod.path("var/lib/istio/data");
     rt.symlink("nowhere", directory.join("..data_tmp")).await.unwrap();
     rt.symlink("nowhere", directory.join("key.pem.tmp")).await.unwrap();
@@ -64,7 +64,7 @@ async fn what_a_crash_left_behind_is_no_obstacle() {
 
 #[tokio::test]
 async fn a_directory_that_is_missing_is_an_error_and_stays_missing() {
-    let (pod, rt) = (PodFiles::new(), Process::new(&[], &[]).rt);
+    let (pod, rt) = (PodFiles::new(), process(&[], &[]).rt);
     let missing = pod.path("nowhere/at/all");
     let published = publish(&rt, &missing, &certificates(1), 0o600).await;
     assert!(published.is_err());

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use hermesh_runtime::server::Acceptor;
 use hermesh_runtime::{Listener, Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -12,10 +13,11 @@ use crate::service::Shared;
 
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Serves until the listener fails.
-pub(crate) async fn serve(shared: Shared, port: u16, mut listener: Box<dyn Listener>) -> io::Result<()> {
+/// Serves until the listener fails for good.
+pub(crate) async fn serve(shared: Shared, port: u16, listener: Box<dyn Listener>) -> io::Result<()> {
+    let mut acceptor = Acceptor::new(&shared.rt, listener);
     loop {
-        let stream = listener.accept().await?;
+        let stream = acceptor.accept().await?;
         let serving = shared.clone();
         shared.rt.spawn("echo-tcp-connection", async move {
             // What goes wrong on one connection, or its time being up, ends that connection and nothing else.

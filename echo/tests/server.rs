@@ -98,6 +98,12 @@ async fn the_host_header_becomes_the_authority_and_connections_may_be_fresh() {
     let request = ForwardEchoRequest { headers, new_connection_per_request: true, count: 2, ..echo.to_itself() };
     let output = echo.forward(request).await.unwrap();
     assert!(output.iter().all(|text| text.contains("body] Host=other:1\n")), "{output:?}");
+
+    for url in [echo.to_itself().url, "xds:///echo:7070".to_owned()] {
+        let headers = vec![Header { key: "Host".into(), value: "no authority".into() }];
+        let refused = echo.forward(ForwardEchoRequest { url, headers, ..echo.to_itself() }).await.unwrap_err();
+        assert_eq!(refused.message(), "header Host: `no authority` is no authority");
+    }
 }
 
 #[tokio::test]
@@ -145,6 +151,7 @@ async fn http_tells_what_it_saw_and_is_forwarded_to() {
     let expected =
         format!("ServiceVersion=v7\nServicePort={}\nHost=echo\nURL=/path?x=1\nMethod=GET\nProto=HTTP/1.1\n", echo.http);
     assert!(body.starts_with(&expected), "{body}");
+    assert!(body.contains("\nIP=127.0.0.1\n"), "{body}");
 
     let url = format!("http://127.0.0.1:{}/there", echo.http);
     let output = echo.forward(ForwardEchoRequest { url: url.clone(), ..ForwardEchoRequest::default() }).await.unwrap();

@@ -21,7 +21,7 @@ use x509_parser::prelude::FromDer as _;
 
 pub(crate) use service::draw_serial;
 pub use service::{CertificateIssued, CertificateRefused, CertificateService, proto};
-pub use token::{ServiceAccount, SignedTokens, TokenRefused, TokenReview};
+pub use token::{ServiceAccount, SignedTokens, SpiffeId, TokenRefused, TokenReview};
 
 /// The audience a token must be meant for (istiod's `TOKEN_AUDIENCES`).
 pub const AUDIENCE: &str = "istio-ca";
@@ -106,7 +106,7 @@ pub enum SignError {
         max_s: u64,
     },
     /// The caller's name does not fit into a certificate.
-    #[error("identity `{0}` is no ASCII URI")]
+    #[error("identity `{0}` is not ASCII")]
     Identity(String),
     /// The signer failed.
     #[error("cannot sign: {0}")]
@@ -162,15 +162,15 @@ impl CertificateAuthority {
         &self.root
     }
 
-    /// Signs `csr_pem` for `caller`, its SPIFFE ID. Names inside the request do not matter: only its key does, and
-    /// whether it has a common name.
+    /// Signs `csr_pem` for the caller with these identities, usually one SPIFFE ID. Names inside the request do not
+    /// matter: only its key does, and whether it has a common name.
     ///
     /// # Errors
     /// See [`SignError`]; all but [`SignError::Signer`] are the caller's fault.
     pub fn sign(
         &self,
         csr_pem: &str,
-        caller: &str,
+        identities: &[impl AsRef<str>],
         validity_s: i64,
         now: Duration,
         serial: Serial,
@@ -183,11 +183,15 @@ impl CertificateAuthority {
             Ok(seconds) => Duration::from_secs(seconds),
         };
         let request = Request::parse(csr_pem)?;
-        let uri = caller.try_into().map_err(|_| SignError::Identity(caller.to_owned()))?;
         let mut params = self.leaf(serial, now, ttl);
-        params.subject_alt_names = vec![SanType::URI(uri)];
-        if request.has_common_name && caller.len() <= MAX_COMMON_NAME {
-            params.distinguished_name.push(DnType::CommonName, caller);
+        for identity in identities {
+            params.subject_alt_names.push(subject_alt_name(identity.as_ref())?);
+        }
+        if let Some(first) = identities.first().map(AsRef::as_ref)
+            && request.has_common_name
+            && first.len() <= MAX_COMMON_NAME
+        {
+            params.distinguished_name.push(DnType::CommonName, first);
         }
         self.finish(&params, &request.key)
     }
@@ -261,6 +265,18 @@ impl Request {
         let info = &csr.certification_request_info;
         let key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|error| malformed(&error))?;
         Ok(Self { key, has_common_name: info.subject.iter_common_name().next().is_some() })
+    }
+}
+
+/// Istio's `BuildSubjectAltNameExtension`: an identity shows by its form what kind of name it is.
+fn subject_alt_name(identity: &str) -> Result<SanType, SignError> {
+    let unusable = |_| SignError::Identity(identity.to_owned());
+    if let Ok(ip) = identity.parse() {
+        Ok(SanType::IpAddress(ip))
+    } else if identity.contains("://") {
+        identity.try_into().map(SanType::URI).map_err(unusable)
+    } else {
+        identity.try_into().map(SanType::DnsName).map_err(unusable)
     }
 }
 

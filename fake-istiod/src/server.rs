@@ -217,10 +217,9 @@ impl Istiod {
         let stored = config.stored_root.is_some();
         let started = rt.emit(RootPublished { trust_domain: config.trust_domain.clone(), stored });
 
-        let authenticator = Authenticator::new(Arc::clone(&config.token_review));
+        let authenticator = Authenticator::new(Arc::clone(&config.token_review), &config.trust_domain);
         let tls = server_tls(&rt, &config, &authority, &serials)?;
-        let certificates =
-            CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), &config.trust_domain, serials);
+        let certificates = CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), serials);
         let plaintext = Router::new().add_service(discovery(&rt, &hub, config.rules, None));
         let secure = Router::new()
             .add_service(discovery(&rt, &hub, config.rules, Some(authenticator)))

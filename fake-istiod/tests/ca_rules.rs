@@ -5,6 +5,7 @@ use std::time::Duration;
 use hermesh_istiod::ca::{CertificateAuthority, SignError, StoredRoot};
 use hermesh_runtime::crypto::KeyPair;
 use hermesh_runtime::os;
+use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, SanType};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::*;
@@ -65,7 +66,7 @@ fn the_root_is_named_as_istio_s_and_lives_ten_years() {
 fn a_leaf_carries_what_istio_puts_into_one() {
     let authority = authority();
     let (key, csr) = request(|_| ());
-    let issued = authority.sign(&csr, CALLER, DAY, NOW, [9; 16]).unwrap();
+    let issued = authority.sign(&csr, &[CALLER], DAY, NOW, [9; 16]).unwrap();
     let (leaf_der, root_der) = (der(&issued.cert_pem), der(&authority.root().cert_pem));
     let (_, leaf) = parse_x509_certificate(&leaf_der).unwrap();
     let (_, root) = parse_x509_certificate(&root_der).unwrap();
@@ -97,11 +98,11 @@ fn names_in_the_request_do_not_reach_the_certificate() {
     ];
     for san in foreign {
         let (_, csr) = request(|params| params.subject_alt_names = vec![san]);
-        let der = der(&authority.sign(&csr, CALLER, 0, NOW, [1; 16]).unwrap().cert_pem);
+        let der = der(&authority.sign(&csr, &[CALLER], 0, NOW, [1; 16]).unwrap().cert_pem);
         assert_eq!(sans(&parse_x509_certificate(&der).unwrap().1), [CALLER]);
     }
     let (_, csr) = request(|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
-    let der = der(&authority.sign(&csr, CALLER, 0, NOW, [1; 16]).unwrap().cert_pem);
+    let der = der(&authority.sign(&csr, &[CALLER], 0, NOW, [1; 16]).unwrap().cert_pem);
     assert!(!parse_x509_certificate(&der).unwrap().1.is_ca());
 }
 
@@ -111,11 +112,26 @@ fn a_common_name_is_replaced_by_the_identity_if_that_is_short_enough() {
     let (_, csr) = request(|params| params.distinguished_name.push(DnType::CommonName, "admin"));
     let long = format!("spiffe://cluster.local/ns/{}/sa/default", "n".repeat(40));
     for (caller, common_name) in [(CALLER, Some(CALLER)), (long.as_str(), None)] {
-        let der = der(&authority.sign(&csr, caller, 0, NOW, [1; 16]).unwrap().cert_pem);
+        let der = der(&authority.sign(&csr, &[caller], 0, NOW, [1; 16]).unwrap().cert_pem);
         let (_, leaf) = parse_x509_certificate(&der).unwrap();
         let found = leaf.subject().iter_common_name().next().map(|name| name.as_str().unwrap());
         assert_eq!(found, common_name);
     }
+}
+
+#[test]
+fn a_caller_with_several_identities_keeps_them_all() {
+    let (_, csr) = request(|_| ());
+    let callers = ["spiffe://other.domain/ns/a/sa/b", CALLER];
+    let der = der(&authority().sign(&csr, &callers, 0, NOW, [1; 16]).unwrap().cert_pem);
+    let (_, leaf) = parse_x509_certificate(&der).unwrap();
+    assert_eq!(sans(&leaf), callers);
+
+    let hosts = ["istiod.istio-system.svc", "10.0.0.1"];
+    let der = self::der(&authority().sign(&csr, &hosts, 0, NOW, [1; 16]).unwrap().cert_pem);
+    let (_, leaf) = parse_x509_certificate(&der).unwrap();
+    let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
+    assert_eq!(names[..], [GeneralName::DNSName(hosts[0]), GeneralName::IPAddress(&[10, 0, 0, 1])]);
 }
 
 #[test]
@@ -134,7 +150,7 @@ fn lives_are_granted_defaulted_or_refused_and_never_outlast_the_root() {
     let authority = authority();
     let (_, csr) = request(|_| ());
     for (asked, now, expected) in cases {
-        let signed = authority.sign(&csr, CALLER, asked, now, [1; 16]);
+        let signed = authority.sign(&csr, &[CALLER], asked, now, [1; 16]);
         let max_s = 90 * DAY as u64;
         match expected {
             Ok(granted) => assert_eq!((signed.unwrap().not_after - now).as_secs(), granted, "{asked}"),
@@ -153,20 +169,20 @@ fn requests_that_are_none_are_refused_by_what_is_wrong_with_them() {
     for text in
         ["", "not PEM", &certificate, "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"]
     {
-        let refused = authority.sign(text, CALLER, 0, NOW, [1; 16]).unwrap_err();
+        let refused = authority.sign(text, &[CALLER], 0, NOW, [1; 16]).unwrap_err();
         assert!(matches!(refused, SignError::Malformed(_)), "{refused:?}");
     }
     let mut der = der(&csr);
     *der.last_mut().unwrap() ^= 1;
     let tampered = ::pem::encode(&::pem::Pem::new("CERTIFICATE REQUEST", der));
-    assert_eq!(authority.sign(&tampered, CALLER, 0, NOW, [1; 16]), Err(SignError::Signature));
+    assert_eq!(authority.sign(&tampered, &[CALLER], 0, NOW, [1; 16]), Err(SignError::Signature));
 }
 
 #[test]
 fn a_request_with_an_rsa_key_is_signed_too() {
     // istio-agent's default. Made by OpenSSL: this project makes no RSA keys.
     const RSA: &str = include_str!("data/rsa-2048.csr");
-    let der = der(&authority().sign(RSA, CALLER, 0, NOW, [1; 16]).unwrap().cert_pem);
+    let der = der(&authority().sign(RSA, &[CALLER], 0, NOW, [1; 16]).unwrap().cert_pem);
     let (_, leaf) = parse_x509_certificate(&der).unwrap();
     assert_eq!(leaf.public_key().algorithm.algorithm.to_id_string(), "1.2.840.113549.1.1.1");
 }
@@ -177,7 +193,7 @@ fn a_stored_root_goes_on_where_it_stopped() {
     let again = CertificateAuthority::load(authority.root().clone()).unwrap();
     assert_eq!(again.root(), authority.root());
     let (_, csr) = request(|_| ());
-    let of_both = [&authority, &again].map(|authority| authority.sign(&csr, CALLER, 0, NOW, [1; 16]).unwrap());
+    let of_both = [&authority, &again].map(|authority| authority.sign(&csr, &[CALLER], 0, NOW, [1; 16]).unwrap());
     assert_eq!(of_both[0], of_both[1], "P-256 signatures follow from key and message");
 }
 
@@ -195,4 +211,24 @@ fn a_root_s_debug_form_holds_no_key() {
     let authority = authority();
     let shown = format!("{authority:?} {:?}", authority.root());
     assert!(!shown.contains("PRIVATE") && !shown.contains(&authority.root().key_pem));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever bytes come as a request, they are judged and never signed for what they do not say.
+    #[test]
+    fn mangled_requests_are_refused(at in 0_usize..1000, by in 1_u8.., cut in 0_usize..1000, noise in any::<String>()) {
+        let (_, csr) = request(|_| ());
+        let whole = der(&csr);
+        let mut flipped = whole.clone();
+        let at = at % flipped.len();
+        flipped[at] ^= by;
+        let cut = whole[..cut % whole.len()].to_vec();
+        let authority = authority();
+        let texts = [flipped, cut].map(|der| ::pem::encode(&::pem::Pem::new("CERTIFICATE REQUEST", der)));
+        for text in texts.into_iter().chain([noise.clone(), format!("-----BEGIN CERTIFICATE REQUEST-----\n{noise}")]) {
+            prop_assert!(authority.sign(&text, &[CALLER], 0, NOW, [1; 16]).is_err(), "{}", text);
+        }
+    }
 }

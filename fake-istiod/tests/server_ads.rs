@@ -1,13 +1,9 @@
 //! Istiod's discovery service, as a client on loopback sees it.
 
-#[path = "../../agent/tests/common/mod.rs"]
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Process, eventually};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
@@ -15,14 +11,16 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind as ValueKind};
 use envoy_types::pb::google::rpc;
-use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens, StoredRoot, proto};
+use hermesh_istiod::ca::{AUDIENCE, CertificateAuthority, ServiceAccount, SignedTokens, StoredRoot, proto};
 use hermesh_istiod::objects::{Kind, Object, load};
 use hermesh_istiod::push::{IstiodStatus, Unsettled, Verdict};
 use hermesh_istiod::watch::{KINDS, WatchEvent, WatchSender, watch};
 use hermesh_istiod::{Config, Istiod};
 use hermesh_runtime::channel::{Channel, ChannelOptions};
-use hermesh_runtime::tls::{ClientTls, PeerRule, TrustBundle};
+use hermesh_runtime::crypto::KeyPair;
+use hermesh_runtime::tls::{ClientTls, Identity, PeerCertificate, PeerRule, TrustBundle};
 use hermesh_runtime::{Runtime, TaskGuard, http1};
+use hermesh_test_support::{Process, Setup, eventually};
 use hermesh_xds::ResourceType;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -75,7 +73,7 @@ struct ControlPlane {
 impl ControlPlane {
     /// Nothing is listed yet.
     async fn unsynced() -> Self {
-        let process = Process::new(&[], &[]);
+        let process = Process::new(Setup::new());
         let root = StoredRoot::generate(&process.rt, "cluster.local");
         let tokens = Arc::new(SignedTokens::new(&process.rt, root.key_pem.as_bytes()));
         let mut config = Config::new(tokens.clone());
@@ -117,10 +115,23 @@ impl ControlPlane {
     }
 
     fn tls(&self) -> Channel {
+        self.tls_as(None)
+    }
+
+    /// With a certificate of the mesh that carries these identities.
+    fn tls_with(&self, identities: &[&str]) -> Channel {
+        let (rt, key) = (self.rt(), KeyPair::generate(self.rt()));
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let authority = CertificateAuthority::load(self.root.clone()).unwrap();
+        let issued = authority.sign(&csr, identities, 0, rt.wall(), [1; 16]).unwrap();
+        self.tls_as(Some(Identity::from_pem(rt, issued.cert_pem.as_bytes(), key.to_pem().as_bytes()).unwrap()))
+    }
+
+    fn tls_as(&self, identity: Option<Identity>) -> Channel {
         let address = self.status.state().addresses.tls.unwrap();
         let trust = TrustBundle::from_pem(self.root.cert_pem.as_bytes()).unwrap();
         let name = "istiod.istio-system.svc";
-        let tls = ClientTls::new(self.rt(), name, trust, None, PeerRule::dns(name)).unwrap();
+        let tls = ClientTls::new(self.rt(), name, trust, identity, PeerRule::dns(name)).unwrap();
         let options = ChannelOptions { tls: Some(tls), ..ChannelOptions::default() };
         Channel::new(self.rt(), &address.to_string(), options).unwrap()
     }
@@ -286,9 +297,9 @@ async fn a_rejection_is_remembered_and_the_next_push_comes_all_the_same() {
     let state = istiod.status.state();
     let last = &state.connections.values().next().unwrap().last[&ResourceType::Cluster];
     assert_eq!(last.verdict, Verdict::Rejected("no such policy".to_owned()));
-    let nacked = istiod.process.last("xds.nacked").unwrap();
-    assert!(nacked.json.contains("no such policy") && nacked.json.contains(&response.nonce), "{}", nacked.json);
-    assert_eq!(istiod.process.causes("xds.nacked")[..2], ["xds.nacked", "xds.push"]);
+    let nacked = istiod.process.events.last("xds.nacked");
+    assert!(nacked.mentions("no such policy") && nacked.mentions(&response.nonce), "{nacked:?}");
+    assert_eq!(istiod.process.events.causes(&nacked)[..2], ["xds.nacked", "xds.push"]);
 
     istiod.apply(&slice("echo", "10.0.0.2"));
     assert!(ads.next().await.unwrap().version_info.ends_with("/2"));
@@ -337,8 +348,8 @@ async fn changes_in_quick_succession_make_one_push() {
     assert!(format!("{:?}", assignments(&response)).contains("10.0.0.9"));
     ads.ack(&response, &[CLUSTER]);
     istiod.settled().await;
-    assert_eq!(istiod.process.count("istiod.push.started"), 2);
-    assert_eq!(istiod.process.count("istiod.push.finished"), 2);
+    assert_eq!(istiod.process.events.count("istiod.push.started"), 2);
+    assert_eq!(istiod.process.events.count("istiod.push.finished"), 2);
 }
 
 #[tokio::test]
@@ -348,7 +359,7 @@ async fn what_istiod_does_not_read_is_not_pushed() {
     istiod.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n");
     istiod.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: demo}\n");
     istiod.settled().await;
-    assert_eq!(istiod.process.count("istiod.push.started"), 1);
+    assert_eq!(istiod.process.events.count("istiod.push.started"), 1);
 }
 
 #[tokio::test]
@@ -384,7 +395,10 @@ async fn a_response_can_be_traced_back_to_the_watch_event() {
     let object = objects(&slice("echo", "10.0.0.2")).remove(0);
     istiod.watch.send(WatchEvent::Applied(object.clone()), cause);
     ads.next().await.unwrap();
-    assert_eq!(istiod.process.causes("xds.push")[..3], ["xds.push", "istiod.push.started", "istiod.ready"]);
+    assert_eq!(
+        istiod.process.events.causes(&istiod.process.events.last("xds.push"))[..3],
+        ["xds.push", "istiod.push.started", "istiod.ready"]
+    );
 
     istiod.watch.send(WatchEvent::Deleted(object.key()), None);
     assert!(ads.next().await.unwrap().version_info.ends_with("/3"), "a deletion is a change");
@@ -449,6 +463,37 @@ async fn on_the_tls_port_a_node_must_be_who_its_token_says() {
     assert_eq!(ads.ask(ResourceType::Cluster, &[CLUSTER]).await.resources.len(), 1);
 }
 
+#[tokio::test]
+async fn a_certificate_with_several_identities_stands_for_each_of_them() {
+    const ADMIN: &str = "spiffe://other.domain/ns/kube-system/sa/admin";
+    const OURS: &str = "spiffe://other.domain/ns/demo/sa/default";
+    let istiod = ControlPlane::echo().await;
+    let mut ads = Ads::open(istiod.tls_with(&[ADMIN, OURS]), None, "app-0").await.unwrap();
+    assert_eq!(ads.ask(ResourceType::Cluster, &[CLUSTER]).await.resources.len(), 1);
+    assert_eq!(
+        istiod.process.events.last("istiod.stream.opened").fields["identities"],
+        serde_json::json!([ADMIN, OURS])
+    );
+
+    // Whom a certificate names needs no token, and gets no help from one.
+    let token = istiod.token("demo", "default");
+    let mut ads = Ads::open(istiod.tls_with(&[ADMIN]), Some(&token), "app-0").await.unwrap();
+    ads.subscribe(ResourceType::Cluster, &[CLUSTER]);
+    let refused = ads.next().await.unwrap_err();
+    let text = format!("authorization failed: no identities ([{ADMIN}]) matched demo/default");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, text.as_str()));
+
+    let csr = rcgen::CertificateParams::default().serialize_request(&KeyPair::generate(istiod.rt())).unwrap();
+    let chain =
+        create_certificate(istiod.tls_with(&[ADMIN, OURS]), None, &csr.pem().unwrap()).await.unwrap().cert_chain;
+    let leaf = pem::parse(&chain[0]).unwrap().into_contents();
+    assert_eq!(
+        PeerCertificate::from_chain(vec![leaf.into()]).unwrap().uri_sans,
+        [ADMIN, OURS],
+        "the trust domain stays"
+    );
+}
+
 async fn create_certificate(
     channel: Channel,
     token: Option<&str>,
@@ -466,14 +511,14 @@ async fn create_certificate(
 #[tokio::test]
 async fn certificates_are_for_who_proves_to_be_someone_and_only_over_tls() {
     let istiod = ControlPlane::unsynced().await;
-    let key = hermesh_runtime::crypto::KeyPair::generate(istiod.rt());
+    let key = KeyPair::generate(istiod.rt());
     let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     let token = istiod.token("demo", "default");
 
     let chain = create_certificate(istiod.tls(), Some(&token), &csr).await.unwrap().cert_chain;
     assert_eq!(chain.len(), 2);
     assert_eq!(chain[1], istiod.root.cert_pem);
-    assert!(istiod.process.last("ca.issued").unwrap().json.contains("spiffe://cluster.local/ns/demo/sa/default"));
+    assert!(istiod.process.events.last("ca.issued").mentions("spiffe://cluster.local/ns/demo/sa/default"));
 
     let refused = create_certificate(istiod.tls(), None, &csr).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "request authenticate failure"));
@@ -482,5 +527,5 @@ async fn certificates_are_for_who_proves_to_be_someone_and_only_over_tls() {
     assert!(refused.message().starts_with("CSR signing error ("), "{refused}");
     let refused = create_certificate(istiod.plaintext(), Some(&token), &csr).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(!istiod.process.events.lock().unwrap().iter().any(|event| event.json.contains(&token)));
+    assert!(!istiod.process.events.all().iter().any(|event| event.mentions(&token)));
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +17,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::http2::Executor;
-use crate::server::{Preface, Replayed, is_of_one_connection, read_preface};
+use crate::server::{Acceptor, Calls, ConnectionInfo, Preface, Replayed, read_preface};
 use crate::{Listener, Runtime, Stream};
 
 /// Longer bodies are refused; probes and status pages are small.
 const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// How long a server waits for a client: for its first bytes, for the head of each request, and for its body.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A response with all of its body.
 #[derive(Clone, Debug)]
@@ -137,25 +141,22 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
     }
 }
 
-/// Answers requests by `handler`: HTTP/1.1, and HTTP/2 of clients that know beforehand. It ends when the listener
-/// fails; connections live on until their clients close them.
+/// Answers requests by `handler`: HTTP/1.1, and HTTP/2 of clients that know beforehand. Among a request's extensions is
+/// the [`ConnectionInfo`] of the connection that it came on. It ends when the listener fails; connections live on until
+/// their clients close them or are silent for longer than [`PATIENCE`].
 ///
 /// # Errors
-/// That of the listener.
-pub async fn serve<H, F>(rt: &Runtime, mut listener: Box<dyn Listener>, handler: H) -> io::Result<()>
+/// If the listener fails for good; see [`Acceptor`].
+pub async fn serve<H, F>(rt: &Runtime, listener: Box<dyn Listener>, handler: H) -> io::Result<()>
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
+    let mut acceptor = Acceptor::new(rt, listener);
     loop {
-        match listener.accept().await {
-            Ok(stream) => {
-                let (runtime, handler) = (rt.clone(), handler.clone());
-                rt.spawn("http connection", async move { serve_connection(&runtime, stream, handler).await });
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => return Err(error),
-        }
+        let stream = acceptor.accept().await?;
+        let (runtime, handler) = (rt.clone(), handler.clone());
+        rt.spawn("http connection", async move { serve_connection(&runtime, stream, handler).await });
     }
 }
 
@@ -164,23 +165,40 @@ where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
+    let info = ConnectionInfo::plain(&*stream);
     // A client that connects and says nothing is a port probe.
-    let Ok((preface, head)) = read_preface(&mut stream).await else { return };
+    let Ok(Ok((preface, head))) = tokio::time::timeout(PATIENCE, read_preface(&mut stream)).await else { return };
     let stream = TokioIo::new(Replayed::new(head, stream));
-    let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(answer(request, handler).await.map(Full::new)) }
+    let calls = Calls::new();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (handler, call) = (handler.clone(), calls.begin());
+        request.extensions_mut().insert(info.clone());
+        async move {
+            let response = answer(request, handler).await.map(Full::new);
+            drop(call);
+            Ok::<_, Infallible>(response)
+        }
     });
     // How a connection ends is for its client to judge.
     let _ = match preface {
         Preface::Http2 => {
             let mut builder = http2::Builder::new(Executor::new(rt));
             builder.timer(TokioTimer::new()).auto_date_header(false);
-            builder.serve_connection(stream, service).await
+            let mut connection = pin!(builder.serve_connection(stream, service));
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = calls.idle_for(PATIENCE) => {
+                    connection.as_mut().graceful_shutdown();
+                    // Who takes no notice of GOAWAY has had its answers.
+                    tokio::time::timeout(PATIENCE, connection).await.unwrap_or(Ok(()))
+                }
+            }
         }
         Preface::Tls | Preface::Other => {
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).auto_date_header(false);
+            // This bounds the time between requests, too.
+            builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).auto_date_header(false);
             builder.serve_connection(stream, service).await
         }
     };
@@ -192,13 +210,13 @@ where
     F: Future<Output = Response<Bytes>>,
 {
     let (head, body) = request.into_parts();
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => handler(Request::from_parts(head, body.to_bytes())).await,
-        Err(error) => {
-            let too_long = error.is::<LengthLimitError>();
-            let mut refusal = Response::new(Bytes::new());
-            *refusal.status_mut() = if too_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-            refusal
-        }
-    }
+    let refusal = match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(body)) => return handler(Request::from_parts(head, body.to_bytes())).await,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => StatusCode::PAYLOAD_TOO_LARGE,
+        Ok(Err(_)) => StatusCode::BAD_REQUEST,
+        Err(_) => StatusCode::REQUEST_TIMEOUT,
+    };
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = refusal;
+    response
 }

@@ -8,7 +8,8 @@
 //!
 //! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
 //! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for probes and status ports
-//! ([`http1`]), and a watch channel whose readers wake in order ([`latest`]).
+//! ([`http1`]), a watch channel whose readers wake in order ([`latest`]), and durations as Istio's files and tools spell
+//! them ([`go_duration`]).
 
 pub mod backoff;
 pub mod channel;
@@ -16,6 +17,7 @@ pub mod crypto;
 pub mod deadline;
 mod draws;
 mod event;
+pub mod go_duration;
 pub mod http1;
 pub mod http2;
 mod latch;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::{loopback, nobody};
 use hermesh_runtime::http1::{HttpError, get, send, serve};
 use hermesh_runtime::http2::{ConnectOptions, connect};
+use hermesh_runtime::server::ConnectionInfo;
 use hermesh_runtime::{Runtime, os};
 use http::header::HOST;
 use http::{Request, Response, StatusCode};
@@ -88,4 +89,20 @@ async fn http2_with_prior_knowledge_is_served_as_well() {
     assert_eq!(response.status(), StatusCode::OK);
     assert!(!response.headers().contains_key("date"));
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "GET  ");
+}
+
+#[tokio::test]
+async fn a_handler_is_told_the_connection() {
+    let rt = os::runtime();
+    let listener = rt.listen(loopback()).await.unwrap();
+    let to = listener.local_address().tcp().unwrap();
+    let runtime = rt.clone();
+    rt.spawn("http port", async move {
+        let handler = |request: Request<Bytes>| {
+            let info = request.extensions().get::<ConnectionInfo>().expect("the server inserts it");
+            std::future::ready(Response::new(format!("{} to {}", info.peer.tcp().unwrap().ip(), info.local).into()))
+        };
+        serve(&runtime, listener, handler).await.unwrap();
+    });
+    assert_eq!(get(&rt, to, "web", "/", SECOND).await.unwrap().body, format!("127.0.0.1 to {to}"));
 }

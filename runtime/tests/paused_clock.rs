@@ -2,184 +2,23 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Ca, DB, Direct, NOW, Running, TestService, WEB, call, client_tls, only, server_tls};
-use futures::future::BoxFuture;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::http2::{CloseReason, ConnectOptions, Keepalive, Stage, connect};
 use hermesh_runtime::server::{Router, Server};
 use hermesh_runtime::tls::ClientAuth;
-use hermesh_runtime::{
-    Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail, os,
-};
-use rustls::crypto::CryptoProvider;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::sync::mpsc;
+use hermesh_runtime::{Address, Runtime, http1};
+use hermesh_test_support::{InMemory, Process, Setup};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tonic::Code;
 
-type Queue = mpsc::UnboundedSender<Box<dyn Stream>>;
-
-/// The OS with a network in memory.
-struct InMemory {
-    os: Runtime,
-    listeners: Arc<Mutex<BTreeMap<Address, Queue>>>,
-}
-
 fn in_memory() -> Runtime {
-    Runtime::new(InMemory { os: os::with_args(vec![]), listeners: Arc::default() })
-}
-
-struct Pipe {
-    stream: DuplexStream,
-    ends: [Address; 2],
-}
-
-impl Stream for Pipe {
-    fn local_address(&self) -> Address {
-        self.ends[0].clone()
-    }
-
-    fn peer_address(&self) -> Address {
-        self.ends[1].clone()
-    }
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-struct Accepts {
-    at: Address,
-    queue: mpsc::UnboundedReceiver<Box<dyn Stream>>,
-}
-
-impl Listener for Accepts {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
-        Box::pin(async { self.queue.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into()) })
-    }
-
-    fn local_address(&self) -> Address {
-        self.at.clone()
-    }
-}
-
-impl Backend for InMemory {
-    fn connect(&self, to: Address, _trail: Trail) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let queue = self.listeners.lock().unwrap().get(&to).cloned();
-        Box::pin(async move {
-            let (ours, theirs) = tokio::io::duplex(1000);
-            let from = Address::from(SocketAddr::from(([10, 0, 0, 1], 40_000)));
-            let theirs = Pipe { stream: theirs, ends: [to.clone(), from.clone()] };
-            let accepted = queue.and_then(|queue| queue.send(Box::new(theirs)).ok());
-            accepted.ok_or(io::ErrorKind::ConnectionRefused)?;
-            Ok(Box::new(Pipe { stream: ours, ends: [from, to] }) as Box<dyn Stream>)
-        })
-    }
-
-    fn listen(&self, at: Address) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
-        let (sender, queue) = mpsc::unbounded_channel();
-        self.listeners.lock().unwrap().insert(at.clone(), sender);
-        Box::pin(async move { Ok(Box::new(Accepts { at, queue }) as Box<dyn Listener>) })
-    }
-
-    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        self.os.resolve(&host)
-    }
-    fn local_addresses(&self) -> Vec<IpAddr> {
-        self.os.local_addresses()
-    }
-    fn read(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Bytes>> {
-        self.os.read(path)
-    }
-    fn write(&self, path: PathBuf, contents: Bytes, mode: u32) -> BoxFuture<'static, io::Result<()>> {
-        self.os.write(path, contents, mode)
-    }
-    fn rename(&self, from: PathBuf, to: PathBuf) -> BoxFuture<'static, io::Result<()>> {
-        self.os.rename(from, to)
-    }
-    fn symlink(&self, target: PathBuf, link: PathBuf) -> BoxFuture<'static, io::Result<()>> {
-        self.os.symlink(target, link)
-    }
-    fn read_link(&self, path: PathBuf) -> BoxFuture<'static, io::Result<PathBuf>> {
-        self.os.read_link(path)
-    }
-    fn remove(&self, path: PathBuf) -> BoxFuture<'static, io::Result<()>> {
-        self.os.remove(path)
-    }
-    fn create_dir_all(&self, path: PathBuf, mode: u32) -> BoxFuture<'static, io::Result<()>> {
-        self.os.create_dir_all(path, mode)
-    }
-    fn list(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Vec<PathBuf>>> {
-        self.os.list(path)
-    }
-    fn metadata(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Metadata>> {
-        self.os.metadata(path)
-    }
-    fn set_mode(&self, path: PathBuf, mode: u32) -> BoxFuture<'static, io::Result<()>> {
-        self.os.set_mode(path, mode)
-    }
-    fn args(&self) -> Vec<String> {
-        self.os.args()
-    }
-    fn var(&self, name: &str) -> Option<String> {
-        self.os.var(name)
-    }
-    fn vars(&self) -> Vec<(String, String)> {
-        self.os.vars()
-    }
-    fn hostname(&self) -> String {
-        self.os.hostname()
-    }
-    fn terminated(&self) -> BoxFuture<'static, ()> {
-        self.os.terminated()
-    }
-    fn wall(&self) -> Duration {
-        self.os.wall()
-    }
-    fn draws(&self, stream: &str) -> Draws {
-        Draws::new(1, stream, 0)
-    }
-    fn fill(&self, bytes: &mut [u8]) {
-        self.os.fill(bytes);
-    }
-    fn crypto(&self) -> Arc<CryptoProvider> {
-        self.os.crypto()
-    }
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.os.spawn(name, task);
-    }
-    fn records(&self, _: Level) -> bool {
-        false
-    }
-    fn emit(&self, _: Option<EventId>, _: Box<dyn AnyEvent>) -> Option<EventId> {
-        None
-    }
+    Process::new(Setup::new().network(InMemory::default())).rt
 }
 
 fn port(number: u16) -> Address {
@@ -257,4 +96,38 @@ async fn a_channel_tries_again_after_its_backoff() {
     assert_eq!(answer.unwrap(), "at last");
     // Attempts at 0, 1, 2.6, 5.2, 9.3 and 15.8 s, each delay 20 % more or less.
     assert!((10.0..=19.0).contains(&begin.elapsed().as_secs_f64()), "{:?}", begin.elapsed());
+}
+
+/// What an HTTP port answers to `sent`, and when it hangs up.
+async fn http_port_hangs_up(sent: &[u8]) -> (String, Duration) {
+    let rt = in_memory();
+    let listener = rt.listen(port(1)).await.unwrap();
+    let runtime = rt.clone();
+    rt.spawn("http port", async move {
+        let handler = |_| std::future::ready(http::Response::new(Bytes::from_static(b"hello")));
+        http1::serve(&runtime, listener, handler).await.unwrap();
+    });
+    let begin = Instant::now();
+    let mut client = rt.connect(port(1)).await.unwrap();
+    client.write_all(sent).await.unwrap();
+    let mut answer = Vec::new();
+    let _ended = tokio::time::timeout(Duration::from_secs(3600), client.read_to_end(&mut answer)).await;
+    (String::from_utf8_lossy(&answer).into_owned(), begin.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_port_does_not_wait_for_ever_for_a_client() {
+    let unfinished = "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 9\r\n\r\n";
+    for (what, sent, status) in [
+        ("silence", "", ""),
+        ("half a preface", "PRI * HT", ""),
+        ("half a head", "GET / HTTP/1.1\r\nhost: web\r\n", ""),
+        ("half a body", unfinished, "HTTP/1.1 408 "),
+        ("silence after an answer", "GET / HTTP/1.1\r\nhost: web\r\n\r\n", "HTTP/1.1 200 "),
+        ("HTTP/2 without a request", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "\0"),
+    ] {
+        let (answer, elapsed) = http_port_hangs_up(sent.as_bytes()).await;
+        assert!(answer.starts_with(status), "{what}: {answer}");
+        assert!(elapsed >= http1::PATIENCE && elapsed <= 2 * http1::PATIENCE, "{what}: {elapsed:?}");
+    }
 }

@@ -2,15 +2,17 @@
 
 mod common;
 
+use std::io;
 use std::time::Duration;
 
 use common::{
     Ca, DB, Direct, NOW, Running, TestService, Text, WEB, call, call_with, client_tls, loopback, only, stream,
 };
+use futures::future::BoxFuture;
 use hermesh_runtime::http2::{CloseReason, Closed, ConnectOptions, Connection, Stage, connect};
 use hermesh_runtime::server::{Drain, Router, ServeError, ServeOptions, Server, drain, serve_connection};
 use hermesh_runtime::tls::{ClientAuth, ServerTls};
-use hermesh_runtime::{Runtime, os};
+use hermesh_runtime::{Address, Listener, Runtime, Stream, http1, os};
 use tonic::{Code, Request};
 
 async fn running(rt: &Runtime, server: Server) -> Running {
@@ -154,4 +156,52 @@ async fn one_drain_spans_connections_of_different_listeners() {
         assert_eq!(soon(closed).await, CloseReason::GoAway);
     }
     soon(handle.finished()).await;
+}
+
+/// A listener of a process that has no file descriptors left for its first connections.
+struct ShortOfFiles {
+    listener: Box<dyn Listener>,
+    failures: usize,
+}
+
+impl Listener for ShortOfFiles {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        match self.failures.checked_sub(1) {
+            Some(left) => {
+                self.failures = left;
+                const EMFILE: i32 = 24;
+                Box::pin(std::future::ready(Err(io::Error::from_raw_os_error(EMFILE))))
+            }
+            None => self.listener.accept(),
+        }
+    }
+
+    fn local_address(&self) -> Address {
+        self.listener.local_address()
+    }
+}
+
+#[tokio::test]
+async fn servers_outlive_a_shortage_of_files() {
+    let rt = os::runtime();
+    let short_of_files = async || {
+        let listener = rt.listen(loopback()).await.unwrap();
+        Box::new(ShortOfFiles { listener, failures: 3 })
+    };
+
+    let listener = short_of_files().await;
+    let to = listener.local_address();
+    let grpc = Server::new(&rt).router(Router::new().add_service(TestService::default()));
+    rt.spawn("grpc", async move { grpc.serve(listener, Drain::never()).await.unwrap() });
+    let (connection, _closed) = soon(connect(&rt, to, &ConnectOptions::default())).await.unwrap();
+    assert_eq!(soon(call(Direct(connection), "/test.Test/Echo", "hi")).await.unwrap(), "hi");
+
+    let listener = short_of_files().await;
+    let to = listener.local_address().tcp().unwrap();
+    let runtime = rt.clone();
+    rt.spawn("http", async move {
+        let handler = |_| std::future::ready(http::Response::new(bytes::Bytes::new()));
+        http1::serve(&runtime, listener, handler).await.unwrap();
+    });
+    assert_eq!(http1::get(&rt, to, "web", "/", Duration::from_secs(10)).await.unwrap().status, 200);
 }

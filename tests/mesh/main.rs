@@ -1,6 +1,7 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
 mod determinism;
+mod host_header;
 mod istio_skipped;
 mod mtls_matrix;
 mod mtls_transitions;

@@ -99,15 +99,30 @@ impl XdsChannel {
         target: &str,
         credentials: ChannelCredentials,
     ) -> Result<Self, XdsChannelError> {
+        Self::connect_with_authority(pool, target, credentials, None).await
+    }
+
+    /// As [`connect_in`](Self::connect_in), with an authority to use instead of the target's name: in requests, and, as
+    /// with grpc-go's `WithAuthority`, to choose the virtual host.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_with_authority(
+        pool: &XdsClientPool,
+        target: &str,
+        credentials: ChannelCredentials,
+        authority: Option<Authority>,
+    ) -> Result<Self, XdsChannelError> {
         let rt = pool.runtime().clone();
         let Target { authority: xds_authority, endpoint } = Target::parse(target)?;
         let bootstrap = pool.bootstrap().await?;
         let listener_name = bootstrap.client_listener_name(&xds_authority, &endpoint)?;
-        let authority = data_plane_authority(&endpoint);
-        let authority: Authority = authority.parse().map_err(|_| XdsChannelError::Target {
-            target: target.to_owned(),
-            problem: "its name cannot be an HTTP authority",
-        })?;
+        let problem = "its name cannot be an HTTP authority";
+        let unusable = |_| XdsChannelError::Target { target: target.to_owned(), problem };
+        let authority = match authority {
+            Some(authority) => authority,
+            None => data_plane_authority(&endpoint).parse().map_err(unusable)?,
+        };
         let draws = draws_path(&rt, &format!("xds-channel/{target}"));
         let shared = Shared {
             draws: Mutex::new(CallDraws {

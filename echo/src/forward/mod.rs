@@ -18,7 +18,7 @@ use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::{Runtime, http1};
 use hermesh_xds::{ChannelCredentials, XdsChannel, XdsClientPool};
 use http::Uri;
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::Authority;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -42,10 +42,16 @@ pub use plan::PlanError;
 /// echo would put it.
 pub async fn forward(pool: &XdsClientPool, request: ForwardEchoRequest) -> Result<Vec<String>, ForwardError> {
     let plan = Plan::parse(request)?;
-    let shared = if plan.new_connection_per_request { None } else { Some(Caller::open(pool, &plan.target).await?) };
-
     let rt = pool.runtime();
     let begin = Instant::now();
+    let shared = match plan.new_connection_per_request {
+        true => None,
+        false => match tokio::time::timeout_at(begin + plan.timeout, Caller::open(pool, &plan)).await {
+            Ok(opened) => Some(opened?),
+            Err(_) => return Err(Batch::new(plan.count).timed_out(plan.timeout)),
+        },
+    };
+
     let slots = Semaphore::new(IN_FLIGHT_MAX);
     let active = AtomicU32::new(0);
     let mut requests: FuturesUnordered<_> = (0..plan.count)
@@ -61,7 +67,7 @@ pub async fn forward(pool: &XdsClientPool, request: ForwardEchoRequest) -> Resul
                 let sent = Instant::now();
                 let result = match shared {
                     Some(caller) => caller.call(rt, plan, begin).await,
-                    None => match Caller::open(pool, &plan.target).await {
+                    None => match Caller::open(pool, plan).await {
                         Ok(caller) => caller.call(rt, plan, begin).await,
                         Err(error) => Err(error.to_string()),
                     },
@@ -101,7 +107,7 @@ impl Reply {
     }
 }
 
-/// The connection of a batch, or of one request.
+/// The connection of a batch, or of one request. A `Host` header is the authority of all calls on it.
 enum Caller {
     Grpc(Channel),
     Xds(XdsChannel),
@@ -109,17 +115,25 @@ enum Caller {
 }
 
 impl Caller {
-    async fn open(pool: &XdsClientPool, target: &Target) -> Result<Self, ForwardError> {
+    async fn open(pool: &XdsClientPool, plan: &Plan) -> Result<Self, ForwardError> {
         let rt = pool.runtime();
         let failed = |error: &dyn std::fmt::Display| ForwardError::Channel(error.to_string());
-        match target {
+        match &plan.target {
             Target::Grpc(address) => {
-                let channel = Channel::new(rt, address, ChannelOptions::default());
+                let authority = plan.host.clone();
+                if let Some(host) = authority.as_ref().filter(|host| host.parse::<Authority>().is_err()) {
+                    return Err(failed(&no_authority(host)));
+                }
+                let channel = Channel::new(rt, address, ChannelOptions { authority, ..ChannelOptions::default() });
                 channel.map(Self::Grpc).map_err(|error| failed(&error))
             }
             Target::Xds(url) => {
                 let credentials = ChannelCredentials::xds_with_insecure_fallback();
-                let channel = XdsChannel::connect_in(pool, url, credentials).await;
+                let authority: Option<Authority> = match &plan.host {
+                    Some(host) => Some(host.parse().map_err(|_| failed(&no_authority(host)))?),
+                    None => None,
+                };
+                let channel = XdsChannel::connect_with_authority(pool, url, credentials, authority).await;
                 channel.map(Self::Xds).map_err(|error| failed(&error))
             }
             Target::Http { host, port, .. } => {
@@ -151,10 +165,7 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    let mut client = match &plan.host {
-        None => EchoTestServiceClient::new(channel),
-        Some(host) => EchoTestServiceClient::with_origin(channel, origin(host)?),
-    };
+    let mut client = EchoTestServiceClient::new(channel);
     let mut request = tonic::Request::new(EchoRequest { message: plan.message.clone() });
     request.set_timeout(timeout);
     for (name, value) in &plan.headers {
@@ -170,14 +181,8 @@ where
     Ok(Reply { facts: Vec::new(), body: response.into_inner().message, headers })
 }
 
-fn origin(host: &str) -> Result<Uri, String> {
-    let slash = PathAndQuery::from_static("/");
-    Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(host)
-        .path_and_query(slash)
-        .build()
-        .map_err(|_| format!("header Host: `{host}` is no authority"))
+fn no_authority(host: &str) -> String {
+    format!("header Host: `{host}` is no authority")
 }
 
 fn append(metadata: &mut MetadataMap, name: &str, value: &str) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::go;
+use hermesh_runtime::go_duration;
 
 /// How one request of a batch went.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl Answer {
         let mut line = |args: std::fmt::Arguments<'_>| {
             text.write_fmt(args).and_then(|()| text.write_char('\n')).expect("writing to a String cannot fail");
         };
-        line(format_args!("[{index}] Latency={}", go::duration(self.latency)));
+        line(format_args!("[{index}] Latency={}", go_duration::format(self.latency)));
         line(format_args!("[{index}] ActiveRequests={}", self.active));
         for (key, value) in &self.facts {
             line(format_args!("[{index}] {key}={value}"));
@@ -83,10 +83,10 @@ impl Batch {
     pub(super) fn timed_out(&self, after: Duration) -> ForwardError {
         let succeeded = self.done - self.failed;
         ForwardError::TimedOut {
-            after: go::duration(after),
+            after: go_duration::format(after),
             done: self.done,
             count: self.texts.len(),
-            average: go::duration(self.latency_total.checked_div(succeeded).unwrap_or_default()),
+            average: go_duration::format(self.latency_total.checked_div(succeeded).unwrap_or_default()),
         }
     }
 }

@@ -6,8 +6,8 @@ use hermesh_runtime::server::ConnectionInfo;
 use hermesh_runtime::{Draws, EventId, Runtime};
 use tonic::{Request, Response, Status};
 
-use super::{CertificateAuthority, ServiceAccount, SignError};
-use crate::authentication::{Authenticator, Credentials};
+use super::{CertificateAuthority, SignError};
+use crate::authentication::{Authenticator, Caller, Credentials};
 
 /// The generated messages and server of `istio.v1.auth`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -21,7 +21,7 @@ use proto::{IstioCertificateRequest, IstioCertificateResponse};
 hermesh_runtime::event! {
     /// The authority signed a certificate.
     CertificateIssued = "ca.issued" {
-        /// Whose name it carries.
+        /// Whose name it carries; several are separated by spaces.
         identity: String,
         /// The serial number in hexadecimal.
         serial: String,
@@ -47,7 +47,6 @@ pub struct CertificateService {
     rt: Runtime,
     authority: Arc<CertificateAuthority>,
     authenticator: Authenticator,
-    trust_domain: Arc<str>,
     serials: Arc<Mutex<Draws>>,
 }
 
@@ -56,10 +55,9 @@ impl CertificateService {
         rt: &Runtime,
         authority: Arc<CertificateAuthority>,
         authenticator: Authenticator,
-        trust_domain: &str,
         serials: Arc<Mutex<Draws>>,
     ) -> Self {
-        Self { rt: rt.clone(), authority, authenticator, trust_domain: trust_domain.into(), serials }
+        Self { rt: rt.clone(), authority, authenticator, serials }
     }
 
     async fn create(
@@ -68,8 +66,8 @@ impl CertificateService {
         request: &IstioCertificateRequest,
         cause: Option<EventId>,
     ) -> Result<IstioCertificateResponse, Status> {
-        let account = match self.authenticator.authenticate(credentials).await {
-            Ok(account) => account,
+        let caller = match self.authenticator.authenticate(credentials).await {
+            Ok(caller) => caller,
             Err(error) => {
                 let status = Status::unauthenticated("request authenticate failure");
                 return Err(self.refuse(cause, None, status, error));
@@ -77,15 +75,15 @@ impl CertificateService {
         };
         if impersonates(request) {
             let status = Status::unauthenticated("request impersonation authentication failure");
-            return Err(self.refuse(cause, Some(&account), status, "no account may act for others".to_owned()));
+            return Err(self.refuse(cause, Some(&caller), status, "no account may act for others".to_owned()));
         }
-        let identity = account.spiffe_id(&self.trust_domain);
         let serial = draw_serial(&self.serials);
-        let signed = self.authority.sign(&request.csr, &identity, request.validity_duration, self.rt.wall(), serial);
+        let (identities, validity_s) = (caller.identities(), request.validity_duration);
+        let signed = self.authority.sign(&request.csr, identities, validity_s, self.rt.wall(), serial);
         match signed {
             Ok(issued) => {
                 let event = CertificateIssued {
-                    identity,
+                    identity: caller.to_string(),
                     serial: serial.iter().map(|byte| format!("{byte:02x}")).collect(),
                     not_before_s: issued.not_before.as_secs(),
                     not_after_s: issued.not_after.as_secs(),
@@ -101,19 +99,13 @@ impl CertificateService {
                     SignError::Signer(_) => Status::internal(message),
                     _ => Status::invalid_argument(message),
                 };
-                Err(self.refuse(cause, Some(&account), status, error.to_string()))
+                Err(self.refuse(cause, Some(&caller), status, error.to_string()))
             }
         }
     }
 
-    fn refuse(
-        &self,
-        cause: Option<EventId>,
-        account: Option<&ServiceAccount>,
-        status: Status,
-        error: String,
-    ) -> Status {
-        let identity = account.map(|account| account.spiffe_id(&self.trust_domain));
+    fn refuse(&self, cause: Option<EventId>, caller: Option<&Caller>, status: Status, error: String) -> Status {
+        let identity = caller.map(ToString::to_string);
         self.rt.emit_because(cause, CertificateRefused { identity, code: format!("{:?}", status.code()), error });
         status
     }

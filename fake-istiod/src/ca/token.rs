@@ -36,23 +36,41 @@ impl ServiceAccount {
     pub fn spiffe_id(&self, trust_domain: &str) -> String {
         format!("spiffe://{}/ns/{}/sa/{}", trust_domain.replace('@', "."), self.namespace, self.name)
     }
+}
 
-    /// Reads a SPIFFE ID back; `None` if it is of another shape.
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A service account in its trust domain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpiffeId {
+    /// Such as `cluster.local`.
+    pub trust_domain: String,
+    /// Who it is there.
+    pub account: ServiceAccount,
+}
+
+impl SpiffeId {
+    /// Reads `spiffe://<trust domain>/ns/<namespace>/sa/<name>`; `None` if it is of another shape.
     #[must_use]
-    pub fn from_spiffe_id(id: &str) -> Option<Self> {
-        let (_trust_domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
+    pub fn parse(id: &str) -> Option<Self> {
+        let (trust_domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
         match *path.split('/').collect::<Vec<_>>() {
             ["ns", namespace, "sa", name] if !namespace.is_empty() && !name.is_empty() => {
-                Some(Self::new(namespace, name))
+                let account = ServiceAccount::new(namespace, name);
+                Some(Self { trust_domain: trust_domain.to_owned(), account })
             }
             _ => None,
         }
     }
 }
 
-impl fmt::Display for ServiceAccount {
+impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        f.write_str(&self.account.spiffe_id(&self.trust_domain))
     }
 }
 
@@ -167,9 +185,30 @@ mod tests {
     fn a_spiffe_id_reads_back() {
         let account = ServiceAccount::new("echo", "default");
         assert_eq!(account.spiffe_id("cluster.local"), "spiffe://cluster.local/ns/echo/sa/default");
-        assert_eq!(ServiceAccount::from_spiffe_id(&account.spiffe_id("td@corp")), Some(account));
+        let id = SpiffeId { trust_domain: "td.corp".to_owned(), account };
+        assert_eq!(SpiffeId::parse(&id.to_string()), Some(id));
         for odd in ["", "https://x/ns/a/sa/b", "spiffe://x", "spiffe://x/ns//sa/b", "spiffe://x/ns/a/sa/b/c"] {
-            assert_eq!(ServiceAccount::from_spiffe_id(odd), None, "{odd}");
+            assert_eq!(SpiffeId::parse(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn tokens_that_anyone_may_send_are_refused_and_nothing_worse() {
+        use proptest::prelude::*;
+
+        let tokens = SignedTokens::new(&hermesh_runtime::os::runtime(), b"secret");
+        let part = "[A-Za-z0-9_=+/-]{0,40}";
+        let jwt_like = format!("{HEADER}\\.{part}\\.{part}");
+        let texts = prop_oneof![any::<String>(), jwt_like.as_str(), part];
+        proptest!(|(token in texts)| {
+            prop_assert!(tokens.check(&token, "istio-ca").is_err());
+        });
+        // Under the right key, too, claims may be anything.
+        proptest!(|(claims in prop::collection::vec(any::<u8>(), 0..60))| {
+            let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(claims));
+            let signature = URL_SAFE_NO_PAD.encode(tokens.mac(&signed).finalize().into_bytes());
+            let token = [signed, signature].join(".");
+            prop_assert!(tokens.check(&token, "istio-ca").is_err());
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hermesh_runtime::go_duration::{self, GoDurationError};
 use serde::{Deserialize, Deserializer, de};
 
 /// Reads an optional duration; for `#[serde(deserialize_with)]`.
@@ -14,46 +15,18 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 
 /// Reads a duration in Go's form and holds it to the limits that istiod's webhook has.
 fn parse(text: &str) -> Result<Duration, String> {
-    let malformed = || format!("expected a duration such as `5s` or `100ms`, found {text:?}");
-    let nanoseconds = nanoseconds(text).ok_or_else(malformed)?;
-    if nanoseconds < 1_000_000 {
+    let duration = match go_duration::parse(text) {
+        Ok(duration) => duration,
+        Err(GoDurationError::TooLong) => return Err(format!("{text:?} is too long; {}", GoDurationError::TooLong)),
+        Err(_) => return Err(format!("expected a duration such as `5s` or `100ms`, found {text:?}")),
+    };
+    if duration < Duration::from_millis(1) {
         return Err(format!("expected at least 1ms, found {text:?}; leave the field out for no limit"));
     }
-    if nanoseconds % 1_000_000 != 0 {
+    if duration.subsec_nanos() % 1_000_000 != 0 {
         return Err(format!("expected whole milliseconds, found {text:?}"));
     }
-    u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| format!("{text:?} is too long"))
-}
-
-fn nanoseconds(text: &str) -> Option<u128> {
-    if text == "0" {
-        return Some(0);
-    }
-    let mut rest = text;
-    let mut total: u128 = 0;
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(number_end);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let unit: u128 = match unit {
-            "ns" => 1,
-            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.is_empty() && fraction.is_empty() || fraction.len() > 12 || whole.len() > 12 {
-            return None;
-        }
-        let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
-        total += digits(whole)? * unit + digits(fraction)? * unit / 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(total)
+    Ok(duration)
 }
 
 #[cfg(test)]

@@ -20,8 +20,7 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict};
-use crate::authentication::{Authenticator, Credentials};
-use crate::ca::ServiceAccount;
+use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
@@ -35,7 +34,7 @@ hermesh_runtime::event! {
         stream: u64,
         node: String,
         /// Who it proved to be; nobody proves anything without TLS.
-        account: Option<ServiceAccount>,
+        identities: Vec<String>,
     }
 
     /// An ADS stream ended.
@@ -104,7 +103,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
         }
         let connection = request.extensions().get::<ConnectionInfo>();
         let cause = connection.and_then(|connection| connection.event);
-        let account = match &self.authenticator {
+        let caller = match &self.authenticator {
             None => None,
             Some(authenticator) => {
                 let credentials = Credentials::new(request.metadata().as_ref(), connection);
@@ -115,7 +114,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
         let (responses_tx, responses) = mpsc::channel(RESPONSES_AHEAD);
         let (service, requests) = (self.clone(), request.into_inner());
         let task = self.rt.spawn("ads", async move {
-            let ended = service.serve(requests, &responses_tx, account, cause).await;
+            let ended = service.serve(requests, &responses_tx, caller, cause).await;
             if let Err(status) = ended {
                 // Nobody hears it if the client is gone.
                 let _ = responses_tx.send(Err(status)).await;
@@ -140,7 +139,7 @@ impl DiscoveryService {
         &self,
         mut requests: Streaming<DiscoveryRequest>,
         responses: &ResponseSender,
-        account: Option<ServiceAccount>,
+        caller: Option<Caller>,
         cause: Option<EventId>,
     ) -> Result<(), Status> {
         let Some(first) = requests.message().await? else { return Ok(()) };
@@ -148,11 +147,12 @@ impl DiscoveryService {
         let node = node.ok_or_else(|| Status::invalid_argument("missing node information"))?;
         let (id, node) =
             (node.id.clone(), Node::parse(node).map_err(|error| Status::invalid_argument(error.to_string()))?);
-        authorize(account.as_ref(), &node)?;
+        authorize(caller.as_ref(), &node)?;
 
         let pod = (node.pod_namespace().to_owned(), node.pod_name().to_owned());
         let entry = self.hub.enter(&id, &pod);
-        let event = ConnectionOpened { stream: entry.id, node: id.clone(), account };
+        let identities = caller.map(|caller| caller.identities().to_vec()).unwrap_or_default();
+        let event = ConnectionOpened { stream: entry.id, node: id.clone(), identities };
         let opened = self.rt.emit_because(cause, event);
         let draws = self.rt.draws(&format!("istiod/nonce/{}", entry.id));
         let mut connection = Connection {
@@ -174,14 +174,14 @@ impl DiscoveryService {
 }
 
 /// Only who proved to be the node's service account may ask for the node.
-fn authorize(account: Option<&ServiceAccount>, node: &Node) -> Result<(), Status> {
-    let Some(account) = account else { return Ok(()) };
+fn authorize(caller: Option<&Caller>, node: &Node) -> Result<(), Status> {
+    let Some(caller) = caller else { return Ok(()) };
     let named = node.service_account().filter(|named| !named.is_empty());
-    if account.namespace == node.namespace() && named.is_none_or(|named| named == account.name) {
+    if caller.is(node.namespace(), named) {
         return Ok(());
     }
     let wanted = format!("{}/{}", node.namespace(), named.unwrap_or_default());
-    Err(Status::permission_denied(format!("authorization failed: no identities ({account}) matched {wanted}")))
+    Err(Status::permission_denied(format!("authorization failed: no identities ([{caller}]) matched {wanted}")))
 }
 
 struct Connection {

@@ -50,7 +50,7 @@ use crate::{Address, EventId, Runtime, Stream, Trail};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long h2 remembers streams it has reset. It measures that on a clock which nobody can stop; a year is never.
-const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pings that find out whether the peer is still there (gRFC A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -197,6 +197,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_mean_the_same_however_they_are_cut(
+            first in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+            greeted in proptest::prelude::any::<bool>(),
+            size in 1_usize..20,
+        ) {
+            let bytes = if greeted { [frame(4, 0, &[]), first].concat() } else { first };
+            proptest::prop_assert_eq!(walk_in_pieces(&bytes, size), walk_in_pieces(&bytes, 1));
+        }
+    }
+
     #[test]
     fn a_payload_that_looks_like_frames_is_none() {
         let bytes = [frame(4, 0, &[]), frame(0, 0, &frame(7, 0, &[0; 8]))].concat();

@@ -78,10 +78,9 @@ impl Listener for BoundTcp {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         Box::pin(async {
             loop {
-                // A peer that is gone already leaves a socket without a peer address: it never connected.
-                match tcp(self.listener.accept().await?.0) {
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                    done => return done,
+                // A peer that is gone already leaves a socket that has no peer address or takes no options.
+                if let Ok(stream) = tcp(self.listener.accept().await?.0) {
+                    return Ok(stream);
                 }
             }
         })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Counts the calls of one connection.
 #[derive(Clone)]
-pub(super) struct Calls(Arc<Shared>);
+pub(crate) struct Calls(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -23,19 +23,19 @@ struct State {
 }
 
 impl Calls {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = Mutex::new(State { active: 0, since: Instant::now() });
         Self(Arc::new(Shared { state, idle: Notify::new() }))
     }
 
     /// A call begins; it lasts until the answer is dropped.
-    pub(super) fn begin(&self) -> Call {
+    pub(crate) fn begin(&self) -> Call {
         self.change(|state| state.active += 1);
         Call(self.clone())
     }
 
     /// Ends when there was no call for `limit`.
-    pub(super) async fn idle_for(&self, limit: Duration) {
+    pub(crate) async fn idle_for(&self, limit: Duration) {
         loop {
             let State { active, since } = self.change(|_| {});
             if active > 0 {
@@ -55,7 +55,7 @@ impl Calls {
     }
 }
 
-pub(super) struct Call(Calls);
+pub(crate) struct Call(Calls);
 
 impl Drop for Call {
     fn drop(&mut self) {

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod accept;
 mod connection;
 mod drain;
 mod idle;
@@ -31,17 +32,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use accept::{AcceptFailed, Acceptor};
 pub use connection::{ConnectionAccepted, ConnectionRejected, ServeError, ServeOptions, serve_connection};
 pub use drain::{Drain, DrainHandle, drain};
 pub use router::Router;
 
+pub(crate) use idle::Calls;
 pub(crate) use preface::{Preface, Replayed, read_preface};
 
 use crate::http2::Keepalive;
 use crate::tls::{PeerCertificate, ServerTls};
-use crate::{Address, EventId, Listener, Runtime};
+use crate::{Address, EventId, Listener, Runtime, Stream};
 
-/// The connection a request came on; among the request's extensions.
+/// The connection a request came on; among the request's extensions, also those of [`http1::serve`](crate::http1::serve).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -51,8 +54,15 @@ pub struct ConnectionInfo {
     pub peer: Address,
     /// Who the peer is; `None` without TLS and for anonymous clients.
     pub peer_certificate: Option<Arc<PeerCertificate>>,
-    /// The [`ConnectionAccepted`] event, a cause for what follows.
+    /// The [`ConnectionAccepted`] event, a cause for what follows; none on an HTTP port.
     pub event: Option<EventId>,
+}
+
+impl ConnectionInfo {
+    /// That of a connection without TLS and without an event of its own.
+    pub(crate) fn plain(stream: &dyn Stream) -> Self {
+        Self { local: stream.local_address(), peer: stream.peer_address(), peer_certificate: None, event: None }
+    }
 }
 
 /// Serves a router on a listener.
@@ -101,19 +111,15 @@ impl Server {
     /// Dropping the future closes the listener and leaves the connections to themselves.
     ///
     /// # Errors
-    /// If the listener fails.
-    pub async fn serve(self, mut listener: Box<dyn Listener>, drain: Drain) -> io::Result<()> {
+    /// If the listener fails for good; see [`Acceptor`].
+    pub async fn serve(self, listener: Box<dyn Listener>, drain: Drain) -> io::Result<()> {
+        let mut acceptor = Acceptor::new(&self.rt, listener);
         let (connections, drained) = self::drain();
         loop {
-            let accepted = tokio::select! {
+            let stream = tokio::select! {
                 biased;
                 () = drain.wait() => break,
-                accepted = listener.accept() => accepted,
-            };
-            let stream = match accepted {
-                Ok(stream) => stream,
-                Err(error) if is_of_one_connection(&error) => continue,
-                Err(error) => return Err(error),
+                accepted = acceptor.accept() => accepted?,
             };
             let (server, drained) = (self.clone(), drained.clone());
             self.rt.spawn("grpc server connection", async move {
@@ -122,7 +128,7 @@ impl Server {
                 let _ = serve_connection(&rt, stream, tls.as_ref(), &options, router, drained).await;
             });
         }
-        drop((listener, drained));
+        drop((acceptor, drained));
         connections.drain();
         connections.finished().await;
         Ok(())
@@ -134,10 +140,4 @@ impl fmt::Debug for Server {
         let Self { router, tls, options, .. } = self;
         f.debug_struct("Server").field("router", router).field("tls", tls).field("options", options).finish()
     }
-}
-
-/// Whether an error of `accept` concerns a connection that died in the queue rather than the listener.
-pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

@@ -63,6 +63,28 @@ mod tests {
         assert_eq!(TrustBundle::from_pem(b"").unwrap_err(), TrustBundleError::Empty);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_harm(
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            by in 1_u8..,
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let good = rcgen::CertificateParams::new(vec![]).unwrap();
+            let good = good.self_signed(&crate::crypto::KeyPair::generate(&crate::os::runtime())).unwrap();
+            let (mut der, mut pem) = (good.der().to_vec(), good.pem().into_bytes());
+            let (in_der, in_pem) = (at.index(der.len()), at.index(pem.len()));
+            der[in_der] ^= by;
+            pem[in_pem] ^= by;
+            for der in [der, noise.clone()] {
+                let _ = crate::tls::PeerCertificate::from_chain(vec![der.clone().into()]);
+                let _ = TrustBundle::from_pem(pem::encode(&pem::Pem::new("CERTIFICATE", der)).as_bytes());
+            }
+            let _ = TrustBundle::from_pem(&pem);
+            proptest::prop_assert!(TrustBundle::from_pem(&noise).is_err());
+        }
+    }
+
     #[test]
     fn a_malformed_root_is_named_by_its_number() {
         let good = rcgen::CertificateParams::new(vec![]).unwrap();
