@@ -4,6 +4,7 @@ use hermesh_runtime::http2::ConnectionFailed;
 use hermesh_runtime::server::ConnectionRejected;
 use hermesh_xds::ConfigApplied;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::engine::NetConnect;
 use crate::trace::{Recorded, Trace};
@@ -71,17 +72,28 @@ pub(super) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String
 fn line(recorded: &Recorded) -> String {
     let mut json = Vec::new();
     recorded.event.write_json(&mut json);
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json).unwrap_or_default();
-    let fields = fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
-        let value = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        format!(" {name}={}", cut(&value))
-    });
+    let fields: serde_json::Map<String, Value> = serde_json::from_slice(&json).unwrap_or_default();
+    let fields = fields
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| format!(" {name}={}", cut(&plain(value))));
     let seconds = recorded.t_us / 1_000_000;
     let millis = recorded.t_us / 1_000 % 1_000;
     format!("{seconds}.{millis:03}s {} {}{}", recorded.at, recorded.kind, fields.collect::<String>())
+}
+
+/// A value without JSON's quotes, and without the versions of parts, which only the trace needs.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, value)| !name.ends_with("version") && !value.is_null());
+            let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn cut(value: &str) -> String {
@@ -104,6 +116,12 @@ mod tests {
     hermesh_runtime::event! {
         /// Something broke.
         Broke = "test.broke" { what: String, detail: Option<String>, }
+    }
+
+    #[test]
+    fn values_read_without_quotes_and_versions() {
+        let value = serde_json::json!([{"name": "a", "version": "1", "endpoints": 2, "error": null}, "b"]);
+        assert_eq!(plain(&value), "[{name=a, endpoints=2}, b]");
     }
 
     #[test]
