@@ -482,7 +482,7 @@ fn not_forwarded(from: &str, failure: &CallFailure) -> Trouble {
     let why = match code {
         Code::OutOfRange => "ForwardEcho answers in one message, of which gRPC takes 4 MiB: make fewer calls in a step",
         Code::Unavailable => {
-            "calls are made by ForwardEcho, which the images `echo` and `stand-in` serve on port 17171"
+            "calls are made by ForwardEcho on the pod's port 17171: its image must be `echo` or `stand-in`, and run"
         }
         _ => "calls are made by ForwardEcho on port 17171; something else answers there",
     };

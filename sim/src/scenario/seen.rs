@@ -76,8 +76,9 @@ impl Seen {
             .filter(|event| event.is_at(&report.from))
             .filter_map(|event| event.get::<RpcFinished>())
             .filter(|rpc| *rpc.target == *report.url);
-        let mut failed_by_channel = 0;
+        let (mut told, mut failed_by_channel) = (0, 0);
         for rpc in finished {
+            told += 1;
             if rpc.code == "Ok" {
                 self.succeeded += 1;
                 continue;
@@ -90,8 +91,8 @@ impl Seen {
         // What no channel knows of did not leave ForwardEcho, which then ends with UNKNOWN.
         let failed = match forwarded {
             Forwarded::Errors { failed, .. } => *failed,
-            Forwarded::NotSent => u64::from(report.count),
-            Forwarded::TimedOut { .. } => 0,
+            Forwarded::NotSent if told == 0 => u64::from(report.count),
+            Forwarded::NotSent | Forwarded::TimedOut { .. } => 0,
         };
         self.fail(unknown(), None, failed.saturating_sub(failed_by_channel));
     }
