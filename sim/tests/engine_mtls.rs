@@ -18,18 +18,18 @@ fn outcome(measured: Measurement) -> (u64, u64, u64, String) {
 
 #[test]
 fn pods_call_one_another_over_mutual_tls() {
-    let (connections, answered, failed, _) = outcome(run(&load(1)));
+    let (connections, answered, failed, _) = outcome(run(&load(1)).unwrap());
     assert_eq!((connections, failed), (12, 0));
     assert!(answered > 400, "{answered}");
 }
 
 #[test]
 fn every_ciphertext_byte_follows_from_the_seed() {
-    let alone = outcome(run(&load(1)));
+    let alone = outcome(run(&load(1)).unwrap());
     #[expect(clippy::disallowed_methods, reason = "that threads do not matter is what is tested")]
-    let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| outcome(run(&load(1))))).collect();
+    let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| outcome(run(&load(1)).unwrap()))).collect();
     for thread in threads {
         assert_eq!(thread.join().unwrap(), alone);
     }
-    assert_ne!(outcome(run(&load(2))).3, alone.3);
+    assert_ne!(outcome(run(&load(2)).unwrap()).3, alone.3);
 }

@@ -63,7 +63,10 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 11] = [
+const GOOD: [&str; 14] = [
+    "wait: 168h",
+    "wait: {ready: istiod, within: 604800s}",
+    "call: {from: istiod, url: \"xds:///istiod:15010\", count: 100000, qps: 100000, timeout: 86400000ms}",
     "wait: 5s",
     "wait: 1h2m3s4ms",
     "wait: {ready: istiod, within: 2m}",
@@ -73,12 +76,18 @@ const GOOD: [&str; 11] = [
     "kill: istiod/0/discovery",
     "heal: all",
     "{name: a, call: {from: istiod, url: \"xds:///a:1\"}, expect: {error: UNAVAILABLE, cause: no-route}}",
-    "{call: {from: istiod, url: [\"xds:///a:1\", \"grpc://b:2\"], count: 3, qps: 1, headers: {a: b}, timeout: 1s}, expect: {ok: all}}",
-    "{call: {from: istiod, url: \"xds:///a:1\", count: 100}, expect: {to: {istiod: 1..100}, share: {istiod: 100%}}}",
+    "{call: {from: istiod, url: [\"xds:///istiod:15010\", \"grpc://istiod:443\"], count: 3, qps: 1, headers: {a: b}, timeout: 1s}, expect: {ok: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 100}, expect: {to: {istiod: 1..100}, share: {istiod: 100%}}}",
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 39] = [
+const BAD: [&str; 45] = [
+    "wait: 169h",
+    "wait: {converged: all, within: 604801s}",
+    "wait: {ready: istiod, within: 10081m}",
+    "call: {from: istiod, url: \"xds:///istiod:15010\", count: 100001}",
+    "call: {from: istiod, url: \"xds:///istiod:15010\", qps: 100001}",
+    "call: {from: istiod, url: \"xds:///istiod:15010\", timeout: 25h}",
     "{}",
     "{name: , wait: 1s}",
     "{wait: 1s, expect: }",
@@ -120,7 +129,15 @@ const BAD: [&str; 39] = [
     "{call: {from: istiod, url: \"xds:///a:1\"}, expect: {to: {istiod: few}}}",
 ];
 
-const ENVELOPES: [(&str, bool); 9] = [
+const ENVELOPES: [(&str, bool); 11] = [
+    (
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\", latency: 1ms..1s}\nsteps: [{wait: 1s}]\n",
+        true,
+    ),
+    (
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\", latency: 1ms..2s}\nsteps: [{wait: 1s}]\n",
+        false,
+    ),
     ("apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]\n", true),
     (
         "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nabout: x\nnamespace: a\nseed: 7\n\

@@ -25,7 +25,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower_service::Service;
 
-use crate::engine::{Config, ContainerSpec, PodId, PodSpec, Simulation};
+use crate::engine::{Config, ContainerSpec, PodId, PodSpec, Simulation, SimulationError};
 
 const PORT: u16 = 7070;
 
@@ -106,11 +106,13 @@ impl fmt::Display for Measurement {
 
 /// Runs a load on this thread.
 ///
+/// # Errors
+/// If simulated time does not pass under this load.
+///
 /// # Panics
 /// If another simulation lives on this thread.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "how long a simulation takes in real time is what is measured")]
-pub fn run(load: &Load) -> Measurement {
+pub fn run(load: &Load) -> Result<Measurement, SimulationError> {
     let start = std::time::Instant::now();
     let mut config = Config::new(load.seed);
     config.level = load.level;
@@ -139,11 +141,11 @@ pub fn run(load: &Load) -> Measurement {
     }
     let setup_s = start.elapsed().as_secs_f64();
     let start = std::time::Instant::now();
-    simulation.run_for(load.time).expect("calls at a fixed rate neither spin nor stop");
+    simulation.run_for(load.time)?;
     let run_s = start.elapsed().as_secs_f64();
     let (packets, polls) = (simulation.packets_total(), simulation.polls_total());
     let trace = simulation.finish();
-    Measurement {
+    Ok(Measurement {
         setup_s,
         run_s,
         packets,
@@ -154,7 +156,7 @@ pub fn run(load: &Load) -> Measurement {
         failed: tally.failed.load(Relaxed),
         peak_rss_bytes: peak_rss(),
         digest: trace.digest_hex(),
-    }
+    })
 }
 
 #[derive(Default)]

@@ -4,13 +4,26 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hermesh::bench::sim::{self, Load};
-use hermesh::scenario::{RunOptions, Scenario};
+use hermesh::report;
+use hermesh::scenario::{RunOptions, Scenario, Verdict};
 use serde_json::json;
 
-use super::{Exit, SimArgs, TutorialArgs, output, play};
+use super::mistake::{Mistake, not_understood};
+use super::play::NotPlayed;
+use super::{Exit, Format, SimArgs, TutorialArgs, output, play};
+
+/// More connections or calls a second than a machine has memory or patience for.
+const WHOLE_LOAD_MAX: u64 = 1_000_000;
 
 /// Pods that call one another, without a mesh.
 pub(super) fn sim(args: &SimArgs) -> Exit {
+    for (flag, each) in [("connections", args.connections), ("rps", args.rps)] {
+        let all = u64::from(args.pods) * u64::from(each);
+        if all > WHOLE_LOAD_MAX {
+            let message = format!("--pods {} times --{flag} {each} is {all}; at most {WHOLE_LOAD_MAX}", args.pods);
+            return not_understood(&[Mistake::Arguments(message)], Format::Human);
+        }
+    }
     let load = Load {
         pods: args.pods,
         time: Duration::from_secs(args.seconds),
@@ -18,7 +31,13 @@ pub(super) fn sim(args: &SimArgs) -> Exit {
         rps: args.rps,
         ..Load::default()
     };
-    let mut measurements: Vec<_> = (0..args.runs).map(|_| sim::run(&load)).collect();
+    let mut measurements = match (0..args.runs).map(|_| sim::run(&load)).collect::<Result<Vec<_>, _>>() {
+        Ok(measurements) => measurements,
+        Err(error) => {
+            output::err(&format!("hermesh: the load was not carried through: {error}\n"));
+            return Exit::Fault;
+        }
+    };
     let repeats = measurements.windows(2).all(|pair| pair[0].digest == pair[1].digest);
     measurements.sort_by(|a, b| a.run_s.total_cmp(&b.run_s));
     let median = &measurements[measurements.len() / 2];
@@ -42,16 +61,20 @@ pub(super) fn sim(args: &SimArgs) -> Exit {
 pub(super) fn tutorial(args: &TutorialArgs) -> Exit {
     let scenario = match Scenario::open(&args.file) {
         Ok(scenario) => scenario,
-        Err(error) => {
-            output::err(&format!("{error}\n"));
-            return Exit::NotUnderstood;
-        }
+        Err(error) => return not_understood(&[Mistake::Scenario(error)], Format::Human),
     };
     let mut within = Vec::new();
     for seed in 1..=u64::from(args.runs) {
         match play::apart(&scenario, &RunOptions::seed(seed)) {
-            Ok((_, wall)) => within.push(wall),
-            Err(fault) => {
+            Ok((run, wall)) if run.verdict == Verdict::Held => within.push(wall),
+            Ok((run, wall)) => {
+                let styles = report::Styles::coloured();
+                output::err(&format!("{}\n{}\n", report::human(&run, &styles), report::totals(&run, wall, &styles)));
+                output::err("hermesh: nothing was measured: the scenario does not hold\n");
+                return Exit::Failed;
+            }
+            Err(NotPlayed::Setting(error)) => return not_understood(&[Mistake::Scenario(error)], Format::Human),
+            Err(NotPlayed::Fault(fault)) => {
                 output::err(&format!("hermesh is at fault: {fault}\n"));
                 return Exit::Fault;
             }

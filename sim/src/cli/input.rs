@@ -2,57 +2,100 @@
 
 use std::path::{Path, PathBuf};
 
-use hermesh::scenario::{InputError, Scenario};
+use hermesh::scenario::Scenario;
+use hermesh_istiod::yaml;
 
-/// What is wrong with the files of a command line.
-#[derive(Debug)]
-pub(super) enum Mistake {
-    /// A scenario is not understood.
-    Scenario(InputError),
-    /// A file or folder is of no use at all.
-    Path(String),
-}
+use super::mistake::Mistake;
 
 /// Reads every scenario; nothing is to be run unless all are understood.
 pub(super) fn scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Vec<Mistake>> {
     let mut scenarios = Vec::new();
     let mut mistakes = Vec::new();
+    let mut read = |file: PathBuf, mistakes: &mut Vec<Mistake>| match Scenario::open(file) {
+        Ok(scenario) => scenarios.push(scenario),
+        Err(error) => mistakes.push(Mistake::Scenario(error)),
+    };
     for path in paths {
-        match files(path) {
-            Ok(files) => {
-                for file in files {
-                    match Scenario::open(file) {
-                        Ok(scenario) => scenarios.push(scenario),
-                        Err(error) => mistakes.push(Mistake::Scenario(error)),
-                    }
-                }
+        if !path.is_dir() {
+            read(path.clone(), &mut mistakes);
+            continue;
+        }
+        match Folder::read(path) {
+            Ok(folder) => {
+                mistakes.extend(folder.unreadable.into_iter().map(Mistake::Path));
+                folder.scenarios.into_iter().for_each(|file| read(file, &mut mistakes));
             }
-            Err(message) => mistakes.push(Mistake::Path(message)),
+            Err(error) => mistakes.push(Mistake::Path(format!("folder {}: {error}", path.display()))),
         }
     }
     if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
 }
 
-/// The path itself, or the scenarios of a folder in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+/// What a folder holds, in the order of names.
+#[derive(Debug, Default)]
+struct Folder {
+    scenarios: Vec<PathBuf>,
+    /// Files of which nobody can tell whether they are scenarios, and why.
+    unreadable: Vec<String>,
+}
+
+impl Folder {
+    #[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
+    fn read(path: &Path) -> std::io::Result<Self> {
+        let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut files: Vec<PathBuf> = entries.collect::<std::io::Result<_>>()?;
+        let is_yaml = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "yaml" || kind == "yml");
+        files.retain(|file| is_yaml(file) && !file.is_dir());
+        files.sort();
+        let mut folder = Self::default();
+        for file in files {
+            match std::fs::read(&file).map(String::from_utf8) {
+                Ok(Ok(text)) if is_scenario(&file, &text) => folder.scenarios.push(file),
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => folder.unreadable.push(format!("{} is no text: it is not UTF-8", file.display())),
+                Err(error) => folder.unreadable.push(format!("{}: {error}", file.display())),
+            }
+        }
+        if folder.scenarios.is_empty() && folder.unreadable.is_empty() {
+            let message = "it holds no scenario: no .yaml file with `kind: Scenario`";
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, message));
+        }
+        Ok(folder)
     }
-    let entries = std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|file| is_scenario(file)).collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(format!("folder {} holds no scenario: no .yaml file with `kind: Scenario`", path.display()));
-    }
-    Ok(files)
 }
 
 /// Manifests may lie beside scenarios; what says it is a scenario is read as one, however broken.
-#[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
-fn is_scenario(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-        && std::fs::read_to_string(file).is_ok_and(|text| {
-            text.lines().any(|line| line.trim_end().strip_prefix("kind:").is_some_and(|kind| kind.trim() == "Scenario"))
-        })
+fn is_scenario(file: &Path, text: &str) -> bool {
+    match yaml::parse(&file.display().to_string(), text) {
+        Ok(documents) => documents.first().is_some_and(|document| {
+            let says = |field| document.root.get(field).and_then(|value| value.text());
+            says("kind") == Some("Scenario")
+                || says("apiVersion").is_some_and(|version| version.starts_with("hermesh/"))
+        }),
+        // Nobody knows what it would say.
+        Err(_) => text.contains("hermesh/") || text.contains("Scenario"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_is_known_by_what_the_yaml_says() {
+        let is = |text| is_scenario(Path::new("s.yaml"), text);
+        for text in [
+            "kind: Scenario\n",
+            "kind: \"Scenario\"\n",
+            "kind: 'Scenario'  # what else\n",
+            "{apiVersion: hermesh/v1alpha1, kind: Scenraio}",
+            "# a scenario\n---\nkind:\n  Scenario\n",
+            "kind: Scenario\nsteps: [\n",
+        ] {
+            assert!(is(text), "{text}");
+        }
+        for text in ["", "kind: Namespace\n", "about: |\n  kind: Scenario\nkind: List\n", "a: [\n", "[]"] {
+            assert!(!is(text), "{text}");
+        }
+    }
 }

@@ -2,9 +2,11 @@
 
 mod bench;
 mod input;
+mod mistake;
 mod output;
 mod play;
 mod run;
+mod trace_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,12 +14,26 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Held = 0,
     Failed = 1,
     NotUnderstood = 2,
     Fault = 3,
+}
+
+impl Exit {
+    /// How a command ends of which one part ended like this and another like `other`: a fault outweighs all, and what
+    /// was not understood outweighs no failure that was seen.
+    fn and(self, other: Self) -> Self {
+        let weight = |exit| match exit {
+            Self::Held => 0,
+            Self::NotUnderstood => 1,
+            Self::Failed => 2,
+            Self::Fault => 3,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
 }
 
 /// A proxyless gRPC service mesh in one deterministic process.
@@ -103,8 +119,8 @@ struct SimArgs {
     /// Connections that each pod opens to others
     #[arg(long, default_value_t = 5, value_name = "C", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     connections: u32,
-    /// Calls a second that each pod makes
-    #[arg(long, default_value_t = 1, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    /// Calls a second that each pod makes; time passes in milliseconds, so there cannot be more than one in each
+    #[arg(long, default_value_t = 1, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     rps: u32,
     /// How often to measure; medians are printed
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -129,7 +145,11 @@ struct TutorialArgs {
 
 /// Does what the command line asks.
 pub(crate) fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let exit = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Bench(BenchCommand::Sim(args)) => bench::sim(&args),
         Command::Bench(BenchCommand::Tutorial(args)) => bench::tutorial(&args),
@@ -139,6 +159,21 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Shows help, or what is wrong with the arguments; the latter as JSON where the report would be.
+fn usage(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let asks_for_json = arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
+        || arguments.iter().any(|argument| argument == "--format=json");
+    if error.use_stderr() && asks_for_json {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        return ExitCode::from(mistake::not_understood(&[mistake::Mistake::Arguments(message)], Format::Json) as u8);
+    }
+    let _reader_gone = error.print();
+    ExitCode::from(if error.use_stderr() { Exit::NotUnderstood } else { Exit::Held } as u8)
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ pub(super) fn json(value: &Value) {
     out(&format!("{value:#}\n"));
 }
 
+/// How wide standard output is, if it is a terminal.
+pub(super) fn width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+}
+
 /// Whether people watch standard error.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -5,26 +5,36 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use hermesh::scenario::{Run, RunOptions, Scenario};
+use hermesh::scenario::{InputError, Run, RunError, RunOptions, Scenario};
 
 /// A run and the time it took.
-pub(super) type Played = Result<(Run, Duration), String>;
+pub(super) type Played = Result<(Run, Duration), NotPlayed>;
 
-/// Plays a scenario on this thread. The error is a fault of Hermesh.
+/// Why there is no run.
+#[derive(Debug)]
+pub(super) enum NotPlayed {
+    /// The mesh cannot start as the scenario has it.
+    Setting(InputError),
+    /// A fault of Hermesh.
+    Fault(String),
+}
+
+/// Plays a scenario on this thread.
 pub(super) fn play(scenario: &Scenario, options: &RunOptions) -> Played {
     let begin = now();
-    let again = format!("hermesh run {} --seed {}", scenario.path(), options.seed);
+    let fault = |error: String| NotPlayed::Fault(format!("{error}\nto repeat it: {}", scenario.again(options.seed)));
     match catch_unwind(AssertUnwindSafe(|| scenario.run(options))) {
         Ok(Ok(run)) => Ok((run, begin.elapsed())),
-        Ok(Err(error)) => Err(format!("{error}\nto repeat it: {again}")),
-        Err(panic) => Err(format!("panic: {}\nto repeat it: {again}", message(&*panic))),
+        Ok(Err(RunError::Setting(error))) => Err(NotPlayed::Setting(error)),
+        Ok(Err(error)) => Err(fault(error.to_string())),
+        Err(panic) => Err(fault(format!("panic: {}", message(&*panic)))),
     }
 }
 
 /// Plays a scenario on a fresh thread.
 pub(super) fn apart(scenario: &Scenario, options: &RunOptions) -> Played {
     std::thread::scope(|scope| scope.spawn(|| play(scenario, options)).join())
-        .unwrap_or_else(|panic| Err(format!("panic: {}", message(&*panic))))
+        .unwrap_or_else(|panic| Err(NotPlayed::Fault(format!("panic: {}", message(&*panic)))))
 }
 
 /// Plays a scenario twice at the same time.
@@ -33,7 +43,7 @@ pub(super) fn twice(scenario: &Scenario, options: &RunOptions) -> (Played, Playe
         let one = scope.spawn(|| play(scenario, options));
         let other = scope.spawn(|| play(scenario, options));
         let join = |thread: std::thread::ScopedJoinHandle<'_, Played>| {
-            thread.join().unwrap_or_else(|panic| Err(format!("panic: {}", message(&*panic))))
+            thread.join().unwrap_or_else(|panic| Err(NotPlayed::Fault(format!("panic: {}", message(&*panic)))))
         };
         (join(one), join(other))
     })
@@ -42,7 +52,7 @@ pub(super) fn twice(scenario: &Scenario, options: &RunOptions) -> (Played, Playe
 /// Plays every seed on as many threads as there are processors, and hands each result to `done` as it comes.
 pub(super) fn seeds(
     scenario: &Scenario,
-    seeds: std::ops::Range<u64>,
+    seeds: std::ops::RangeInclusive<u64>,
     options: impl Fn(u64) -> RunOptions + Sync,
     done: impl FnMut(u64, Played) + Send,
 ) {

@@ -1,48 +1,33 @@
 //! `hermesh run`
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hermesh::report::{self, Entry, Report};
 use hermesh::scenario::{Run, RunOptions, Scenario, Verdict};
 use hermesh::trace::{Trace, first_difference};
-use hermesh_istiod::yaml;
 use hermesh_runtime::Level;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
-use super::input::{self, Mistake};
-use super::play::{self, Played};
-use super::{Exit, Format, RunArgs, output};
+use super::mistake::{Mistake, not_understood};
+use super::play::{self, NotPlayed, Played};
+use super::trace_file::TraceFile;
+use super::{Exit, Format, RunArgs, input, output};
 
 /// The seed if nobody names one.
 const SEED_DEFAULT: u64 = 1;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
-    let scenarios = match input::scenarios(&args.files) {
-        Ok(scenarios) => scenarios,
+    let (scenarios, trace) = match prepare(args) {
+        Ok(prepared) => prepared,
         Err(mistakes) => return not_understood(&mistakes, args.format),
     };
-    if args.trace.is_some() && (scenarios.len() != 1 || args.seeds.is_some_and(|seeds| seeds != 1)) {
-        let message = "--trace writes one run: it needs a single scenario and a single seed".to_owned();
-        return not_understood(&[Mistake::Path(message)], args.format);
-    }
-    let mut command = RunCommand { args, report: Report::default(), exit: Exit::Held };
-    for scenario in &scenarios {
-        let seed = args.seed.or_else(|| scenario.seed()).unwrap_or(SEED_DEFAULT);
-        let end = seed.checked_add(args.seeds.unwrap_or(1));
-        match args.seeds {
-            Some(seeds) if seeds > 1 => match end {
-                Some(end) => command.many(scenario, seed..end),
-                None => {
-                    let message = format!("--seeds {seeds} from seed {seed} leaves the range of seeds, {}", u64::MAX);
-                    return not_understood(&[Mistake::Path(message)], args.format);
-                }
-            },
-            _ if args.verify => command.twice(scenario, seed),
-            _ => command.once(scenario, seed),
+    let mut command = RunCommand { args, trace, report: Report::default(), exit: Exit::Held };
+    for (scenario, seeds) in &scenarios {
+        match (seeds.start() == seeds.end(), args.verify) {
+            (true, false) => command.once(scenario, *seeds.start()),
+            (true, true) => command.twice(scenario, *seeds.start()),
+            (false, _) => command.many(scenario, seeds.clone()),
         }
     }
     if args.format == Format::Json {
@@ -51,8 +36,36 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     command.exit
 }
 
+/// All that can be found wrong before anything is run.
+type Prepared = (Vec<(Scenario, RangeInclusive<u64>)>, Option<TraceFile>);
+
+fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
+    let wrong = |message: String| vec![Mistake::Arguments(message)];
+    let scenarios = input::scenarios(&args.files)?;
+    let count = args.seeds.unwrap_or(1);
+    let with_seeds = |scenario: Scenario| {
+        let seed = args.seed.or_else(|| scenario.seed()).unwrap_or(SEED_DEFAULT);
+        match seed.checked_add(count - 1) {
+            Some(last) => Ok((scenario, seed..=last)),
+            None => {
+                Err(wrong(format!("--seeds {count} from seed {seed} leaves the range of seeds, 0 to {}", u64::MAX)))
+            }
+        }
+    };
+    let scenarios = scenarios.into_iter().map(with_seeds).collect::<Result<Vec<_>, _>>()?;
+    let trace = match (&args.trace, scenarios.as_slice()) {
+        (None, _) => None,
+        (Some(path), [(scenario, _)]) if count == 1 => Some(TraceFile::open(path, scenario).map_err(wrong)?),
+        (Some(_), _) => {
+            return Err(wrong("--trace writes one run: it needs a single scenario and a single seed".to_owned()));
+        }
+    };
+    Ok((scenarios, trace))
+}
+
 struct RunCommand<'a> {
     args: &'a RunArgs,
+    trace: Option<TraceFile>,
     report: Report,
     exit: Exit,
 }
@@ -60,32 +73,37 @@ struct RunCommand<'a> {
 impl RunCommand<'_> {
     fn once(&mut self, scenario: &Scenario, seed: u64) {
         let played = play::apart(scenario, &self.options(seed));
-        if let Some((run, _)) = self.tell(played) {
+        if let Some((run, wall)) = self.told(played) {
+            self.report.extend([Entry::new(&run, wall)]);
             self.write_trace(&run.trace);
         }
     }
 
     fn twice(&mut self, scenario: &Scenario, seed: u64) {
         let (one, other) = play::twice(scenario, &self.options(seed));
-        let Some((one, _)) = self.tell(one) else { return };
+        let Some((one, wall)) = self.told(one) else { return };
         self.write_trace(&one.trace);
-        let verified = match other {
-            Ok((other, _)) => same(&one, &other),
-            Err(fault) => Err(fault),
-        };
-        match verified {
-            Ok(message) => self.say(&message),
-            Err(message) => self.fault(&format!("the same seed gave two different runs: {message}")),
+        let entry = Entry::new(&one, wall);
+        match other.and_then(|(other, _)| same(&one, &other)) {
+            Ok(message) => {
+                self.say(&message);
+                self.report.extend([entry.verified()]);
+            }
+            Err(difference) => {
+                self.report.extend([entry]);
+                self.not_played(difference);
+            }
         }
     }
 
-    fn many(&mut self, scenario: &Scenario, seeds: std::ops::Range<u64>) {
-        let (first, last, count) = (seeds.start, seeds.end - 1, seeds.end - seeds.start);
+    fn many(&mut self, scenario: &Scenario, seeds: RangeInclusive<u64>) {
+        let (first, last) = (*seeds.start(), *seeds.end());
+        let count = (last - first).saturating_add(1);
         let progress = progress(scenario.name(), count);
         let begin = play::now();
         let mut failures: Vec<u64> = Vec::new();
         let mut first_failure: Option<(Run, Duration)> = None;
-        let mut faults: Vec<(u64, String)> = Vec::new();
+        let mut missing: Vec<(u64, NotPlayed)> = Vec::new();
         let mut entries = Vec::new();
         let verify = self.args.verify;
         let options = |seed| self.options(seed);
@@ -94,7 +112,8 @@ impl RunCommand<'_> {
             let played = if verify { again(scenario, &options(seed), played) } else { played };
             match played {
                 Ok((run, wall)) => {
-                    entries.push((seed, Entry::new(&run, wall)));
+                    let entry = Entry::new(&run, wall);
+                    entries.push((seed, if verify { entry.verified() } else { entry }));
                     if run.verdict == Verdict::Failed {
                         progress.set_message("an expectation failed");
                         failures.push(seed);
@@ -104,25 +123,31 @@ impl RunCommand<'_> {
                         }
                     }
                 }
-                Err(fault) => faults.push((seed, fault)),
+                Err(why) => missing.push((seed, why)),
             }
         });
         progress.finish_and_clear();
         failures.sort_unstable();
-        faults.sort();
+        missing.sort_by_key(|(seed, _)| *seed);
         entries.sort_by_key(|(seed, _)| *seed);
         self.report.extend(entries.into_iter().map(|(_, entry)| entry));
         if let Some((run, wall)) = first_failure {
-            self.exit = self.exit.max(Exit::Failed);
+            self.exit = self.exit.and(Exit::Failed);
             self.print(&run, wall);
         }
-        faults.iter().for_each(|(seed, fault)| self.fault(&format!("seed {seed}: {fault}")));
+        let bad = failures.len() + missing.len();
+        for (seed, why) in missing {
+            match why {
+                NotPlayed::Fault(fault) => self.not_played(NotPlayed::Fault(format!("seed {seed}: {fault}"))),
+                setting @ NotPlayed::Setting(_) => self.not_played(setting),
+            }
+        }
 
         let wall = report::compact(begin.elapsed());
         let seeds = format!("{}, seeds {first} to {last}", scenario.name());
-        let bad = failures.len() + faults.len();
+        let verified = if verify { ", verified by a second run of each," } else { "" };
         self.say(&match bad {
-            0 => format!("all {count} seeds held in {wall} - {seeds}"),
+            0 => format!("all {count} seeds held{verified} in {wall} - {seeds}"),
             bad => {
                 let numbers: Vec<String> = failures.iter().map(ToString::to_string).collect();
                 let others =
@@ -141,19 +166,18 @@ impl RunCommand<'_> {
         RunOptions::seed(seed).level(level)
     }
 
-    /// Reports a run; there is none to go on with if Hermesh was at fault.
-    fn tell(&mut self, played: Played) -> Option<(Run, Duration)> {
+    /// Prints a run; there is none to go on with if it was not played.
+    fn told(&mut self, played: Played) -> Option<(Run, Duration)> {
         match played {
             Ok((run, wall)) => {
                 if run.verdict == Verdict::Failed {
-                    self.exit = self.exit.max(Exit::Failed);
+                    self.exit = self.exit.and(Exit::Failed);
                 }
                 self.print(&run, wall);
-                self.report.add(&run, wall);
                 Some((run, wall))
             }
-            Err(fault) => {
-                self.fault(&fault);
+            Err(why) => {
+                self.not_played(why);
                 None
             }
         }
@@ -161,7 +185,7 @@ impl RunCommand<'_> {
 
     fn print(&self, run: &Run, wall: Duration) {
         if self.args.format == Format::Human {
-            let styles = report::Styles::coloured();
+            let styles = report::Styles::coloured().wide(output::width());
             output::out(&format!("{}\n{}\n", report::human(run, &styles), report::totals(run, wall, &styles)));
         }
     }
@@ -172,17 +196,28 @@ impl RunCommand<'_> {
         }
     }
 
-    fn fault(&mut self, message: &str) {
-        self.exit = Exit::Fault;
-        self.report.add_fault(message);
-        output::err(&format!("hermesh is at fault: {message}\n"));
+    fn not_played(&mut self, why: NotPlayed) {
+        match why {
+            NotPlayed::Fault(message) => {
+                self.exit = self.exit.and(Exit::Fault);
+                self.report.add_fault(&*message);
+                output::err(&format!("hermesh is at fault: {message}\n"));
+            }
+            NotPlayed::Setting(error) => self.mistake(&Mistake::Scenario(error)),
+        }
+    }
+
+    fn mistake(&mut self, mistake: &Mistake) {
+        self.exit = self.exit.and(Exit::NotUnderstood);
+        self.report.add_diagnostics(mistake.to_json());
+        if self.args.format == Format::Human {
+            mistake.print();
+        }
     }
 
     fn write_trace(&mut self, trace: &Trace) {
-        let Some(path) = &self.args.trace else { return };
-        if let Err(error) = write(trace, path) {
-            output::err(&format!("hermesh: cannot write the trace to {}: {error}\n", path.display()));
-            self.exit = self.exit.max(Exit::NotUnderstood);
+        if let Some(Err(message)) = self.trace.as_ref().map(|file| file.write(trace)) {
+            self.mistake(&Mistake::Path(message));
         }
     }
 }
@@ -191,31 +226,23 @@ impl RunCommand<'_> {
 fn again(scenario: &Scenario, options: &RunOptions, played: Played) -> Played {
     let (one, wall) = played?;
     let (other, _) = play::apart(scenario, options)?;
-    match same(&one, &other) {
-        Ok(_) => Ok((one, wall)),
-        Err(difference) => Err(format!("the same seed gave two different runs: {difference}")),
-    }
+    same(&one, &other).map(|_| (one, wall))
 }
 
 /// Whether two runs wrote the same trace, byte by byte.
-fn same(one: &Run, other: &Run) -> Result<String, String> {
+fn same(one: &Run, other: &Run) -> Result<String, NotPlayed> {
+    let differs = |how: String| Err(NotPlayed::Fault(format!("the same seed gave two different runs: {how}")));
     if let Some(difference) = first_difference(&one.trace, &other.trace) {
-        return Err(difference.to_string());
+        return differs(difference.to_string());
     }
     if one.trace.digest() != other.trace.digest() {
-        return Err("the digests differ, and no event does".to_owned());
+        return differs("the digests differ, and no event does".to_owned());
     }
     Ok(format!(
         "verified: two runs on two threads wrote the same {} events, {}",
         one.trace.len(),
         one.trace.digest_hex()
     ))
-}
-
-fn write(trace: &Trace, path: &Path) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    trace.write_json_lines(&mut file)?;
-    file.flush()
 }
 
 fn progress(name: &str, count: u64) -> ProgressBar {
@@ -227,47 +254,5 @@ fn progress(name: &str, count: u64) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-fn not_understood(mistakes: &[Mistake], format: Format) -> Exit {
-    match format {
-        Format::Human => {
-            for mistake in mistakes {
-                output::err(&match mistake {
-                    Mistake::Scenario(error) => format!("{}\n", error.render(&yaml::Styles::coloured())),
-                    Mistake::Path(message) => format!("hermesh: {message}\n"),
-                });
-            }
-            let count = mistakes.iter().map(Mistake::count).sum::<usize>();
-            let mistakes = if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") };
-            output::err(&format!("{mistakes}; nothing was run\n"));
-        }
-        Format::Json => {
-            let diagnostics: Vec<_> = mistakes.iter().flat_map(Mistake::to_json).collect();
-            output::json(&json!({
-                "format": report::FORMAT,
-                "version": env!("CARGO_PKG_VERSION"),
-                "verdict": "not-understood",
-                "diagnostics": diagnostics,
-            }));
-        }
-    }
-    Exit::NotUnderstood
-}
-
-impl Mistake {
-    fn count(&self) -> usize {
-        match self {
-            Self::Scenario(error) => error.diagnostics.len(),
-            Self::Path(_) => 1,
-        }
-    }
-
-    fn to_json(&self) -> Vec<serde_json::Value> {
-        match self {
-            Self::Scenario(error) => error.diagnostics.iter().map(|diagnostic| json!(diagnostic)).collect(),
-            Self::Path(message) => vec![json!({"severity": "error", "code": "unreadable", "message": message})],
-        }
     }
 }

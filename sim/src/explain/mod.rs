@@ -197,3 +197,60 @@ fn lacks_endpoints(applied: &Recorded) -> bool {
     let mut clusters = config.get("clusters").and_then(Value::as_array).into_iter().flatten();
     clusters.any(|cluster| cluster.get("endpoints").and_then(Value::as_u64) == Some(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hermesh_runtime::{AnyEvent, Level};
+
+    use super::*;
+    use crate::trace::Header;
+
+    hermesh_runtime::event! {
+        /// Something broke.
+        Broke = "test.broke" { what: String, detail: Option<String>, }
+    }
+
+    fn trace() -> Trace {
+        let header = Header {
+            format: Header::FORMAT,
+            version: "0.0.0",
+            seed: 1,
+            scenario: None,
+            profile: "istio".into(),
+            epoch_s: 0,
+            level: Level::Info,
+        };
+        Trace::new(header, true)
+    }
+
+    fn record(trace: &mut Trace, ms: u64, cause: Option<u64>, what: &str) -> u64 {
+        let event: Arc<dyn AnyEvent> = Arc::new(Broke { what: what.into(), detail: None });
+        let cause = cause.and_then(|cause| trace.get(cause)).map(Recorded::id);
+        trace.record(Duration::from_millis(ms), &"ns/pod/app".into(), cause, event).expect("it is recorded").seq()
+    }
+
+    #[test]
+    fn causes_read_from_the_earliest_to_the_failure() {
+        let mut trace = trace();
+        let first = record(&mut trace, 1_500, None, "cable");
+        record(&mut trace, 1_600, None, "nothing to do with it");
+        let last = record(&mut trace, 2_000, Some(first), &"x".repeat(200));
+        let expected = [
+            "   1.500s  pod/app: test.broke what=cable".to_owned(),
+            format!("   2.000s  pod/app: test.broke what={}...", "x".repeat(160)),
+        ];
+        assert_eq!(causes(&trace, last), expected);
+    }
+
+    #[test]
+    fn of_a_long_story_the_middle_is_left_out() {
+        let mut trace = trace();
+        let last = (0..50).fold(None, |cause, ms| Some(record(&mut trace, ms, cause, "again")));
+        let lines = causes(&trace, last.unwrap());
+        assert_eq!(lines.len(), LINES_MAX);
+        assert!(lines.iter().any(|line| line.ends_with("(31 more events)")), "{lines:?}");
+    }
+}

@@ -214,10 +214,16 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     }
 }
 
-/// A value as people write it.
+/// A value without JSON's quotes, and without the versions of parts, which only the trace needs.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, value)| !name.ends_with("version") && !value.is_null());
+            let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
         other => other.to_string(),
     }
 }
@@ -226,5 +232,30 @@ fn cut(value: &str) -> String {
     match value.char_indices().nth(VALUE_MAX) {
         Some((end, _)) => format!("{}...", &value[..end]),
         None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_without_quotes_and_versions() {
+        let value = serde_json::json!([{"name": "a", "version": "1", "endpoints": 2, "error": null}, "b"]);
+        assert_eq!(plain(&value), "[{name=a, endpoints=2}, b]");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        assert_eq!(list(["a", "b", "c"].into_iter()), "a, b, c");
+        assert_eq!(list(["a", "b", "c", "d", "e"].into_iter()), "a, b, c and 2 more");
+    }
+
+    #[test]
+    fn places_and_nodes_go_by_their_pod() {
+        assert_eq!(place("shop/web-0/app"), "web-0/app");
+        assert_eq!(place("node/node-1"), "node/node-1");
+        assert_eq!(node("sidecar~10.0.0.1~web-0.shop~shop.svc.cluster.local"), "web-0");
+        assert_eq!(node("anything"), "anything");
     }
 }

@@ -8,14 +8,19 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::time::{compact, seconds};
+use super::wrap::wrap;
 use crate::scenario::{Batch, Check, Failure, Outcome, Run, StepReport, Verdict};
 
 /// The column in which what was done begins.
 const INDENT: usize = 11;
 
-/// The colours of a report.
+/// How much further in the rest of a broken line is.
+const HANG: usize = 2;
+
+/// The colours of a report, and how wide it may be.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Styles {
+    width: Option<usize>,
     title: Style,
     time: Style,
     good: Style,
@@ -36,6 +41,7 @@ impl Styles {
     pub fn coloured() -> Self {
         let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
         Self {
+            width: None,
             title: Style::new().bold(),
             time: colour(AnsiColor::Cyan),
             good: colour(AnsiColor::Green),
@@ -43,6 +49,12 @@ impl Styles {
             note: colour(AnsiColor::Yellow),
             dim: Style::new().dimmed(),
         }
+    }
+
+    /// The same with sentences broken at this many characters.
+    #[must_use]
+    pub fn wide(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
     }
 }
 
@@ -59,7 +71,7 @@ pub fn human(run: &Run, styles: &Styles) -> String {
         ),
     );
     if let Some(about) = &run.about {
-        page.line(0, format_args!("{about}"));
+        page.wrapped(0, "", about);
     }
     let mut number = None;
     for step in &run.steps {
@@ -108,10 +120,13 @@ impl Page {
             Outcome::Words(words) => format!(": {words}"),
             _ => String::new(),
         };
-        if step.name.is_some() {
-            self.line(INDENT, format_args!("{}{outcome}", step.action));
-        } else {
-            self.line(0, format_args!("{time}{at}{time:#}  {}{outcome}", step.action));
+        let done = wrap(&format!("{}{outcome}", step.action), INDENT + HANG, self.styles.width);
+        for (index, line) in done.iter().enumerate() {
+            match index {
+                0 if step.name.is_none() => self.line(0, format_args!("{time}{at}{time:#}  {line}")),
+                0 => self.line(INDENT, format_args!("{line}")),
+                _ => self.line(INDENT + HANG, format_args!("{line}")),
+            }
         }
         match &step.outcome {
             Outcome::Words(_) => {}
@@ -134,7 +149,10 @@ impl Page {
                 }
                 lines(&mut table).iter().for_each(|line| self.block(line));
             } else {
-                batch.lines.iter().for_each(|line| self.block(line));
+                let fails = batch.report.failure.is_some();
+                for line in &batch.lines {
+                    if fails { self.wrapped(INDENT + 2, "", line) } else { self.block(line) }
+                }
             }
         }
     }
@@ -159,18 +177,20 @@ impl Page {
 
     fn note(&mut self, note: &Diagnostic) {
         let style = self.styles.note;
-        self.line(INDENT, format_args!("{style}{note}{style:#}"));
+        for (index, line) in wrap(&note.to_string(), INDENT + HANG, self.styles.width).iter().enumerate() {
+            let indent = if index == 0 { INDENT } else { INDENT + HANG };
+            self.line(indent, format_args!("{style}{line}{style:#}"));
+        }
     }
 
     fn failure(&mut self, failure: &Failure) {
         let Styles { bad, dim, .. } = self.styles;
         let Failure { place, expected, seen, why, again } = failure;
         self.line(INDENT, format_args!("{bad}FAILED{bad:#} {dim}{place}{dim:#}"));
-        self.line(INDENT + 2, format_args!("expected  {expected}"));
-        self.line(INDENT + 2, format_args!("seen      {seen}"));
+        self.wrapped(INDENT + 2, "expected  ", expected);
+        self.wrapped(INDENT + 2, "seen      ", seen);
         for (index, line) in why.iter().enumerate() {
-            let label = if index == 0 { "why" } else { "" };
-            self.line(INDENT + 2, format_args!("{label:<8}  {line}"));
+            self.wrapped(INDENT + 2, if index == 0 { "why       " } else { "          " }, line);
         }
         self.line(INDENT + 2, format_args!("again     {again}"));
     }
@@ -178,6 +198,16 @@ impl Page {
     fn block(&mut self, text: &str) {
         for line in text.lines() {
             self.line(INDENT + 2, format_args!("{}", line.trim_end()));
+        }
+    }
+
+    /// A sentence behind its label, with the rest of its lines a little further in than the first.
+    fn wrapped(&mut self, indent: usize, label: &str, text: &str) {
+        for (index, line) in wrap(text, indent + label.len() + HANG, self.styles.width).iter().enumerate() {
+            match index {
+                0 => self.line(indent, format_args!("{label}{line}")),
+                _ => self.line(indent + label.len() + HANG, format_args!("{line}")),
+            }
         }
     }
 

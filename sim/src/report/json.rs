@@ -15,6 +15,7 @@ pub const FORMAT: &str = "hermesh.report/1";
 pub struct Report {
     runs: Vec<Value>,
     faults: Vec<String>,
+    diagnostics: Vec<Value>,
     failed: bool,
 }
 
@@ -37,13 +38,22 @@ impl Report {
         self.faults.push(message.into());
     }
 
+    /// Adds what is wrong with the input.
+    pub fn add_diagnostics(&mut self, diagnostics: impl IntoIterator<Item = Value>) {
+        self.diagnostics.extend(diagnostics);
+    }
+
     /// The one object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let verdict = match (self.faults.is_empty(), self.failed) {
-            (false, _) => "fault",
-            (true, true) => "failed",
-            (true, false) => "held",
+        let verdict = if !self.faults.is_empty() {
+            "fault"
+        } else if self.failed {
+            "failed"
+        } else if !self.diagnostics.is_empty() {
+            "not-understood"
+        } else {
+            "held"
         };
         json!({
             "format": FORMAT,
@@ -51,6 +61,7 @@ impl Report {
             "verdict": verdict,
             "runs": self.runs,
             "faults": self.faults,
+            "diagnostics": self.diagnostics,
         })
     }
 }
@@ -73,12 +84,20 @@ impl Entry {
             "profile": run.profile,
             "seed": run.seed,
             "verdict": run.verdict,
+            "verified": false,
             "simulated_ms": millis(run.simulated),
             "wall_ms": millis(wall),
             "trace": {"events": run.trace.len(), "digest": run.trace.digest_hex()},
             "steps": run.steps.iter().map(step).collect::<Vec<_>>(),
         });
         Self { value, failed: run.verdict == Verdict::Failed }
+    }
+
+    /// The same run, of which a second one wrote the same trace.
+    #[must_use]
+    pub fn verified(mut self) -> Self {
+        self.value["verified"] = true.into();
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 mod human;
 mod json;
 mod time;
+mod wrap;
 
 pub use human::{Styles, human, totals};
 pub use json::{Entry, FORMAT, Report};

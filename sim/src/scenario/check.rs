@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hermesh_istiod::objects::Object;
+use hermesh_istiod::yaml::Diagnostic;
 
-use super::file::{Action, ByWorkload, Call, Expect, File, Heal, Step, Wait};
+use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
 use super::inventory::Inventory;
 use super::read::{At, Place, Problems};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
 use super::units::{Calls, Percent};
+use super::url::{Scheme, Url};
 
 /// The objects that a step applies or deletes.
 pub(super) type StepObjects = BTreeMap<usize, Vec<Object>>;
@@ -48,13 +50,13 @@ pub(super) fn check(file: &File, own: &[Object], objects: &StepObjects, problems
                     );
                     problems.note(&step.verb_place, "unsettled", message);
                 }
-                checker.call(call);
+                checker.call(call, step.expect.as_ref());
                 if let Some(expect) = &step.expect {
                     checker.expect(expect, call);
                 }
             }
             Some(Action::Kill(targets)) => targets.iter().for_each(|target| checker.container(target)),
-            Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.known(target)),
+            Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
             Some(Action::Get(_) | Action::Heal(Heal::All)) | None => {}
@@ -96,8 +98,8 @@ impl Checker<'_> {
         }
     }
 
-    fn call(&self, call: &Call) {
-        self.known(&call.from);
+    fn call(&self, call: &Call, expect: Option<&Expect>) {
+        self.populated(&call.from);
         if call.from.value.container.is_some() {
             self.error(
                 &call.from.place,
@@ -105,10 +107,53 @@ impl Checker<'_> {
                 "a pod calls, not one of its containers: leave the container out",
             );
         }
+        // Whoever expects a failure may call anybody.
+        let may_fail = expect.is_some_and(Expect::fails);
+        let namespace = self.now.resolve(&call.from.value).map(|(namespace, _)| namespace);
         for url in &call.url {
-            if let Some(message) = url_complaint(&url.value) {
-                self.error(&url.place, "bad-url", message);
+            let parsed = match Url::parse(&url.value) {
+                Ok(parsed) => parsed,
+                Err(message) => {
+                    self.error(&url.place, "bad-url", message);
+                    continue;
+                }
+            };
+            let complaint = namespace
+                .as_ref()
+                .filter(|_| !may_fail)
+                .and_then(|namespace| self.now.services().complaint(&parsed, namespace, self.ever.services()));
+            if let Some(complaint) = complaint {
+                let error = Diagnostic::error("unknown-host", self.problems.location(&url.place), complaint);
+                self.problems.add(error.with_help("if the call is to fail, expect its `error`"));
             }
+        }
+        if call.total() > CALLS_MAX {
+            let message = format!("these are {} calls; a step makes {CALLS_MAX} at most", call.total());
+            let place = call.count.as_ref().map_or(&call.url[0].place, |count| &count.place);
+            self.error(place, "out-of-range", message);
+        }
+    }
+
+    /// Of calls without xDS, ForwardEcho tells less than a channel with xDS knows.
+    fn knowable(&self, expect: &Expect, call: &Call) {
+        let schemes: Vec<Scheme> =
+            call.url.iter().filter_map(|url| Url::parse(&url.value).ok()).map(|url| url.scheme).collect();
+        if let Some(cause) = &expect.cause
+            && schemes.iter().any(|scheme| *scheme != Scheme::Xds)
+        {
+            let message = "why a call failed is known of xds:/// only; leave `cause` out and expect the `error`";
+            self.error(&cause.place, "unknowable", message);
+        }
+        let Some(error) = &expect.error else { return };
+        if schemes.contains(&Scheme::Http) && error.value != "UNKNOWN" {
+            let message = "HTTP has no status codes of gRPC: ForwardEcho ends a call to http:// that fails with \
+                           UNKNOWN; write `error: UNKNOWN`";
+            self.error(&error.place, "unknowable", message);
+        }
+        if schemes.contains(&Scheme::Grpc) && call.count() > 1 {
+            let message = "of a batch to grpc:// the code of the first failure is known, and of no other; leave \
+                           `count` out and list the URL as often as it is to be called";
+            self.error(&error.place, "unknowable", message);
         }
     }
 
@@ -129,6 +174,7 @@ impl Checker<'_> {
                 }
             }
         }
+        self.knowable(expect, call);
         if let Some(to) = &expect.to {
             self.workloads_once(to.value.iter().map(|(target, _)| target));
             self.counts(to, call.total());
@@ -141,7 +187,9 @@ impl Checker<'_> {
 
     fn counts(&self, to: &At<ByWorkload<Calls>>, total: u64) {
         let bounds: Vec<(u64, u64)> = to.value.iter().map(|(_, calls)| calls.value.bounds(total)).collect();
-        let (least, most) = (bounds.iter().map(|(low, _)| low).sum::<u64>(), bounds.iter().map(|(_, high)| high).sum());
+        let sum = |ends: &mut dyn Iterator<Item = u64>| ends.fold(0, u64::saturating_add);
+        let least = sum(&mut bounds.iter().map(|(low, _)| *low));
+        let most = sum(&mut bounds.iter().map(|(_, high)| *high));
         if least > total {
             let message = format!("these are at least {least} calls, and the step makes {total}");
             self.error(&to.place, "impossible-count", message);
@@ -187,7 +235,7 @@ impl Checker<'_> {
     }
 
     fn container(&self, target: &At<Target>) {
-        self.known(target);
+        self.populated(target);
         if target.value.container.is_none() {
             let name = &target.value;
             let message = match name.ordinal {
@@ -208,7 +256,7 @@ impl Checker<'_> {
 
     fn pair(&self, pair: &[At<Target>; 2]) {
         for target in pair {
-            self.known(target);
+            self.populated(target);
             if target.value.container.is_some() {
                 let message = "the network ends at pods: leave the container out";
                 self.error(&target.place, "bad-value", message);
@@ -226,51 +274,18 @@ impl Checker<'_> {
         }
     }
 
+    /// As [`known`](Self::known), for what is done to or by pods.
+    fn populated(&self, target: &At<Target>) {
+        self.known(target);
+        // An ordinal has been complained of already.
+        if target.value.ordinal.is_none() && self.now.is_without_pods(&target.value) {
+            let message =
+                format!("workload `{}` has no pods: its Deployment says `replicas: 0`", target.value.workload);
+            self.error(&target.place, "no-pods", message);
+        }
+    }
+
     fn error(&self, place: &Place, code: &'static str, message: impl Into<String>) {
         self.problems.error(place, code, message);
-    }
-}
-
-fn url_complaint(url: &str) -> Option<String> {
-    const EXPECTED: &str = "expected xds:///host:port, grpc://host:port or http://host:port/path";
-    let Some((scheme @ ("xds" | "grpc" | "http"), rest)) = url.split_once("://") else {
-        return Some(format!("{EXPECTED}, found {url:?}"));
-    };
-    let address = match scheme {
-        "xds" => rest.strip_prefix('/'),
-        "http" => rest.split('/').next(),
-        _ => Some(rest),
-    };
-    let Some(address) = address.filter(|address| !address.is_empty() && !address.contains(char::is_whitespace)) else {
-        return Some(format!("{EXPECTED}, found {url:?}"));
-    };
-    match address.rsplit_once(':') {
-        None if scheme == "http" => None,
-        None => Some(format!("{url:?} names no port; expected {url}:7070 or the like")),
-        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => None,
-        Some((_, port)) => Some(format!("{port:?} is no port; expected a number from 1 to 65535")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_name_a_scheme_a_host_and_a_port() {
-        for url in ["xds:///echo:7070", "xds:///echo.ns.svc.cluster.local:7070", "grpc://10.0.0.1:80", "http://a/x"] {
-            assert_eq!(url_complaint(url), None, "{url}");
-        }
-        for (url, message) in [
-            ("echo:7070", "expected xds:///host:port, grpc://host:port or http://host:port/path, found \"echo:7070\""),
-            (
-                "xds://echo:7070",
-                "expected xds:///host:port, grpc://host:port or http://host:port/path, found \"xds://echo:7070\"",
-            ),
-            ("xds:///echo", "\"xds:///echo\" names no port; expected xds:///echo:7070 or the like"),
-            ("grpc://echo:seven", "\"seven\" is no port; expected a number from 1 to 65535"),
-        ] {
-            assert_eq!(url_complaint(url).as_deref(), Some(message), "{url}");
-        }
     }
 }

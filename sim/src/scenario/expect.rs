@@ -1,29 +1,14 @@
 //! Whether what came of a call is what was expected.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::file::Expect;
+use super::seen::Seen;
 use super::shares;
 use super::target::Target;
 use super::units::Percent;
-
-/// What came of the calls of one step, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// How many calls there were to be.
-    pub(super) total: u64,
-    /// How many answers each workload gave; empty for batches of which a call failed, whose output ForwardEcho drops.
-    pub(super) answers: BTreeMap<String, u64>,
-    /// How many calls succeeded, their answers known or not.
-    pub(super) succeeded: u64,
-    /// How many calls failed with which code and cause.
-    pub(super) failures: BTreeMap<(String, Option<String>), u64>,
-    /// Whom the servers took the caller for.
-    pub(super) callers: BTreeMap<Option<String>, u64>,
-}
 
 /// One check of an expectation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,39 +21,6 @@ pub struct Check {
     pub seen: String,
     /// Whether they agree.
     pub held: bool,
-}
-
-impl Seen {
-    fn failed(&self) -> u64 {
-        self.failures.values().sum()
-    }
-
-    /// `3 of 10 calls failed with UNAVAILABLE (tls-handshake), 7 succeeded`
-    pub(super) fn outcome(&self) -> String {
-        let total = self.total;
-        if self.failures.is_empty() && self.succeeded == total {
-            return match total {
-                1 => "the call succeeded".to_owned(),
-                _ => format!("all {total} calls succeeded"),
-            };
-        }
-        let mut parts = Vec::new();
-        for ((code, cause), count) in &self.failures {
-            let cause = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-            parts.push(match (total, *count) {
-                (1, 1) => format!("the call failed with {code}{cause}"),
-                (_, count) => format!("{count} of {total} calls failed with {code}{cause}"),
-            });
-        }
-        if self.succeeded > 0 {
-            parts.push(format!("{} succeeded", self.succeeded));
-        }
-        let unfinished = total.saturating_sub(self.succeeded + self.failed());
-        if unfinished > 0 {
-            parts.push(format!("{unfinished} did not end"));
-        }
-        parts.join(", ")
-    }
 }
 
 /// Judges `seen`. `same` tells whether a workload's name in an answer is the one a target means.
@@ -88,8 +40,7 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
     let all_answers = seen.answers.values().sum::<u64>();
 
     if expect.ok.is_some() {
-        let held = seen.failures.is_empty() && seen.succeeded == seen.total;
-        add("ok", "every call succeeds".to_owned(), seen.outcome(), held);
+        add("ok", "every call succeeds".to_owned(), seen.outcome(), seen.all_succeeded());
     }
     if let Some(to) = &expect.to {
         let mut expected = String::new();
@@ -158,6 +109,8 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use hermesh_istiod::yaml;
 
     use super::super::file::File;

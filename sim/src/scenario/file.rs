@@ -4,13 +4,14 @@
 //! afterwards, in `check`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 
 use super::read::{At, Place};
 use super::schema::{
-    self, AllWord, ApiVersion, BuiltInImage, CallCount, CallRate, CallUrl, CauseWord, Code, IstioVersion, Kind,
-    OneOrMany, Pair, Spiffe, Text,
+    self, AllWord, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord, Code, IstioVersion,
+    Kind, Latency, OneOrMany, Pair, Spiffe, Text,
 };
 use super::target::Target;
 use super::units::{Calls, Percent, Time, TimeRange};
@@ -30,8 +31,23 @@ pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
 /// The versions of Istio whose istiod, agent, injection and echo application are played.
 pub(super) const ISTIO_VERSIONS: [&str; 1] = ["1.32"];
 
+/// How many calls a step makes at most: each is held in memory until the step ends.
+pub(super) const CALLS_MAX: u64 = 100_000;
+
+/// How many calls a second a step makes at most.
+pub(super) const RATE_MAX: u64 = 100_000;
+
+/// The longest a wait may be or take: a week.
+pub(super) const WAIT_MAX: Time = Time(Duration::from_secs(7 * 24 * 3600));
+
+/// The longest a batch of calls may take: a day.
+pub(super) const TIMEOUT_MAX: Time = Time(Duration::from_secs(24 * 3600));
+
+/// The longest a packet may travel. With more, probes give up and nothing gets ready.
+pub(super) const LATENCY_MAX: Time = Time(Duration::from_secs(1));
+
 /// How long a wait may take that does not say.
-pub(super) const WITHIN_DEFAULT: Time = Time(std::time::Duration::from_secs(60));
+pub(super) const WITHIN_DEFAULT: Time = Time(Duration::from_secs(60));
 
 /// What happens to a mesh, step by step, and what must come of it.
 #[derive(Clone, Debug, JsonSchema)]
@@ -76,7 +92,7 @@ pub(super) struct MeshOptions {
     #[schemars(default)]
     pub images: Vec<(At<String>, At<&'static str>)>,
     /// How long a packet travels between two pods.
-    #[schemars(with = "Option<TimeRange>")]
+    #[schemars(with = "Option<Latency>")]
     pub latency: Option<At<TimeRange>>,
 }
 
@@ -174,7 +190,7 @@ pub(super) struct Call {
     #[schemars(with = "Option<Text>")]
     pub grep: Option<At<String>>,
     /// For the whole batch; 5s if left out.
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<CallTime>")]
     pub timeout: Option<At<Time>>,
     /// A connection for each call instead of one for the batch.
     #[schemars(default)]
@@ -259,6 +275,14 @@ impl Step {
             self.heal.as_ref().map(Action::Heal),
         ];
         actions.into_iter().flatten().next()
+    }
+}
+
+impl Expect {
+    /// Whether the calls are to fail.
+    #[must_use]
+    pub(super) fn fails(&self) -> bool {
+        self.error.is_some() || self.cause.is_some()
     }
 }
 

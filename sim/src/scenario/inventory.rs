@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hermesh_istiod::objects::{Object, PodSpec};
 use hermesh_istiod::yaml::{Location, nearest};
 
+use super::services::Services;
 use super::target::Target;
 
 /// Where istiod runs, which every mesh has.
@@ -32,6 +33,7 @@ pub(super) struct WantedImage {
 pub(super) struct Inventory {
     namespace: String,
     workloads: BTreeMap<(String, String), Workload>,
+    services: Services,
 }
 
 impl Inventory {
@@ -40,13 +42,14 @@ impl Inventory {
         let (istio_system, istiod) = ISTIOD;
         let workload = Workload { pods: 1, containers: vec!["discovery".to_owned()] };
         let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
-        Self { namespace: namespace.to_owned(), workloads }
+        Self { namespace: namespace.to_owned(), workloads, services: Services::of_istio() }
     }
 
     pub(super) fn apply(&mut self, object: &Object) {
         let (pods, spec) = match object {
             Object::Deployment(deployment) => (deployment.spec.replicas as usize, &deployment.spec.template.spec),
             Object::Pod(pod) => (1, &pod.spec),
+            Object::Service(service) => return self.services.apply(service),
             _ => return,
         };
         let containers = spec.containers.iter().map(|container| container.name.clone()).collect();
@@ -54,6 +57,7 @@ impl Inventory {
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
+        self.services.delete(object);
         match object {
             Object::Deployment(_) | Object::Pod(_) => {
                 self.workloads.remove(&key(object));
@@ -63,6 +67,16 @@ impl Inventory {
             }
             _ => {}
         }
+    }
+
+    /// The Services there are.
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Whether a workload is known, and none of its pods can ever be.
+    pub(super) fn is_without_pods(&self, target: &Target) -> bool {
+        self.resolve(target).is_some_and(|key| self.workloads[&key].pods == 0)
     }
 
     /// Whether any workload but istiod is deployed.

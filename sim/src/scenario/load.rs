@@ -5,13 +5,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use hermesh_istiod::objects::{self, Object};
-use hermesh_istiod::yaml::{self, Diagnostic, Location};
+use hermesh_istiod::yaml::{self, Diagnostic, Location, Node};
 use sha2::{Digest as _, Sha256};
 
 use super::check::{StepObjects, check};
-use super::file::Action;
+use super::file::{Action, ISTIO_VERSIONS};
 use super::read::{At, Cursor, Problems};
-use super::{InputError, Scenario, Sources, inventory, reader};
+use super::{InputError, Scenario, Sources, inventory, namespaces, reader};
 use crate::image::Images;
 use crate::mesh::{Manifest, Manifests};
 
@@ -56,6 +56,10 @@ impl Loader {
             self.problems.add(Diagnostic::error("empty", location, "the file is empty; expected a scenario"));
             return Err(self.fail());
         };
+        if let Some(error) = manifest(&first.root, &self.name) {
+            self.problems.add(error);
+            return Err(self.fail());
+        }
         let Some(mut file) = reader::read(&Cursor::root(&first.root, &self.problems)) else { return Err(self.fail()) };
         let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str()).to_owned();
 
@@ -73,7 +77,17 @@ impl Loader {
             }
         }
 
+        // Of manifests that cannot be read nobody knows what they would bring.
+        let all_read = self.problems.is_empty();
         check(&file, &own_objects, &step_objects, &self.problems);
+        let missing = match all_read {
+            true => namespaces::check(&file, &own_objects, &step_objects, &self.problems),
+            false => Vec::new(),
+        };
+        for missing in missing {
+            let location = self.precise(missing.location.clone());
+            self.problems.add(Diagnostic { location, ..missing });
+        }
         let images = std::mem::take(&mut file.mesh.images);
         let images = self.images(&images, own_objects.iter().chain(step_objects.values().flatten()));
 
@@ -85,7 +99,9 @@ impl Loader {
             return Err(self.fail());
         }
         let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest })
+        let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
+        let sources = Sources([(self.name.clone(), text)].into());
+        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -95,7 +111,8 @@ impl Loader {
             let read = if path.value == "-" {
                 self.stdin().map(|text| Manifests::text("-", text))
             } else {
-                Manifests::open(self.folder.join(&path.value)).map_err(|error| self.missing(&path.value, &error.error))
+                let wanted = self.folder.join(&path.value);
+                Manifests::open(&wanted).map_err(|error| unreadable(Path::new(&path.value), &wanted, &error.error))
             };
             match read {
                 Ok(manifests) => {
@@ -112,25 +129,6 @@ impl Loader {
             }
         }
         all
-    }
-
-    fn missing(&self, path: &str, error: &std::io::Error) -> String {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            return format!("`{path}`: {error}");
-        }
-        let wanted = self.folder.join(path);
-        let (Some(folder), Some(name)) = (wanted.parent(), wanted.file_name()) else {
-            return format!("no file or folder `{path}`");
-        };
-        let name = name.to_string_lossy();
-        let names = list(folder);
-        match yaml::nearest(&name, names.iter().map(String::as_str)) {
-            Some(near) => {
-                let near = Path::new(path).with_file_name(near);
-                format!("no file or folder `{path}`; did you mean `{}`?", near.display())
-            }
-            None => format!("no file or folder `{path}` (looked for {})", wanted.display()),
-        }
     }
 
     fn objects(&mut self, manifests: &Manifests, namespace: &str, notes: &mut Vec<Diagnostic>) -> Vec<Object> {
@@ -153,6 +151,11 @@ impl Loader {
         let mut images = self.images.clone();
         for (glob, name) in named {
             images.add_named(&glob.value, name.value).expect("the reader takes built-in names only");
+            if let Some(image) = istios_own(&glob.value).filter(|_| glob.value != "*" && name.value != "agent") {
+                let message =
+                    format!("{:?} would also play Istio's own image {image:?}; write a narrower glob", glob.value);
+                self.problems.error(&glob.place, "istios-own-image", message);
+            }
         }
         let wanted: Vec<_> = objects.flat_map(inventory::images).collect();
         for (glob, name) in named.iter().filter(|(glob, _)| glob.value != "*") {
@@ -183,7 +186,10 @@ impl Loader {
     }
 
     fn text(&mut self) -> Result<String, String> {
-        if self.name == "-" { self.stdin() } else { read_file(&self.path).map_err(|error| error.to_string()) }
+        if self.name == "-" {
+            return self.stdin();
+        }
+        read_file(&self.path).map_err(|error| unreadable(&self.path, &self.path, &error))
     }
 
     fn stdin(&mut self) -> Result<String, String> {
@@ -204,6 +210,39 @@ impl Loader {
     }
 }
 
+/// Why `wanted`, which was written as `path`, cannot be read, with the name that is near if there is one.
+fn unreadable(path: &Path, wanted: &Path, error: &std::io::Error) -> String {
+    let shown = path.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {}
+        std::io::ErrorKind::InvalidData => return format!("`{shown}` is no text: it is not UTF-8"),
+        _ => return format!("`{shown}`: {error}"),
+    }
+    let (Some(folder), Some(name)) = (wanted.parent(), wanted.file_name()) else {
+        return format!("no file or folder `{shown}`");
+    };
+    let names = list(folder);
+    match yaml::nearest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
+        Some(near) => format!("no file or folder `{shown}`; did you mean `{}`?", path.with_file_name(near).display()),
+        None if path == wanted => format!("no file or folder `{shown}`"),
+        None => format!("no file or folder `{shown}` (looked for {})", wanted.display()),
+    }
+}
+
+/// Why a file is no scenario though its YAML is in order, if it is a manifest.
+fn manifest(root: &Node, file: &str) -> Option<Diagnostic> {
+    let (version, kind) = (root.get("apiVersion")?.text()?, root.get("kind")?);
+    let name = kind.text()?;
+    if version.starts_with("hermesh") || yaml::nearest(name, ["Scenario"]).is_some() {
+        return None;
+    }
+    let location = Location::in_file(file).at(kind.position).field("kind");
+    let shown = Path::new(file).file_name().map_or_else(|| file.into(), |name| name.to_string_lossy());
+    let message = format!("this is a manifest of Kubernetes (a {name}) and not a scenario");
+    let help = format!("run a scenario with a step `apply: {shown}`; docs/scenario.md shows how to write one");
+    Some(Diagnostic::error("not-a-scenario", location, message).with_help(help))
+}
+
 /// The text with its first document blanked out, so that those after it keep their lines.
 fn without_first_document(text: &str) -> String {
     let mut content_seen = false;
@@ -222,12 +261,28 @@ fn without_first_document(text: &str) -> String {
     rest
 }
 
-/// A glob over the images beside this one: `registry.corp/shop/cart:1` gives `registry.corp/*`.
+/// A glob over the images beside this one: `registry.corp/shop/cart:1` gives `registry.corp/*`, unless Istio's own
+/// images are among those.
 fn glob_for(image: &str) -> String {
-    match image.split_once('/') {
+    let glob = match image.split_once('/') {
         Some((registry, _)) => format!("{registry}/*"),
-        None => image.to_owned(),
+        None => return image.to_owned(),
+    };
+    match (istios_own(&glob), image.rsplit_once(':')) {
+        (None, _) => glob,
+        (Some(_), Some((name, tag))) if !tag.contains('/') => format!("{name}:*"),
+        (Some(_), _) => image.to_owned(),
     }
+}
+
+/// The image of istiod or of its agent that a glob matches.
+fn istios_own(glob: &str) -> Option<String> {
+    let mut alone = Images::new();
+    alone.add_named(glob, "stand-in").expect("it is built in");
+    let images = ISTIO_VERSIONS
+        .iter()
+        .flat_map(|version| ["pilot", "proxyv2"].map(|name| format!("docker.io/istio/{name}:{version}.0")));
+    images.into_iter().find(|image| alone.find(image).is_some())
 }
 
 fn digest<'m>(scenario: &str, manifests: impl Iterator<Item = &'m Manifest>) -> String {

@@ -4,23 +4,30 @@
 //! it is carried out unless all of it is understood. Then [`Scenario::run`] plays it with a seed. `docs/scenario.md`
 //! documents the format; its JSON Schema comes from the same types that read it ([`schema`]).
 
+mod again;
 mod check;
+mod excerpt;
 mod expect;
 mod explain;
 mod file;
+mod forwarded;
 mod inventory;
 mod load;
+mod namespaces;
 mod outcome;
 mod read;
 mod reader;
 mod run;
 mod schema;
+mod seen;
+mod services;
 mod settle;
 mod shares;
 mod target;
 #[cfg(test)]
 mod tests;
 mod units;
+mod url;
 mod words;
 
 use std::collections::BTreeMap;
@@ -53,6 +60,9 @@ pub struct Scenario {
     images: Images,
     notes: Vec<Diagnostic>,
     digest: String,
+    /// The scenario's own text.
+    sources: Sources,
+    files: Vec<String>,
 }
 
 /// A scenario that is not understood: all that is wrong with it.
@@ -96,6 +106,11 @@ impl Scenario {
         &self.path
     }
 
+    /// Every file it was read from: its own, and those of the manifests.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(Path::new)
+    }
+
     /// The seed it asks for itself.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
@@ -125,7 +140,7 @@ impl InputError {
     pub fn render(&self, styles: &Styles) -> String {
         let source = |diagnostic: &Diagnostic| self.sources.0.get(&*diagnostic.location.file);
         let render = |diagnostic: &Diagnostic| {
-            diagnostic.render(source(diagnostic).map(String::as_str).unwrap_or_default(), styles)
+            excerpt::render(diagnostic, source(diagnostic).map(String::as_str).unwrap_or_default(), styles)
         };
         self.diagnostics.iter().map(render).collect::<Vec<_>>().join("\n")
     }

@@ -7,6 +7,8 @@ use hermesh_istiod::yaml::{
     Diagnostic, Entry, Key, Location, Meaning, Node, Position, Severity, Value, listed, nearest,
 };
 
+use super::excerpt::shortened;
+
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct At<T> {
@@ -38,7 +40,8 @@ impl Problems {
     }
 
     pub(super) fn location(&self, place: &Place) -> Location {
-        Location::in_file(&self.file).at(place.position).field(place.path.clone())
+        let location = Location::in_file(&self.file).at(place.position);
+        if place.path.is_empty() { location } else { location.field(shortened(place.path.clone())) }
     }
 
     pub(super) fn error(&self, place: &Place, code: &'static str, message: impl Into<String>) {
@@ -50,7 +53,8 @@ impl Problems {
     }
 
     pub(super) fn add(&self, diagnostic: Diagnostic) {
-        self.found.borrow_mut().push(diagnostic);
+        let message = shortened(diagnostic.message);
+        self.found.borrow_mut().push(Diagnostic { message, ..diagnostic });
     }
 
     /// Whether nothing was found.
@@ -240,6 +244,11 @@ impl<'a> Fields<'a> {
     /// Whether the mapping has this field, which counts as known from here on.
     pub(super) fn has(&mut self, name: &'static str) -> bool {
         self.optional(name).is_some()
+    }
+
+    /// Whether there are fields nobody took.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.entries.iter().any(|entry| !self.known.contains(&entry.key.text.as_str()))
     }
 
     /// Reports the fields nobody took. `foreign` names some that are known to the format, with what to say of them.

@@ -3,12 +3,12 @@
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::file::{
-    API_VERSION, BUILT_IN_IMAGES, ByWorkload, Call, Expect, File, Get, Heal, ISTIO_VERSIONS, LATER, MeshOptions, Step,
-    VERBS, WITHIN_DEFAULT, Wait,
+    API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX,
+    LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
 };
 use super::read::{At, Cursor, Fields, unknown};
 use super::target::Target;
-use super::units::Time;
+use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left
@@ -75,7 +75,11 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
             |(glob, field): (At<String>, Cursor<'_>)| Some((glob, field.word("built-in image", &BUILT_IN_IMAGES)?));
         Some(entries.into_iter().filter_map(image).collect())
     });
-    let latency = fields.optional("latency").and_then(|field| field.parsed("a time or a range such as `1ms..20ms`"));
+    let latency = fields.optional("latency").and_then(|field| {
+        let range: At<TimeRange> = field.parsed("a time or a range such as `1ms..20ms`")?;
+        at_most(&field, Time(*range.value.0.end()), LATENCY_MAX)?;
+        Some(range)
+    });
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
     Some(MeshOptions { istio: istio?, images: images.unwrap_or_default(), latency })
 }
@@ -137,13 +141,14 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
     const EXPECTED: &str = "a time such as `30s`, `{ready: all}` or `{converged: all}`";
     if !matches!(cursor.node.value, Value::Mapping(_)) {
-        return cursor.parsed(EXPECTED).map(Wait::Time);
+        return time(cursor, EXPECTED, WAIT_MAX).map(Wait::Time);
     }
     let mut fields = cursor.fields(EXPECTED)?;
     let ready = fields.optional("ready");
     let converged = fields.optional("converged");
-    let within = fields.optional("within").and_then(|field| field.parsed::<Time>("a time such as `60s`"));
+    let within = fields.optional("within").and_then(|field| time(&field, "a time such as `60s`", WAIT_MAX));
     let within = within.map_or(WITHIN_DEFAULT, |within| within.value);
+    let has_more = fields.has_unknown();
     fields.finish(&[("serving", "waiting for `serving` is not played by this version of Hermesh yet")]);
     match (ready, converged) {
         (Some(_), Some(converged)) => {
@@ -156,6 +161,8 @@ fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
             converged.word("extent", &["all"])?;
             Some(Wait::Converged { within })
         }
+        // What stands there instead has been complained of.
+        (None, None) if has_more => None,
         (None, None) => {
             cursor.error("missing-field", format!("nothing to wait for; expected {EXPECTED}"));
             None
@@ -167,16 +174,31 @@ fn call(cursor: &Cursor<'_>) -> Option<Call> {
     let mut fields = cursor.fields("a call: a mapping with `from` and `url`")?;
     let from = fields.required("from").and_then(|field| target(&field, "the workload that calls"));
     let url = fields.required("url").map(|field| texts(&field, "a URL such as `xds:///echo:7070`"));
-    let count = fields.optional("count").and_then(|field| field.integer(1, 1_000_000));
-    let qps = fields.optional("qps").and_then(|field| field.integer(1, 1_000_000));
+    let count = fields.optional("count").and_then(|field| field.integer(1, CALLS_MAX));
+    let qps = fields.optional("qps").and_then(|field| field.integer(1, RATE_MAX));
     let headers = fields.optional("headers").and_then(|field| headers(&field)).unwrap_or_default();
     let message = fields.optional("message").and_then(|field| field.text("a text")).map(|text| text.value);
     let grep = fields.optional("grep").and_then(|field| field.text("a text to look for"));
-    let timeout = fields.optional("timeout").and_then(|field| field.parsed("a time such as `5s`"));
+    let timeout = fields.optional("timeout").and_then(|field| time(&field, "a time such as `5s`", TIMEOUT_MAX));
     let fresh = fields.optional("newConnectionPerRequest").and_then(|field| field.boolean());
     fields.finish(&[]);
     let new_connection_per_request = fresh.unwrap_or_default();
     Some(Call { from: from?, url: url?, count, qps, headers, message, grep, timeout, new_connection_per_request })
+}
+
+/// A time that is not longer than `longest`.
+fn time(field: &Cursor<'_>, expected: &str, longest: Time) -> Option<At<Time>> {
+    let time: At<Time> = field.parsed(expected)?;
+    at_most(field, time.value, longest)?;
+    Some(time)
+}
+
+fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
+    if time > longest {
+        field.error("out-of-range", format!("expected {longest} at most, found {time}"));
+        return None;
+    }
+    Some(())
 }
 
 fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {

@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hermesh_echo::EchoRequest;
-use hermesh_istiod::yaml::Diagnostic;
+use hermesh_istiod::yaml::{Diagnostic, Location};
 use hermesh_runtime::Level;
-use hermesh_xds::RpcFinished;
+use tonic::Code;
 
-use super::Scenario;
-use super::expect::{self, Check, Seen};
+use super::expect::{self, Check};
 use super::explain::Failure;
 use super::file::{self, Action, Heal, Step, Wait};
 use super::outcome::{Batch, Outcome, Run, StepReport, Verdict};
 use super::read::{At, Place};
+use super::seen::Seen;
 use super::settle::{Trouble, settle, settle_wait};
 use super::target::Target;
-use super::words::{code_name, code_named};
+use super::words::code_name;
+use super::{InputError, Scenario};
 use crate::explain;
-use crate::mesh::{Applied, Call, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, mesh};
+use crate::mesh::{
+    Applied, Call, CallFailure, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, WaitError, mesh,
+};
 use crate::report::compact;
-use crate::trace::Trace;
 
 /// The answers of a call that are shown one by one; of more only the counts are.
 const ANSWERS_SHOWN_MAX: usize = 10;
@@ -61,13 +62,16 @@ impl RunOptions {
     }
 }
 
-/// Why a run says nothing about the scenario: the mesh itself broke.
+/// Why a run says nothing about the scenario: the mesh did not start, or broke.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// It cannot start as the scenario has it.
+    #[error(transparent)]
+    Setting(InputError),
     /// It did not start.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(StartError),
     /// It could not go on.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -77,7 +81,7 @@ impl Scenario {
     /// Plays the scenario. Whether its expectations held, the answer tells.
     ///
     /// # Errors
-    /// If Hermesh itself is at fault.
+    /// If the mesh cannot start as the scenario has it, or if Hermesh itself is at fault.
     pub fn run(&self, options: &RunOptions) -> Result<Run, RunError> {
         let mut builder = mesh()
             .istio(self.file.mesh.istio.value)
@@ -89,7 +93,7 @@ impl Scenario {
         if let Some(latency) = &self.file.mesh.latency {
             builder = builder.latency(latency.value.0.clone());
         }
-        let mesh = builder.try_start()?;
+        let mesh = builder.try_start().map_err(|error| self.not_started(error))?;
         let mut player = Player {
             scenario: self,
             seed: options.seed,
@@ -114,6 +118,20 @@ impl Scenario {
             simulated,
             trace,
         })
+    }
+
+    /// What the scenario's own settings brought about is its author's to mend.
+    fn not_started(&self, error: StartError) -> RunError {
+        let place = match &error {
+            StartError::Fault(_) | StartError::Istiod(WaitError::Fault(_)) => None,
+            StartError::UnknownIstio { .. } => Some(&self.file.mesh.istio.place),
+            _ => self.file.mesh.latency.as_ref().map(|latency| &latency.place),
+        };
+        let Some(place) = place else { return RunError::Start(error) };
+        let location = Location::in_file(&self.path).at(place.position).field(place.path.clone());
+        let message = format!("the mesh does not start with this: {error}");
+        let diagnostics = vec![Diagnostic::error("not-started", location, message)];
+        RunError::Setting(InputError { diagnostics, sources: self.sources.clone() })
     }
 }
 
@@ -278,7 +296,7 @@ impl Player<'_> {
 
     fn failure(&self, trouble: Trouble, place: &Place) -> Failure {
         let Trouble { expected, seen, why } = trouble;
-        let again = format!("hermesh run {} --seed {}", self.scenario.path, self.seed);
+        let again = self.scenario.again(self.seed);
         Failure { place: format!("{}:{}", self.scenario.path, place.position), expected, seen, why, again }
     }
 
@@ -368,6 +386,9 @@ impl Player<'_> {
             asked.timeout = call.timeout.as_ref().map(|timeout| timeout.value.0);
             asked.new_connection_per_request = call.new_connection_per_request;
             match settle(self.mesh.try_call(&asked), "the call is made")? {
+                Ok(CallReport { from, failure: Some(failure), .. }) if failure.code != Code::Unknown => {
+                    return Ok(Err(not_forwarded(&from, &failure)));
+                }
                 Ok(report) => {
                     let lines = shown(&report, call.grep.as_ref().map_or("Hostname", |grep| grep.value.as_str()));
                     batches.push(Batch { url: url.value.clone(), lines, report });
@@ -388,7 +409,7 @@ impl Player<'_> {
         notes: Vec<Diagnostic>,
     ) -> StepReport {
         let total = step.call.as_ref().map_or(0, file::Call::total);
-        let seen = self.mesh.with_trace(|trace| seen(trace, total, &batches));
+        let seen = self.mesh.with_trace(|trace| Seen::count(trace, total, &batches));
         let same = |target: &Target, name: &str| self.same(target, name);
         let checks = step.expect.as_ref().map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
         let missed: Vec<&Check> = checks.iter().filter(|check| !check.held).collect();
@@ -456,6 +477,20 @@ impl Scenario {
     }
 }
 
+/// ForwardEcho ends all that fails with UNKNOWN; any other code says that it was not asked, or could not answer.
+fn not_forwarded(from: &str, failure: &CallFailure) -> Trouble {
+    let CallFailure { code, message, .. } = failure;
+    let why = match code {
+        Code::OutOfRange => "ForwardEcho answers in one message, of which gRPC takes 4 MiB: make fewer calls in a step",
+        Code::Unavailable => {
+            "calls are made by ForwardEcho on the pod's port 17171: its image must be `echo` or `stand-in`, and run"
+        }
+        _ => "calls are made by ForwardEcho on port 17171; something else answers there",
+    };
+    let seen = format!("{from} could not be asked to call: {}: {message}", code_name(*code));
+    Trouble { expected: "the call is made".to_owned(), seen, why: vec![why.to_owned()] }
+}
+
 fn describe_call(call: &file::Call) -> String {
     let urls: Vec<&str> = call.url.iter().map(|url| url.value.as_str()).collect();
     let mut said = format!("call {} -> {}", call.from.value, urls.join(", "));
@@ -478,50 +513,6 @@ fn shown(report: &CallReport, grep: &str) -> Vec<String> {
         return Vec::new();
     }
     report.grep(grep).into_iter().map(str::to_owned).collect()
-}
-
-/// Counts what came of all batches. Of a batch with a failure ForwardEcho tells the first error only; the caller's own
-/// events tell of every call.
-fn seen(trace: &Trace, total: u64, batches: &[Batch]) -> Seen {
-    let mut seen = Seen { total, ..Seen::default() };
-    for Batch { report, url, .. } in batches {
-        let from_one = |seq: u64| usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
-        let events = trace.events().get(from_one(report.events.start)..from_one(report.events.end)).unwrap_or_default();
-        let Some(failure) = &report.failure else {
-            seen.succeeded += report.answers.len() as u64;
-            for answer in &report.answers {
-                *seen.answers.entry(answer.workload.clone()).or_default() += 1;
-                *seen.callers.entry(answer.caller.clone()).or_default() += 1;
-            }
-            continue;
-        };
-        let finished = events
-            .iter()
-            .filter(|event| event.is_at(&report.from))
-            .filter_map(|event| event.get::<RpcFinished>())
-            .filter(|rpc| *rpc.target == **url);
-        let mut told = false;
-        for rpc in finished {
-            told = true;
-            if rpc.code == "Ok" {
-                seen.succeeded += 1;
-                continue;
-            }
-            let code = code_named(&rpc.code).to_owned();
-            let cause = rpc.cause_kind.and_then(|cause| serde_json::to_value(cause).ok());
-            let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned));
-            *seen.failures.entry((code, cause)).or_default() += 1;
-        }
-        if !told {
-            // A plain channel keeps no record of its calls.
-            let code = failure.request_code.unwrap_or(failure.code);
-            let served = events.iter().filter(|event| event.get::<EchoRequest>().is_some()).count() as u64;
-            let failed = u64::from(report.count).saturating_sub(served).max(1);
-            *seen.failures.entry((code_name(code).to_owned(), None)).or_default() += failed;
-            seen.succeeded += u64::from(report.count) - failed.min(u64::from(report.count));
-        }
-    }
-    seen
 }
 
 fn list<T: std::fmt::Display>(items: &[At<T>]) -> String {

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::file::{API_VERSION, BUILT_IN_IMAGES, File, Get, Heal, ISTIO_VERSIONS, VERBS, Wait};
+use super::file::{
+    API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, RATE_MAX, TIMEOUT_MAX,
+    VERBS, WAIT_MAX, Wait,
+};
 use super::units::Time;
 use super::words::{CAUSES, CODES};
 
@@ -77,8 +80,11 @@ schema_types! {
     CauseWord => {"enum": CAUSES}
     Text => {"type": "string", "pattern": "\\S"}
     CallUrl => {"type": "string", "pattern": "^(xds:///|grpc://|http://)."}
-    CallCount => {"type": "integer", "minimum": 1, "maximum": 1_000_000}
-    CallRate => {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    CallCount => {"type": "integer", "minimum": 1, "maximum": CALLS_MAX}
+    CallRate => {"type": "integer", "minimum": 1, "maximum": RATE_MAX}
+    CallTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(TIMEOUT_MAX))}
+    WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
+    Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
     Spiffe => {"type": "string", "pattern": "^spiffe://"}
     Pair => {"type": "array", "items": {"type": "string", "pattern": "\\S"}, "minItems": 2, "maxItems": 2}
 }
@@ -107,7 +113,7 @@ impl JsonSchema for Wait {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let time = generator.subschema_for::<Time>();
+        let time = generator.subschema_for::<WaitTime>();
         let workloads = generator.subschema_for::<OneOrMany<Text>>();
         json_schema!({
             "description": "A length of simulated time, or what to wait for; after `within` (60s) the wait fails.",

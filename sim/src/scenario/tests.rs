@@ -1,5 +1,10 @@
 //! Every rule of the format with its exact message.
 
+mod bounds;
+mod calls;
+mod files;
+mod reach;
+
 use hermesh_istiod::yaml;
 
 use super::*;
@@ -37,6 +42,8 @@ spec:
         image: registry.istio.io/testing/app:latest
 ";
 
+const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+
 const HEADER: &str = "\
 apiVersion: hermesh/v1alpha1
 kind: Scenario
@@ -55,7 +62,7 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     write("echo.yaml", ECHO);
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
     std::fs::create_dir(folder.path().join("more")).unwrap();
-    write("more/namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+    write("more/namespace.yaml", NAMESPACE);
     std::fs::create_dir(folder.path().join("none")).unwrap();
     let prefix = format!("{}/", folder.path().display());
     Scenario::open(folder.path().join("s.yaml")).map_err(|error| {
@@ -74,7 +81,7 @@ fn refused(text: &str, expected: &[&str]) {
 
 /// A scenario of these steps, which begin at line 8: line 7 applies `echo.yaml`.
 fn steps(steps: &str) -> String {
-    format!("{HEADER}- apply: echo.yaml\n{steps}\n")
+    format!("{HEADER}- apply: [more, echo.yaml]\n{steps}\n")
 }
 
 #[track_caller]
@@ -95,6 +102,8 @@ fn what_the_format_documents_is_accepted() {
   call: {{from: echo-v1/0, url: [\"xds:///echo:7070\", \"grpc://echo:7070\"], count: 60, qps: 10, headers: {{end-user: j}}, message: hi, timeout: 20s, newConnectionPerRequest: true, grep: StatusCode}}
   expect: {{ok: all, to: {{echo-v1: 0..120, echo-v2: 0..120}}, share: {{echo-v1: 20%, echo-v2: 80%}}, caller: \"spiffe://a/b\"}}
 - call: {{from: echo-v1, url: \"http://echo/path\"}}
+  expect: {{error: UNKNOWN}}
+- call: {{from: echo-v1, url: \"xds:///nobody:1\"}}
   expect: {{error: UNAVAILABLE, cause: tcp-connect}}
 - kill: echo-v1/0/istio-proxy
 - restart: [istiod, echo-v2]
@@ -234,8 +243,8 @@ fn calls_have_a_caller_a_url_and_numbers_that_make_sense() {
         ),
         &[
             "s.yaml:8:30: steps[1].call.url: expected a URL such as `xds:///echo:7070`, found an empty list",
-            "s.yaml:8:41: steps[1].call.count: expected a whole number from 1 to 1000000, found the number 0",
-            "s.yaml:8:49: steps[1].call.qps: expected a whole number from 1 to 1000000, found the text \"10\"",
+            "s.yaml:8:41: steps[1].call.count: expected a whole number from 1 to 100000, found the number 0",
+            "s.yaml:8:49: steps[1].call.qps: expected a whole number from 1 to 100000, found the text \"10\"",
             "s.yaml:8:64: steps[1].call.timeout: expected a time with its unit, such as `5s` or `5ms`, found the bare number 5",
             "s.yaml:8:92: steps[1].call.newConnectionPerRequest: expected true or false, found the text \"yes\"",
             "s.yaml:8:97: steps[1].call.cont: unknown field; did you mean `count`?",
@@ -351,7 +360,7 @@ fn faults_name_what_is_there() {
 #[test]
 fn a_workload_must_be_deployed_before_it_is_named() {
     refused(
-        &format!("{HEADER}- call: {{from: echo-v1, url: \"xds:///echo:7070\"}}\n- apply: echo.yaml\n"),
+        &format!("{HEADER}- call: {{from: echo-v1, url: \"xds:///echo:7070\"}}\n- apply: [more, echo.yaml]\n"),
         &["s.yaml:7:16: steps[0].call.from: workload `echo-v1` is not deployed at this step"],
     );
     refused_step(
@@ -377,10 +386,10 @@ fn files_and_folders_must_be_there() {
 #[test]
 fn images_are_played_and_globs_used() {
     refused(
-        &format!("{HEADER}- apply: nginx.yaml\n"),
+        &format!("{HEADER}- apply: [more, nginx.yaml]\n"),
         &[
-            "nginx.yaml:18:16: spec.template.spec.containers[0].image: nothing plays image \"docker.io/nginx:1\"; under `mesh.images` add `\"docker.io/*\": stand-in`",
-            "nginx.yaml:30:16: spec.template.spec.containers[0].image: nothing plays image \"docker.io/nginx:1\"; under `mesh.images` add `\"docker.io/*\": stand-in`",
+            "nginx.yaml:18:16: spec.template.spec.containers[0].image: nothing plays image \"docker.io/nginx:1\"; under `mesh.images` add `\"docker.io/nginx:*\": stand-in`",
+            "nginx.yaml:30:16: spec.template.spec.containers[0].image: nothing plays image \"docker.io/nginx:1\"; under `mesh.images` add `\"docker.io/nginx:*\": stand-in`",
         ],
     );
     let with_images = |images: &str| steps("").replace("\"1.32\"", &format!("\"1.32\", images: {images}"));
@@ -396,12 +405,17 @@ fn images_are_played_and_globs_used() {
             "s.yaml:5:32: mesh.images[\"registry.corp/*\"]: no container wants an image that matches \"registry.corp/*\"; remove it",
         ],
     );
+    refused(
+        &with_images("{\"docker.io/*\": stand-in}").replace("echo.yaml", "nginx.yaml"),
+        &["s.yaml:5:32: mesh.images[\"docker.io/*\"]: \"docker.io/*\" would also play Istio's own image \
+           \"docker.io/istio/pilot:1.32.0\"; write a narrower glob"],
+    );
     assert!(open(&with_images("{\"*\": stand-in}")).is_ok());
     assert!(
         open(
             &steps("")
                 .replace("echo.yaml", "nginx.yaml")
-                .replace("\"1.32\"", "\"1.32\", images: {\"docker.io/*\": stand-in}")
+                .replace("\"1.32\"", "\"1.32\", images: {\"docker.io/nginx:*\": stand-in}")
         )
         .is_ok()
     );
@@ -420,7 +434,7 @@ fn latency_has_units_and_a_direction() {
 
 #[test]
 fn objects_in_the_same_file_keep_their_lines() {
-    let own = format!("{HEADER}- wait: {{ready: all}}\n---\n{ECHO}");
+    let own = format!("{HEADER}- wait: {{ready: all}}\n---\n{NAMESPACE}---\n{ECHO}");
     assert!(open(&own).is_ok());
     let broken = own.replacen("kind: Deployment", "kind: Deploymnet", 1);
     let line = broken.lines().position(|line| line == "kind: Deploymnet").unwrap() + 1;

@@ -183,34 +183,30 @@ impl fmt::Display for Calls {
     }
 }
 
-const TIME: &str = "(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
-
-impl JsonSchema for Time {
-    fn schema_name() -> Cow<'static, str> {
-        "Time".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A length of simulated time: `500ms`, `2s`, `1m30s`, `1h`.",
-            "type": "string",
-            "pattern": format!("^{TIME}$"),
-        })
+impl Time {
+    /// A regular expression for times of which no part is longer than `longest`.
+    pub(super) fn pattern(longest: Self) -> String {
+        let longest_ms = u64::try_from(longest.0.as_millis()).unwrap_or(u64::MAX);
+        let parts = UNITS.iter().rev().map(|(unit, ms)| format!("(0*{}{unit})?", up_to(longest_ms / ms)));
+        format!("(?=[0-9]){}", parts.collect::<String>())
     }
 }
 
-impl JsonSchema for TimeRange {
-    fn schema_name() -> Cow<'static, str> {
-        "TimeRange".into()
+/// A regular expression for the whole numbers up to `most`.
+fn up_to(most: u64) -> String {
+    let digits = most.to_string();
+    let mut choices = Vec::new();
+    if digits.len() > 1 {
+        choices.push(format!("[0-9]{{1,{}}}", digits.len() - 1));
     }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A time, or a range from which the seed draws one: `5ms`, `1ms..20ms`.",
-            "type": "string",
-            "pattern": format!("^{TIME}(\\.\\.{TIME})?$"),
-        })
+    for (index, digit) in digits.char_indices() {
+        let rest = digits.len() - index - 1;
+        if let Some(below) = digit.to_digit(10).and_then(|digit| digit.checked_sub(1)) {
+            choices.push(format!("{}[0-{below}][0-9]{{{rest}}}", &digits[..index]));
+        }
     }
+    choices.push(digits);
+    format!("({})", choices.join("|"))
 }
 
 impl JsonSchema for Percent {
@@ -272,6 +268,22 @@ mod tests {
         for text in ["0s", "5ms", "1s", "1m30s", "2h5ms"] {
             assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_pattern_takes_what_is_not_too_long() {
+        let matches = |longest: u64, text: &str| {
+            let schema =
+                serde_json::json!({"pattern": format!("^{}$", Time::pattern(Time(Duration::from_secs(longest))))});
+            jsonschema::is_valid(&schema, &text.into())
+        };
+        for text in ["0s", "1s", "24h", "1440m", "007m", "86400s", "86400000ms", "23h59m59s999ms"] {
+            assert!(matches(86_400, text), "{text}");
+        }
+        for text in ["", "25h", "100h", "1441m", "86401s", "90000s", "86400001ms", "100000000000s", "s", "1m1h"] {
+            assert!(!matches(86_400, text), "{text}");
+        }
+        assert!(matches(1, "1000ms") && matches(1, "1s") && !matches(1, "2s") && !matches(1, "1m"));
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub(super) fn code_named(rust: &str) -> &'static str {
     CODES.iter().find(same).copied().unwrap_or("UNKNOWN")
 }
 
+/// The specification's name of a code that grpc-go's texts give, such as `DeadlineExceeded`; it spells one of them in
+/// its own way.
+pub(super) fn code_in_go(go: &str) -> &'static str {
+    if go == "Canceled" { code_name(tonic::Code::Cancelled) } else { code_named(go) }
+}
+
 #[cfg(test)]
 mod tests {
     use tonic::Code;
@@ -66,6 +72,8 @@ mod tests {
             let code = Code::from_i32(number);
             assert_eq!(code_named(&format!("{code:?}")), code_name(code));
         }
+        assert_eq!(code_in_go("Canceled"), "CANCELLED");
+        assert_eq!(code_in_go("DeadlineExceeded"), "DEADLINE_EXCEEDED");
     }
 
     #[test]

@@ -1,0 +1,193 @@
+//! The Services that the manifests of a scenario have, as far as calls name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hermesh_istiod::objects::{Object, Service, ServiceType};
+use hermesh_istiod::yaml::{listed, nearest};
+
+use super::url::{Scheme, Url};
+
+const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
+
+/// The ports of the Service `istiod`, which every mesh has.
+const ISTIOD_PORTS: [u16; 4] = [443, 15010, 15012, 15014];
+
+/// The Services there are at some point of a scenario, by namespace and name.
+#[derive(Clone, Debug)]
+pub(super) struct Services(BTreeMap<(String, String), Ports>);
+
+#[derive(Clone, Debug)]
+struct Ports {
+    numbers: BTreeSet<u16>,
+    headless: bool,
+    /// Nothing is known of what another name stands for.
+    external: bool,
+}
+
+impl Services {
+    /// Those of an installation of Istio.
+    pub(super) fn of_istio() -> Self {
+        let istiod = Ports { numbers: ISTIOD_PORTS.into(), headless: false, external: false };
+        Self([(("istio-system".to_owned(), "istiod".to_owned()), istiod)].into())
+    }
+
+    pub(super) fn apply(&mut self, service: &Service) {
+        let ports = Ports {
+            numbers: service.spec.ports.iter().map(|port| port.port).collect(),
+            headless: service.is_headless(),
+            external: service.spec.service_type == ServiceType::ExternalName,
+        };
+        self.0.insert((service.metadata.namespace.clone(), service.metadata.name.clone()), ports);
+    }
+
+    pub(super) fn delete(&mut self, object: &Object) {
+        match object {
+            Object::Service(service) => {
+                self.0.remove(&(service.metadata.namespace.clone(), service.metadata.name.clone()));
+            }
+            Object::Namespace(namespace) => self.0.retain(|(of, _), _| *of != namespace.metadata.name),
+            _ => {}
+        }
+    }
+
+    /// Why a call from a pod of `namespace` cannot reach anybody, if that is so. `ever` is all that any step of the
+    /// scenario applies.
+    pub(super) fn complaint(&self, url: &Url<'_>, namespace: &str, ever: &Self) -> Option<String> {
+        if url.is_address() {
+            return None;
+        }
+        let host = url.host.to_ascii_lowercase();
+        let Some(key) = key(&host, namespace) else { return Some(ever.unknown(&host, namespace)) };
+        let Some(ports) = self.0.get(&key) else {
+            let (of, name) = &key;
+            return Some(match ever.0.contains_key(&key) {
+                true => format!("Service `{name}` of namespace {of} is not applied at this step"),
+                false => ever.unknown(&host, namespace),
+            });
+        };
+        let is_full = host.trim_end_matches('.').ends_with(CLUSTER_DOMAIN);
+        if url.scheme == Scheme::Xds && key.0 != namespace && !is_full {
+            let (of, name) = &key;
+            return Some(format!(
+                "by xds, a short name is one of the caller's own namespace, {namespace}; \
+                 write `{name}.{of}{CLUSTER_DOMAIN}`"
+            ));
+        }
+        // Without xDS, a headless Service's name leads to its pods and all of their ports.
+        let any_port = ports.external || (ports.headless && url.scheme != Scheme::Xds);
+        if any_port || ports.numbers.contains(&url.port) {
+            return None;
+        }
+        let numbers: Vec<String> = ports.numbers.iter().map(u16::to_string).collect();
+        Some(format!("Service `{}` has no port {}; expected {}", key.1, url.port, listed(&numbers)))
+    }
+
+    fn unknown(&self, host: &str, namespace: &str) -> String {
+        let Some((of, name)) = key(host, namespace) else {
+            return format!("no Service has the name `{host}`");
+        };
+        let none = format!("no Service `{name}` in namespace {of}");
+        let names: Vec<&str> = self.0.keys().filter(|(other, _)| *other == of).map(|(_, name)| name.as_str()).collect();
+        if let Some(near) = nearest(&name, names.iter().copied()) {
+            return format!("{none}; did you mean `{near}{}`?", &host[name.len()..]);
+        }
+        if let Some((other, _)) = self.0.keys().find(|(_, other)| *other == name) {
+            return format!("{none}; did you mean `{name}.{other}{CLUSTER_DOMAIN}`?");
+        }
+        match names.as_slice() {
+            [] => format!("{none}; no manifest has any there"),
+            names => format!("{none}; the manifests have {}", listed(names)),
+        }
+    }
+}
+
+/// The namespace and the name of the Service that a host in a pod of `namespace` means, if it can be one's.
+fn key(host: &str, namespace: &str) -> Option<(String, String)> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let short = host.strip_suffix(CLUSTER_DOMAIN).or_else(|| host.strip_suffix(".svc")).unwrap_or(host);
+    match short.split_once('.') {
+        None if short.len() == host.len() => Some((namespace.to_owned(), short.to_owned())),
+        Some((name, of)) if !name.is_empty() && !of.is_empty() && !of.contains('.') => {
+            Some((of.to_owned(), name.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hermesh_istiod::objects::{ClusterIp, Metadata, ServicePort};
+
+    use super::*;
+
+    fn service(namespace: &str, name: &str, headless: bool) -> Service {
+        let mut service = Service { metadata: Metadata::named(namespace, name), ..Service::default() };
+        service.spec.ports =
+            [7070, 80].map(|port| ServicePort { port, ..ServicePort::default() }).into_iter().collect();
+        service.spec.cluster_ip = headless.then_some(ClusterIp::None);
+        service
+    }
+
+    fn services() -> Services {
+        let mut services = Services::of_istio();
+        services.apply(&service("shop", "cart", false));
+        services.apply(&service("shop", "pods", true));
+        services.apply(&service("bank", "ledger", false));
+        services
+    }
+
+    fn complaint(url: &str) -> Option<String> {
+        services().complaint(&Url::parse(url).unwrap(), "shop", &services())
+    }
+
+    #[test]
+    fn services_are_reached_by_all_their_names() {
+        for url in [
+            "xds:///cart:7070",
+            "xds:///cart.shop:7070",
+            "xds:///cart.shop.svc:80",
+            "xds:///Cart.shop.svc.cluster.local:7070",
+            "xds:///ledger.bank.svc.cluster.local:7070",
+            "grpc://ledger.bank:80",
+            "grpc://istiod.istio-system.svc:15010",
+            "http://cart/path",
+            "http://pods:9999",
+            "grpc://10.0.0.1:1",
+            "grpc://localhost:1",
+        ] {
+            assert_eq!(complaint(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_explained() {
+        for (url, message) in [
+            ("xds:///crat:7070", "no Service `crat` in namespace shop; did you mean `cart`?"),
+            ("grpc://crat.shop.svc:80", "no Service `crat` in namespace shop; did you mean `cart.shop.svc`?"),
+            (
+                "xds:///ledger:7070",
+                "no Service `ledger` in namespace shop; did you mean `ledger.bank.svc.cluster.local`?",
+            ),
+            ("xds:///checkout:7070", "no Service `checkout` in namespace shop; the manifests have cart or pods"),
+            ("grpc://x.none:1", "no Service `x` in namespace none; no manifest has any there"),
+            ("http://www.example.com/", "no Service has the name `www.example.com`"),
+            ("xds:///cart:7071", "Service `cart` has no port 7071; expected 80 or 7070"),
+            ("xds:///pods:9999", "Service `pods` has no port 9999; expected 80 or 7070"),
+            (
+                "xds:///ledger.bank:7070",
+                "by xds, a short name is one of the caller's own namespace, shop; \
+                 write `ledger.bank.svc.cluster.local`",
+            ),
+        ] {
+            assert_eq!(complaint(url).as_deref(), Some(message), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_service_is_known_but_not_applied() {
+        let mut now = services();
+        now.delete(&service("shop", "cart", false).into());
+        let complaint = now.complaint(&Url::parse("xds:///cart:7070").unwrap(), "shop", &services());
+        assert_eq!(complaint.as_deref(), Some("Service `cart` of namespace shop is not applied at this step"));
+    }
+}
