@@ -4,6 +4,8 @@ mod determinism;
 mod istio_skipped;
 mod mtls_matrix;
 mod mtls_transitions;
+mod prober;
+mod restarts_under_load;
 mod startup_order;
 mod subset_routing;
 mod tutorial;
