@@ -104,7 +104,8 @@ hermesh_runtime::event! {
         not_after_s: u64,
     }
 
-    /// The files could not be written; the old ones stay, and it is tried again unless the next certificate is due first.
+    /// The files could not be written; the old ones stay, and it is tried again unless the next certificate is due
+    /// first.
     CertificatePublishFailed = "cert.publish.failed" {
         directory: String,
         error: String,

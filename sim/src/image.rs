@@ -102,6 +102,9 @@ impl Images {
     }
 
     /// Plays images whose name matches `glob` (where `*` stands for any text) by `main`.
+    ///
+    /// What `main` returns is how its container ends: nothing or `Ok` with exit code 0, an error with 1, as a Rust
+    /// program does, and an [`Exit`] with its own code. A panic ends it with 101.
     #[must_use]
     pub fn add<F>(mut self, glob: impl Into<String>, main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
     where
@@ -171,12 +174,20 @@ pub struct UnknownImage {
 
 /// Istio's echo application, `testing/app`.
 pub async fn echo(process: Process) -> impl Into<Exit> {
-    hermesh_echo::run(process.runtime).await
+    as_istio_exits(hermesh_echo::run(process.runtime).await)
 }
 
 /// istio-agent without Envoy, `proxyv2`.
 pub async fn agent(process: Process) -> impl Into<Exit> {
-    hermesh_agent::run(process.runtime).await
+    as_istio_exits(hermesh_agent::run(process.runtime).await)
+}
+
+/// Istio's programs end with -1 after any error.
+pub(crate) fn as_istio_exits<E: fmt::Display>(result: Result<(), E>) -> Exit {
+    match result {
+        Ok(()) => Exit::code(0),
+        Err(error) => Exit { code: hermesh_agent::AgentError::EXIT_CODE.into(), message: Some(error.to_string()) },
+    }
 }
 
 /// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its
@@ -194,7 +205,7 @@ pub async fn stand_in(process: Process) -> impl Into<Exit> {
     }
     line.extend(process.version.iter().map(|version| format!("--version={version}")));
     let arguments = hermesh_echo::args::Arguments::parse(&line).expect("the flags are those of echo");
-    hermesh_echo::run_with(process.runtime, arguments).await
+    as_istio_exits(hermesh_echo::run_with(process.runtime, arguments).await)
 }
 
 /// Whether `text` matches `glob`, in which `*` stands for any text and all else for itself.

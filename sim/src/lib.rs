@@ -13,7 +13,7 @@ pub mod trace;
 
 pub use image::{Images, Process, stand_in};
 pub use mesh::{
-    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Crash, Deleted, DisturbError,
-    Fault, ISTIO_VERSIONS, IntoManifests, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable,
-    ReadError, StartError, TargetError, WaitError, code_text, mesh,
+    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, ContainerExit, Crash, Deleted,
+    DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow,
+    PodTable, ReadError, StartError, TargetError, WaitError, code_text, mesh,
 };

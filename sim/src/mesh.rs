@@ -15,7 +15,9 @@
 
 mod builder;
 mod call;
+mod clients;
 mod converged;
+mod dangling;
 mod disturb;
 mod error;
 mod events;
@@ -40,7 +42,7 @@ pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub use objects::{Applied, Deleted};
-pub use pods::{PodRow, PodTable};
+pub use pods::{ContainerExit, PodRow, PodTable};
 
 pub use crate::cluster::{ApplyOutcome, Crash};
 
@@ -48,7 +50,9 @@ use crate::cluster::Cluster;
 use crate::engine::{ContainerSpec, Simulation, World};
 use crate::image::Process;
 use crate::trace::Trace;
-use converged::Clients;
+use clients::Clients;
+use converged::Until;
+use dangling::Dangling;
 use events::{CallEnded, CallStarted};
 
 /// How long waits last, in simulated time, unless they say more.
@@ -71,18 +75,34 @@ pub struct Mesh {
     /// Long enough for whatever is under way between pods to arrive.
     quiet: Duration,
     clients: Clients,
+    dangling: Dangling,
     _repeat: Repeat,
 }
 
 /// Tells a test that fails how to see the same again.
-struct Repeat(World);
+struct Repeat {
+    world: World,
+    /// Whether the test leaves the seed to the environment.
+    by_variable: bool,
+}
+
+impl Repeat {
+    fn text(&self) -> String {
+        let (seed, now) = (self.world.seed(), self.world.now().as_secs_f64());
+        let how = if self.by_variable {
+            format!("; {}={seed} repeats it", builder::SEED_VARIABLE)
+        } else {
+            ", the test's own: it comes to the same each time".to_owned()
+        };
+        format!("at {now:.3} s of simulated time with seed {seed}{how}")
+    }
+}
 
 impl Drop for Repeat {
     #[expect(clippy::print_stderr, reason = "where the test's own panic goes")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let (seed, now) = (self.0.seed(), self.0.now().as_secs_f64());
-            eprintln!("at {now:.3} s of simulated time with seed {seed}; HERMESH_SEED={seed} repeats it");
+            eprintln!("{}", self.text());
         }
     }
 }
@@ -117,9 +137,9 @@ impl Mesh {
         self.simulation.now()
     }
 
-    /// Waits until every Deployment has as many ready pods as it wants, all of its current template, and until the mesh
-    /// knows of them, if it can: this takes istiod a tenth of a second, more than a test and less than people need for
-    /// the next command.
+    /// Waits until every Deployment has as many ready pods as it wants, all of its current template, until every Pod
+    /// without a Deployment is ready or has run to its end, and until the mesh knows of them, if it can: this takes
+    /// istiod a tenth of a second, more than a test and less than people need for the next command.
     ///
     /// # Panics
     /// If that takes more than [`PATIENCE`].
@@ -130,18 +150,24 @@ impl Mesh {
         self
     }
 
-    /// Waits for the named workloads, or for all if none is named; answers with the time it took.
+    /// Waits for the named workloads or pods, or for all if none is named; answers with the time it took.
     ///
     /// # Errors
     /// If there is no such workload, or if time is up: then with what each lacks.
     pub fn try_wait_ready(&mut self, workloads: &[&str], within: Duration) -> Result<Duration, WaitError> {
-        let keys = match workloads {
-            [] => self.cluster.store.keys(Kind::Deployment),
-            names => names.iter().map(|name| self.deployment(name)).collect::<Result<_, _>>()?,
-        };
+        let mut keys = Vec::new();
+        for name in workloads {
+            keys.extend(self.workload(name)?);
+        }
+        let all = workloads.is_empty();
+        if all {
+            keys = self.cluster.workloads();
+        }
         let began = self.now();
         let (cluster, mut changes) = (self.cluster.clone(), self.cluster.store.changes());
-        let missing = || keys.iter().filter_map(|key| cluster.unready(key)).collect::<Vec<_>>();
+        let done = |key: &ObjectKey| all && cluster.has_succeeded(key);
+        let missing =
+            || keys.iter().filter(|key| !done(key)).filter_map(|key| cluster.unready(key)).collect::<Vec<_>>();
         let ready = async {
             while !missing().is_empty() {
                 changes.raised().await;
@@ -154,15 +180,16 @@ impl Mesh {
         }
         // What stands in the way of telling is not this wait's business: a partition, a dead istiod.
         let left = within.saturating_sub(self.now() - began);
-        self.settle(left.min(TELLING))?;
+        self.settle(Until::Told, left.min(TELLING))?;
         Ok(self.now() - began)
     }
 
-    /// Waits until every change has reached everyone whom it concerns: no watch event is undelivered, istiod has no
-    /// push pending, every stream has answered its last response, and nothing is under way.
+    /// Waits until every change has reached everyone whom it concerns and is in use: no watch event is undelivered,
+    /// istiod has no push pending, every stream has answered its last response, every client has what it waits for and
+    /// uses it, and nothing is under way.
     ///
     /// # Panics
-    /// If that takes more than [`PATIENCE`].
+    /// If that takes more than [`PATIENCE`], or if a client rejects what it got.
     #[track_caller]
     pub fn wait_converged(&mut self) -> &mut Self {
         let result = self.try_wait_converged(PATIENCE);
@@ -173,20 +200,25 @@ impl Mesh {
     /// [`wait_converged`](Self::wait_converged) without panics; answers with the time it took.
     ///
     /// # Errors
-    /// If time is up: then with who is missing.
+    /// If time is up: then with who is missing. If a client rejects its configuration: then with its words.
     pub fn try_wait_converged(&mut self, within: Duration) -> Result<Duration, WaitError> {
         let began = self.now();
-        if self.settle(within)? {
-            return Ok(self.now() - began);
+        if self.settle(Until::Used, within)? {
+            let rejections = converged::rejections(&self.cluster);
+            return if rejections.is_empty() {
+                Ok(self.now() - began)
+            } else {
+                Err(WaitError::Rejected { rejections })
+            };
         }
-        let missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients);
+        let missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
         Err(WaitError::Timeout { what: "converged", within, missing })
     }
 
     /// Waits for convergence; answers whether it came.
-    fn settle(&mut self, within: Duration) -> Result<bool, Fault> {
+    fn settle(&mut self, until: Until, within: Duration) -> Result<bool, Fault> {
         let world = self.simulation.world().clone();
-        let converged = converged::converged(&world, &self.cluster, &mut self.clients, self.quiet);
+        let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, self.quiet);
         let waited = self.simulation.block_on(async { tokio::time::timeout(within, converged).await.is_ok() });
         self.check_fault()?;
         Ok(waited?)
@@ -431,5 +463,23 @@ impl fmt::Debug for Mesh {
             .field("now", &self.now())
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_test_is_told_how_to_see_the_same_again() {
+        let text = |by_variable| {
+            let simulation = Simulation::new(crate::engine::Config::new(7));
+            Repeat { world: simulation.world().clone(), by_variable }.text()
+        };
+        assert_eq!(text(true), "at 0.000 s of simulated time with seed 7; HERMESH_SEED=7 repeats it");
+        assert_eq!(
+            text(false),
+            "at 0.000 s of simulated time with seed 7, the test's own: it comes to the same each time"
+        );
     }
 }

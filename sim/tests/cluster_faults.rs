@@ -97,7 +97,7 @@ fn what_is_refused_is_not_applied_at_all() {
     let error = mesh.try_apply(yaml).unwrap_err();
     let ApplyError::Refused(errors) = error else { panic!("{error}") };
     assert!(errors[0].to_string().contains("namespace \"nowhere\" not found"), "{}", errors[0]);
-    assert_eq!(errors[0].location.line, 5, "{}", errors[0]);
+    assert_eq!((errors[0].location.line, errors[0].location.column), (7, 32), "{}", errors[0]);
     let applied = mesh.try_apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n").unwrap();
     assert_eq!(applied.objects[0].1.as_str(), "created");
 }

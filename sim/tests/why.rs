@@ -6,7 +6,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/why/");
 
 /// Expected, seen and why of the scenario's last step.
 fn story(name: &str) -> String {
-    let scenario = Scenario::open(&format!("{FOLDER}{name}.yaml")).unwrap_or_else(|error| panic!("{error}"));
+    let scenario = Scenario::open(format!("{FOLDER}{name}.yaml")).unwrap_or_else(|error| panic!("{error}"));
     let run = scenario.run(&RunOptions::seed(1)).unwrap();
     assert_eq!(run.verdict, Verdict::Failed, "{name} fails");
     let failure = run.steps.last().and_then(|step| step.failure.as_ref()).expect("the last step fails");

@@ -5,6 +5,8 @@ mod host_header;
 mod istio_skipped;
 mod mtls_matrix;
 mod mtls_transitions;
+mod prober;
+mod restarts_under_load;
 mod startup_order;
 mod subset_routing;
 mod tutorial;

@@ -1,46 +1,100 @@
-//! What DestinationRule and PeerAuthentication make of the two ends, as a table and without any mesh: the resources
-//! istiod translates to, judged by what gRPC reads in them.
+//! What DestinationRule and PeerAuthentication make of a call, as a table: the two ends as a gRPC client and a server
+//! read the resources istiod translates to, and what comes of a call between them.
 //!
 //! Source: Istio `grpcgen/cds.go` and `lds.go`; the article's "Supported Features" for what is treated as `DISABLE`.
 
 use std::collections::BTreeSet;
 
+use hermesh::Call;
 use hermesh_istiod::node::Node;
 use hermesh_istiod::objects;
 use hermesh_istiod::snapshot::{Mesh, Snapshot};
 use hermesh_istiod::translate;
-use hermesh_tests::manifests;
+use hermesh_tests::{for_each_seed, manifests};
+use hermesh_xds::Cause;
+use hermesh_xds::resource::{Decoded, ListenerKind, Resource, ResourceType, Validation, decode};
+use tonic::Code;
 
+/// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Plain,
+enum Outcome {
+    Plaintext,
     Mtls,
+    Fails(Code, Cause),
 }
 
+/// DestinationRule, PeerAuthentication, whether the client and the server are told to use TLS, and the call.
+type Row = (Option<&'static str>, Option<&'static str>, bool, bool, Outcome);
+
+/// The client speaks plaintext; the server answers with a TLS alert and closes the connection.
+const TO_STRICT: Outcome = Outcome::Fails(Code::Unavailable, Cause::XdsServerNotServing);
+/// The client begins a TLS handshake, which the server takes for broken HTTP/2.
+const TO_PLAIN: Outcome = Outcome::Fails(Code::Unavailable, Cause::TlsHandshake);
+
+#[rustfmt::skip]
+const TABLE: [Row; 20] = [
+    (None,                 None,               false, false, Outcome::Plaintext),
+    (None,                 Some("UNSET"),      false, false, Outcome::Plaintext),
+    (None,                 Some("DISABLE"),    false, false, Outcome::Plaintext),
+    (None,                 Some("PERMISSIVE"), false, false, Outcome::Plaintext),
+    (None,                 Some("STRICT"),     false, true,  TO_STRICT),
+    (Some("DISABLE"),      None,               false, false, Outcome::Plaintext),
+    (Some("DISABLE"),      Some("UNSET"),      false, false, Outcome::Plaintext),
+    (Some("DISABLE"),      Some("DISABLE"),    false, false, Outcome::Plaintext),
+    (Some("DISABLE"),      Some("PERMISSIVE"), false, false, Outcome::Plaintext),
+    (Some("DISABLE"),      Some("STRICT"),     false, true,  TO_STRICT),
+    (Some("SIMPLE"),       None,               false, false, Outcome::Plaintext),
+    (Some("SIMPLE"),       Some("UNSET"),      false, false, Outcome::Plaintext),
+    (Some("SIMPLE"),       Some("DISABLE"),    false, false, Outcome::Plaintext),
+    (Some("SIMPLE"),       Some("PERMISSIVE"), false, false, Outcome::Plaintext),
+    (Some("SIMPLE"),       Some("STRICT"),     false, true,  TO_STRICT),
+    (Some("ISTIO_MUTUAL"), None,               true,  false, TO_PLAIN),
+    (Some("ISTIO_MUTUAL"), Some("UNSET"),      true,  false, TO_PLAIN),
+    (Some("ISTIO_MUTUAL"), Some("DISABLE"),    true,  false, TO_PLAIN),
+    (Some("ISTIO_MUTUAL"), Some("PERMISSIVE"), true,  false, TO_PLAIN),
+    (Some("ISTIO_MUTUAL"), Some("STRICT"),     true,  true,  Outcome::Mtls),
+];
+
 #[test]
-fn every_pair_of_modes_comes_to_one_of_four_pairs_of_ends() {
-    use End::{Mtls, Plain};
-    let client_modes = [(None, Plain), (Some("DISABLE"), Plain), (Some("SIMPLE"), Plain), (Some("ISTIO_MUTUAL"), Mtls)];
-    let server_modes = [
-        (None, Plain),
-        (Some("UNSET"), Plain),
-        (Some("DISABLE"), Plain),
-        (Some("PERMISSIVE"), Plain),
-        (Some("STRICT"), Mtls),
-    ];
-    for (client_mode, client) in client_modes {
-        for (server_mode, server) in server_modes {
-            let ends = ends(client_mode, server_mode);
-            assert_eq!(ends, (client, server), "DestinationRule {client_mode:?}, PeerAuthentication {server_mode:?}");
-        }
+fn each_end_reads_in_its_resources_what_the_table_says() {
+    for (client_mode, server_mode, client, server, _) in TABLE {
+        let row = format!("DestinationRule {client_mode:?}, PeerAuthentication {server_mode:?}");
+        assert_eq!(ends(client_mode, server_mode), (client, server), "{row}");
     }
 }
 
-/// What the two ends of a call to echo are told to do.
-fn ends(client_mode: Option<&str>, server_mode: Option<&str>) -> (End, End) {
+#[test]
+fn a_call_goes_as_the_table_says() {
+    for_each_seed(1..=TABLE.len() as u64, |seed| {
+        let (client_mode, server_mode, _, _, expected) = TABLE[seed as usize - 1];
+        let mut mesh = hermesh::mesh().seed(seed).namespace(manifests::NAMESPACE).start();
+        mesh.apply(manifests::echo(&["v1"])).wait_ready();
+        for document in documents(client_mode, server_mode) {
+            mesh.apply(document);
+        }
+        mesh.wait_converged();
+        let report = mesh.call(Call::new("echo-v1", manifests::TARGET));
+        let seen = match (&report.failure, report.answers.first()) {
+            (Some(failure), _) => Outcome::Fails(
+                failure.request_code.expect("the request has a code"),
+                failure.cause.expect("the client knows the cause"),
+            ),
+            (None, Some(answer)) if answer.caller.is_some() => Outcome::Mtls,
+            (None, _) => Outcome::Plaintext,
+        };
+        assert_eq!(seen, expected, "DestinationRule {client_mode:?}, PeerAuthentication {server_mode:?}: {report:?}");
+    });
+}
+
+fn documents(client_mode: Option<&str>, server_mode: Option<&str>) -> Vec<String> {
+    [client_mode.map(manifests::client_tls), server_mode.map(manifests::server_tls)].into_iter().flatten().collect()
+}
+
+/// Whether the client's cluster and the server's listener ask for mutual TLS, as the two programs read them.
+fn ends(client_mode: Option<&str>, server_mode: Option<&str>) -> (bool, bool) {
     let mut text = manifests::echo(&["v1"]);
-    for document in [client_mode.map(manifests::client_tls), server_mode.map(manifests::server_tls)].iter().flatten() {
-        text = text + "---\n" + document;
+    for document in documents(client_mode, server_mode) {
+        text = text + "---\n" + &document;
     }
     text = text + "---\n" + POD;
     let loaded = objects::load("matrix.yaml", &text, "default");
@@ -51,12 +105,27 @@ fn ends(client_mode: Option<&str>, server_mode: Option<&str>) -> (End, End) {
     let clusters = translate::clusters(&snapshot, &node, &names(&format!("outbound|7070||{}", manifests::HOST)));
     let listener = format!("{}0.0.0.0:17070", translate::INBOUND_LISTENER_PREFIX);
     let listeners = translate::listeners(&snapshot, &node, &names(&listener));
-    let end = |resources: &[(String, _)]| {
-        assert_eq!(resources.len(), 1);
-        let text = translate::describe(&resources[0].1);
-        if text.contains("envoy.transport_sockets.tls") { End::Mtls } else { End::Plain }
+
+    // The one provider that the agent's bootstrap has.
+    let validation = Validation { certificate_providers: BTreeSet::from(["default".to_owned()]) };
+    let read = |kind, resources: &[(String, _)]| match resources {
+        [(_, any)] => match decode(kind, any, &validation) {
+            Decoded::Named { outcome: Ok(resource), .. } => resource,
+            other => panic!("{other:?}"),
+        },
+        others => panic!("{} resources", others.len()),
     };
-    (end(&clusters), end(&listeners))
+    let Resource::Cluster(cluster) = read(ResourceType::Cluster, &clusters) else { panic!("CDS brings clusters") };
+    let Resource::Listener(listener) = read(ResourceType::Listener, &listeners) else { panic!("LDS brings listeners") };
+    let ListenerKind::Server(listener) = &listener.kind else { panic!("it is a server's listener") };
+    let client = cluster.security.as_ref().is_some_and(|tls| tls.identity.is_some());
+    assert_eq!(client, cluster.security.is_some(), "a client that uses TLS proves who it is: {:?}", cluster.security);
+    let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+    let server: BTreeSet<bool> = chains
+        .map(|chain| chain.security.as_ref().is_some_and(|tls| tls.roots.is_some() && tls.require_client_certificate))
+        .collect();
+    assert_eq!(server.len(), 1, "all filter chains are alike: {listener:?}");
+    (client, server.contains(&true))
 }
 
 fn node() -> Node {

@@ -1,15 +1,13 @@
 //! Every way from one pair of mTLS settings to another, on a channel that lives through it and on fresh ones.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hermesh::{Call, Mesh, Process};
-use hermesh_echo::proto::EchoRequest;
-use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
+use hermesh::{Call, Mesh};
 use hermesh_tests::for_each_seed;
 use hermesh_tests::manifests::{self, TARGET};
-use hermesh_xds::{ChannelCredentials, XdsChannel};
-use tonic::Code;
+use tonic::{Code, Status};
+
+use crate::prober::Prober;
 
 /// What an end of the connection is told: the mode of the DestinationRule or the PeerAuthentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +41,17 @@ fn every_transition_takes_effect_on_long_lived_and_on_fresh_channels() {
         Pair::ALL.iter().flat_map(|from| Pair::ALL.iter().map(|to| (*from, *to))).filter(|(a, b)| a != b).collect();
     for_each_seed(1..=transitions.len() as u64, |seed| {
         let (from, to) = transitions[seed as usize - 1];
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let mut mesh = mesh(seed, &calls);
+        let prober = Prober::default();
+        let mut mesh = mesh(seed, &prober);
         for pair in [from, to] {
             pair.apply(&mut mesh);
             // Backoff of a failing subchannel may last a while before it meets the new configuration.
             mesh.run_for(Duration::from_secs(5));
-            calls.lock().expect("no call runs between steps").clear();
+            prober.take();
             mesh.run_for(Duration::from_secs(2));
 
-            let long_lived = std::mem::take(&mut *calls.lock().expect("no call runs between steps"));
+            let code = |call: Result<(), Status>| call.err().map_or(Code::Ok, |status| status.code());
+            let long_lived: Vec<Code> = prober.take().into_iter().map(code).collect();
             assert!(long_lived.len() >= 5, "only {} calls", long_lived.len());
             let expected = if pair.succeeds() { Code::Ok } else { Code::Unavailable };
             assert!(
@@ -68,32 +67,10 @@ fn every_transition_takes_effect_on_long_lived_and_on_fresh_channels() {
     });
 }
 
-/// The echo application, and `probe`, which calls it over one channel for ever and notes what comes of it.
-fn mesh(seed: u64, calls: &Arc<Mutex<Vec<Code>>>) -> Mesh {
-    let calls = Arc::clone(calls);
-    let mut mesh = hermesh::mesh()
-        .seed(seed)
-        .namespace(manifests::NAMESPACE)
-        .image("registry.test/probe", move |process| probe(process, Arc::clone(&calls)))
-        .start();
-    let probe = manifests::deployment("probe", &[], true)
-        .replace("registry.istio.io/testing/app:latest", "registry.test/probe")
-        .replace("app: echo", "app: probe");
-    let probe = probe.split("        readinessProbe").next().expect("a split has a first part").to_owned();
-    mesh.apply(manifests::echo(&["v1"])).apply(probe).wait_ready();
+/// The echo application, and `probe`, which calls it over one channel.
+fn mesh(seed: u64, prober: &Prober) -> Mesh {
+    let builder = hermesh::mesh().seed(seed).namespace(manifests::NAMESPACE);
+    let mut mesh = prober.in_mesh(builder, Duration::from_millis(100)).start();
+    mesh.apply(manifests::echo(&["v1"])).apply(Prober::manifest()).wait_ready();
     mesh
-}
-
-async fn probe(process: Process, calls: Arc<Mutex<Vec<Code>>>) -> Result<(), hermesh_xds::XdsChannelError> {
-    let rt = process.runtime();
-    let channel = XdsChannel::connect(&rt, TARGET, ChannelCredentials::xds_with_insecure_fallback()).await?;
-    let mut client = EchoTestServiceClient::new(channel);
-    loop {
-        let code = match client.echo(EchoRequest::default()).await {
-            Ok(_) => Code::Ok,
-            Err(status) => status.code(),
-        };
-        calls.lock().expect("tests take the calls only between steps").push(code);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

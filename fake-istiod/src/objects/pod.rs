@@ -230,6 +230,8 @@ pub struct ContainerStatus {
     pub restart_count: u32,
     /// What it does now.
     pub state: ContainerState,
+    /// How the run before this one ended, if there was one.
+    pub last_state: Option<ContainerState>,
 }
 
 /// What a container does.

@@ -113,7 +113,7 @@ where
         Ok(greeted) => greeted,
         Err((stage, message)) => {
             let rejected = ConnectionRejected { peer, stage, error: message.clone() };
-            let event = rt.emit_because(options.cause.or(trail.trouble()).or(trail.opened()), rejected);
+            let event = rt.emit_because(options.cause.or_else(|| trail.trouble()).or_else(|| trail.opened()), rejected);
             return Err(ServeError::Rejected { stage, message, event });
         }
     };
@@ -181,14 +181,14 @@ async fn greet(
     }
 }
 
-/// hyper with our tasks and tokio's clock, which is all of its clocks but one: h2 forgets a stream that this end has reset
-/// after a second of `std`'s monotonic time, and hyper's server has no setter for that, as its client has
+/// hyper with our tasks and tokio's clock, which is all of its clocks but one: h2 forgets a stream that this end has
+/// reset after a second of `std`'s monotonic time, and hyper's server has no setter for that, as its client has
 /// ([`REMEMBER_RESET_STREAMS`](crate::http2::REMEMBER_RESET_STREAMS)). Keepalive pings go by tokio's clock.
 ///
-/// For determinism it matters where the client's frames were under way when the stream was reset, and the simulation of
-/// that moment takes more than a second on this machine: h2 ignores frames of a stream that it remembers, and answers
-/// those of one that it forgot with one more RST_STREAM. The client has ended the stream and takes no notice, so that no
-/// call can tell the difference, only who counts the bytes on the wire. The audit test names this caller of the clock.
+/// For determinism it matters where the client's frames were under way when the stream was reset, and simulating that
+/// moment takes more than a second of real time: h2 ignores frames of a stream that it remembers, and answers those of
+/// one that it forgot with one more RST_STREAM. The client has ended the stream and takes no notice, so that no call
+/// can tell the difference, only who counts the bytes on the wire. The audit test names this caller of the clock.
 fn builder(rt: &Runtime, options: &ServeOptions) -> Builder<Executor> {
     let mut builder = Builder::new(Executor::new(rt));
     builder

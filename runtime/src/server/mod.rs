@@ -44,7 +44,8 @@ use crate::http2::Keepalive;
 use crate::tls::{PeerCertificate, ServerTls};
 use crate::{Address, EventId, Listener, Runtime, Stream};
 
-/// The connection a request came on; among the request's extensions, also those of [`http1::serve`](crate::http1::serve).
+/// The connection a request came on; among the request's extensions, also those of
+/// [`http1::serve`](crate::http1::serve).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {

@@ -162,6 +162,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Shows help, or what is wrong with the arguments; the latter as JSON where the report would be.
+#[expect(clippy::disallowed_methods, reason = "the arguments are those of this program, not of a container")]
 fn usage(error: &clap::Error) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let asks_for_json = arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")

@@ -1,12 +1,14 @@
 //! What the API server refuses, and what it fills in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hermesh_istiod::objects::{ClusterIp, Deployment, Kind, Object, ObjectKey, Pod, ServiceType, selects};
 use hermesh_istiod::yaml::{Diagnostic, Location};
 
 use super::addresses::Pool;
+use super::bounds::{self, PODS_MAX, SERVICES_MAX};
 use super::deployments::{Deployments, template_pod};
 use super::store::Store;
 use crate::engine::World;
@@ -18,6 +20,8 @@ pub(crate) struct Admission {
     world: World,
     store: Store,
     addresses: Arc<Mutex<Pool>>,
+    /// Pods as their manifests have them, before injection.
+    pods: Arc<Mutex<BTreeMap<ObjectKey, Arc<Pod>>>>,
 }
 
 /// What admission has to say about a batch of objects.
@@ -29,7 +33,8 @@ pub(crate) struct Review {
 
 impl Admission {
     pub(crate) fn new(world: &World, store: &Store) -> Self {
-        Self { world: world.clone(), store: store.clone(), addresses: Arc::new(Mutex::new(Pool::services())) }
+        let addresses = Arc::new(Mutex::new(Pool::services()));
+        Self { world: world.clone(), store: store.clone(), addresses, pods: Arc::default() }
     }
 
     /// Looks at `objects`, which are to be applied in this order. Nothing is changed.
@@ -37,7 +42,9 @@ impl Admission {
         let mut review = Review::default();
         let mut namespaces: BTreeSet<String> =
             self.store.keys(Kind::Namespace).into_iter().map(|key| key.name).collect();
-        let mut labels = std::collections::BTreeMap::new();
+        let mut labels = BTreeMap::new();
+        let mut census = Census::of(&self.store);
+        let mut given = lock(&self.pods).clone();
         for object in objects {
             let metadata = object.metadata();
             if let Object::Namespace(namespace) = object {
@@ -49,6 +56,7 @@ impl Admission {
                 review.errors.push(self.missing_namespace(object, objects));
                 continue;
             }
+            census.add(object, &mut review);
             let own_labels = labels.get(&metadata.namespace);
             match object {
                 Object::Deployment(deployment) => {
@@ -57,7 +65,10 @@ impl Admission {
                     let name = Some(metadata.name.as_str());
                     pods(pod, name, object, own_labels, deployments, images, &mut review);
                 }
-                Object::Pod(pod) => pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review),
+                Object::Pod(pod) => {
+                    self.replaced_pod(pod, &mut given, &mut review);
+                    pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review);
+                }
                 _ => {}
             }
         }
@@ -121,6 +132,29 @@ impl Admission {
         }
     }
 
+    /// A Pod that is there already: hardly anything of it can change.
+    fn replaced_pod(&self, pod: &Arc<Pod>, given: &mut BTreeMap<ObjectKey, Arc<Pod>>, review: &mut Review) {
+        let key = pod.key();
+        let there = self.store.get(&key);
+        let owner = there.as_ref().and_then(|there| there.metadata().owner.clone());
+        let before = given.insert(key.clone(), Arc::clone(pod));
+        let object = Object::from(Pod::clone(pod));
+        if let Some(owner) = owner {
+            let message = format!("the Pod belongs to {} {}", owner.kind, owner.name);
+            let error = Diagnostic::error("owned", place(&object, "metadata.name"), message);
+            review.errors.push(error.with_help(format!("change the {} instead", owner.kind)));
+        } else if there.is_some() && before.is_some_and(|before| before.spec != pod.spec) {
+            let error =
+                Diagnostic::error("immutable", place(&object, "spec"), "the spec of a Pod that is there changes");
+            review.errors.push(error.with_help("delete the Pod first; changes of its images are not supported yet"));
+        }
+    }
+
+    /// Takes note of a Pod that is about to be stored.
+    pub(crate) fn give(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
+        lock(&self.pods).insert(pod.key(), Arc::clone(pod))
+    }
+
     fn missing_namespace(&self, object: &Object, objects: &[Object]) -> Diagnostic {
         let namespace = &object.metadata().namespace;
         let message = format!("namespace \"{namespace}\" not found");
@@ -134,7 +168,68 @@ impl Admission {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.addresses)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the objects of the cluster, and those about to be applied, ask for.
+struct Census {
+    pods: BTreeMap<ObjectKey, u64>,
+    services: BTreeMap<ObjectKey, Option<IpAddr>>,
+}
+
+impl Census {
+    fn of(store: &Store) -> Self {
+        let mut census = Self { pods: BTreeMap::new(), services: BTreeMap::new() };
+        let kinds = [Kind::Deployment, Kind::Pod, Kind::Service];
+        // Pods of a Deployment are counted with it.
+        let own = |object: &Object| object.metadata().owner.is_none();
+        kinds.into_iter().flat_map(|kind| store.list(kind)).filter(own).for_each(|object| census.count(&object));
+        census
+    }
+
+    fn count(&mut self, object: &Object) {
+        match object {
+            Object::Deployment(_) | Object::Pod(_) => drop(self.pods.insert(object.key(), bounds::pods(object))),
+            Object::Service(service) => {
+                let address = service.spec.cluster_ip.and_then(ClusterIp::address);
+                self.services.insert(object.key(), address);
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, object: &Object, review: &mut Review) {
+        let before = self.pods.values().sum::<u64>();
+        let kept = self.pods.get(&object.key()).copied().unwrap_or_default();
+        self.count(object);
+        let pods = self.pods.values().sum::<u64>();
+        if pods > PODS_MAX && pods > before {
+            let field = if object.kind() == Kind::Deployment { "spec.replicas" } else { "" };
+            let message = format!("{pods} pods are more than the {PODS_MAX} that a simulated cluster holds");
+            let error = Diagnostic::error("too-many-pods", place(object, field), message);
+            let room = PODS_MAX.saturating_sub(before - kept);
+            review.errors.push(error.with_help(format!("there is room for {room}")));
+            // The next object is judged as if this one were not there.
+            self.pods.insert(object.key(), kept);
+        }
+        let Object::Service(service) = object else { return };
+        if self.services.len() as u64 > SERVICES_MAX {
+            let message = format!("more Services than the {SERVICES_MAX} that a simulated cluster holds");
+            review.errors.push(Diagnostic::error("too-many-services", place(object, ""), message));
+            self.services.remove(&object.key());
+        }
+        let Some(address) = service.spec.cluster_ip.and_then(ClusterIp::address) else { return };
+        let key = object.key();
+        if let Some((other, _)) = self.services.iter().find(|(other, at)| **other != key && **at == Some(address)) {
+            let message = format!("{address} is the address of {other} already");
+            let error = Diagnostic::error("address-taken", place(object, "spec.clusterIP"), message);
+            review.errors.push(error.with_help("leave it out, and the Service gets one of its own"));
+        }
     }
 }
 
@@ -148,7 +243,7 @@ fn pods(
     images: &Images,
     review: &mut Review,
 ) {
-    let containers = pod.spec.containers.clone();
+    let spec = pod.spec.clone();
     match deployments.inject(pod, deployment, namespace_labels) {
         Ok(injected) => {
             let notes = injected.notes.into_iter();
@@ -159,6 +254,10 @@ fn pods(
         Err(error) => review.errors.push(Diagnostic::error("injection", place(object, ""), error.to_string())),
     }
     let prefix = if deployment.is_some() { "spec.template.spec" } else { "spec" };
+    let too_large = bounds::pod_spec(prefix, &spec).into_iter();
+    let error = |it: bounds::TooLarge| Diagnostic::error("out-of-range", place(object, &it.field), it.message);
+    review.errors.extend(too_large.map(error));
+    let containers = spec.containers;
     for (index, container) in containers.iter().enumerate() {
         if container.image != "auto" && images.find(&container.image).is_none() {
             let known: Vec<&str> = images.globs().collect();

@@ -107,8 +107,7 @@ impl Deployments {
         let mut why = format!("{}: {ready} of {replicas} pods are ready", key.name);
         for member in current().filter(|member| !member.ready) {
             if let Some(Object::Pod(pod)) = self.store.get(&pod_key(key, &member.name)) {
-                let (ready, status) = (super::kubectl::ready(&pod), super::kubectl::status(&pod));
-                why.push_str(&format!(", {} is {ready} {status}", member.name));
+                why.push_str(&format!(", {}", super::kubectl::described(&pod)));
             }
         }
         if old > 0 {

@@ -13,7 +13,7 @@ use hermesh_istiod::{Config, Istiod, IstiodError};
 use hermesh_runtime::latest::{Latest, Reader};
 
 use super::store::{Change, Store};
-use crate::image::{Images, Process};
+use crate::image::{Images, Process, as_istio_exits};
 
 /// The namespace of the control plane.
 pub(crate) const NAMESPACE: &str = "istio-system";
@@ -49,7 +49,10 @@ impl ControlPlane {
     /// Adds the image `pilot`.
     pub(crate) fn add_image(&self, images: &mut Images) {
         let own = self.clone();
-        images.insert("*/pilot:*", true, move |process| own.clone().pilot(process));
+        images.insert("*/pilot:*", true, move |process| {
+            let pilot = own.clone().pilot(process);
+            async { as_istio_exits(pilot.await) }
+        });
     }
 
     async fn pilot(self, process: Process) -> Result<(), IstiodError> {

@@ -2,9 +2,12 @@
 //!
 //! Source: kubernetes `pkg/printers/internalversion/printers.go` (`printPod`) and `apimachinery/pkg/util/duration`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hermesh_istiod::objects::{ContainerState, Pod, PodPhase};
+
+use crate::mesh::ContainerExit;
 
 /// The column READY: `2/2`.
 pub(crate) fn ready(pod: &Pod) -> String {
@@ -34,6 +37,33 @@ pub(crate) fn status(pod: &Pod) -> String {
         "Completed" if running && pod.status.ready => "Running".to_owned(),
         "Completed" if running => "NotReady".to_owned(),
         _ => reason,
+    }
+}
+
+/// How each container's last run ended, of those that have ended: what `kubectl describe pod` shows.
+pub(crate) fn exits(pod: &Pod) -> BTreeMap<String, ContainerExit> {
+    let ended = |state: &ContainerState| match state {
+        ContainerState::Terminated { exit_code, reason } => {
+            Some(ContainerExit { code: *exit_code, reason: reason.clone() })
+        }
+        _ => None,
+    };
+    let exits = pod.status.containers.iter().filter_map(|container| {
+        let exit = ended(&container.state).or_else(|| container.last_state.as_ref().and_then(ended));
+        Some((container.name.clone(), exit?))
+    });
+    exits.collect()
+}
+
+/// A pod in a message about what it lacks: `web-0 is 1/2 CrashLoopBackOff (app: Error, exit code 3)`.
+pub(crate) fn described(pod: &Pod) -> String {
+    let (name, ready, status) = (&pod.metadata.name, ready(pod), status(pod));
+    let not_ready = pod.status.containers.iter().filter(|container| !container.ready).map(|container| &container.name);
+    let exits = exits(pod);
+    let ended = not_ready.filter_map(|name| exits.get(name).map(|exit| format!("{name}: {exit}")));
+    match ended.collect::<Vec<_>>().join(", ") {
+        ended if ended.is_empty() => format!("{name} is {ready} {status}"),
+        ended => format!("{name} is {ready} {status} ({ended})"),
     }
 }
 
@@ -87,7 +117,7 @@ mod tests {
     use super::*;
 
     fn container(state: ContainerState, ready: bool, restart_count: u32) -> ContainerStatus {
-        ContainerStatus { name: String::new(), ready, started: ready, restart_count, state }
+        ContainerStatus { name: "app".to_owned(), ready, started: ready, restart_count, state, last_state: None }
     }
 
     fn waiting(reason: &str) -> ContainerState {
@@ -123,6 +153,21 @@ mod tests {
             pod.status.containers = containers;
             assert_eq!(format!("{} {} {}", ready(&pod), status(&pod), restarts(&pod)), expected);
         }
+    }
+
+    #[test]
+    fn how_a_container_ended_is_told_while_it_waits_for_its_next_run() {
+        let mut pod = Pod::default();
+        pod.metadata.name = "web-0".to_owned();
+        pod.spec.containers = vec![Container::default()];
+        pod.status.containers = vec![container(ended(3), false, 0)];
+        assert_eq!(described(&pod), "web-0 is 0/1 Error (app: Error, exit code 3)");
+        let waits =
+            ContainerStatus { last_state: Some(ended(255)), ..container(waiting("CrashLoopBackOff"), false, 2) };
+        pod.status.containers = vec![waits];
+        assert_eq!(described(&pod), "web-0 is 0/1 CrashLoopBackOff (app: Error, exit code 255)");
+        pod.status.containers = vec![container(waiting("ContainerCreating"), false, 0)];
+        assert_eq!(described(&pod), "web-0 is 0/1 ContainerCreating");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod admission;
+mod bounds;
 mod deployments;
 mod dns;
 mod endpoints;
@@ -16,22 +17,25 @@ mod injection;
 mod istio_system;
 mod kubectl;
 pub(crate) mod kubelet;
+mod locate;
 mod names;
 mod namespaces;
 mod proxy;
 mod rollout;
 pub(crate) mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
-use hermesh_istiod::objects::{Kind, Metadata, Namespace, Object, ObjectKey, Pod};
+use hermesh_istiod::objects::{Kind, Metadata, Namespace, Object, ObjectKey, Pod, PodPhase};
 use hermesh_istiod::push::IstiodStatus;
 use hermesh_runtime::EventId;
 
 pub(crate) use admission::Admission;
 pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE};
 pub use kubelet::Crash;
+pub(crate) use locate::locate;
 pub use store::ApplyOutcome;
 
 use crate::engine::World;
@@ -112,20 +116,54 @@ impl Cluster {
 
     /// Stores an object that admission has let pass.
     pub(crate) fn put(&self, object: Object, cause: Option<EventId>) -> ApplyOutcome {
-        let object = match object {
-            // Webhooks see a pod once, when it is created.
-            Object::Pod(pod) if !self.store.contains(&pod.key()) => {
-                let injected = self.deployments.inject(Pod::clone(&pod), None, None);
-                injected.map_or_else(|_| pod.into(), |injected| injected.pod.into())
-            }
-            other => other,
-        };
-        self.store.apply(self.admission.complete(object), cause)
+        match object {
+            Object::Pod(pod) => self.put_pod(&pod, cause),
+            other => self.store.apply(self.admission.complete(other), cause),
+        }
     }
 
-    /// Why a Deployment is not rolled out and ready; `None` if it is.
-    pub(crate) fn unready(&self, deployment: &ObjectKey) -> Option<String> {
-        self.deployments.unready(deployment)
+    /// Webhooks see a pod once, when it is created. Of one that is there only labels and annotations change.
+    fn put_pod(&self, pod: &Arc<Pod>, cause: Option<EventId>) -> ApplyOutcome {
+        let key = pod.key();
+        let before = self.admission.give(pod);
+        if !self.store.contains(&key) {
+            let injected = self.deployments.inject(Pod::clone(pod), None, None);
+            let injected = injected.map_or_else(|_| Pod::clone(pod), |injected| injected.pod);
+            return self.store.apply(injected.into(), cause);
+        }
+        let before = before.map(|before| before.metadata.clone()).unwrap_or_default();
+        let change = |object: &mut Object| {
+            let metadata = object.metadata_mut();
+            metadata.labels.retain(|key, _| !before.labels.contains_key(key));
+            metadata.labels.extend(pod.metadata.labels.clone());
+            metadata.annotations.retain(|key, _| !before.annotations.contains_key(key));
+            metadata.annotations.extend(pod.metadata.annotations.clone());
+        };
+        if self.store.modify(&key, cause, change) { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
+    }
+
+    /// Everything that is to become ready: Deployments, and pods without one unless they are ending.
+    pub(crate) fn workloads(&self) -> Vec<ObjectKey> {
+        let lives = |pod: &Object| pod.metadata().owner.is_none() && pod.metadata().deletion_timestamp.is_none();
+        let pods = self.store.list(Kind::Pod).into_iter().filter(lives).map(|pod| pod.key());
+        self.store.keys(Kind::Deployment).into_iter().chain(pods).collect()
+    }
+
+    /// Why a Deployment is not rolled out and ready, or a pod not ready; `None` if it is.
+    pub(crate) fn unready(&self, workload: &ObjectKey) -> Option<String> {
+        match workload.kind {
+            Kind::Deployment => self.deployments.unready(workload),
+            _ => match self.store.get(workload) {
+                Some(Object::Pod(pod)) if pod.status.ready && pod.metadata.deletion_timestamp.is_none() => None,
+                Some(Object::Pod(pod)) => Some(kubectl::described(&pod)),
+                _ => Some(format!("{}: there is no such pod", workload.name)),
+            },
+        }
+    }
+
+    /// Whether a pod has run to its end, with success.
+    pub(crate) fn has_succeeded(&self, pod: &ObjectKey) -> bool {
+        matches!(self.store.get(pod), Some(Object::Pod(pod)) if pod.status.phase == PodPhase::Succeeded)
     }
 
     /// What speaks against applying `objects` in this order, and what is worth a note.
@@ -182,6 +220,7 @@ impl Cluster {
             ready: kubectl::ready(pod),
             status: kubectl::status(pod),
             restarts: kubectl::restarts(pod),
+            exits: kubectl::exits(pod),
             age: kubectl::human_duration(age),
             ip: pod.status.pod_ip,
             containers: pod.spec.containers.iter().map(|container| container.name.clone()).collect(),

@@ -103,7 +103,7 @@ impl<'t> Story<'t> {
                 return None;
             }
             let connect = fields(event);
-            let to = connect.get("backend").filter(|backend| !backend.is_null()).or(connect.get("to"));
+            let to = connect.get("backend").filter(|backend| !backend.is_null()).or_else(|| connect.get("to"));
             (to == Some(&address)).then(|| (index, connect.get("from").cloned()))
         })?;
         let said = before[index..].iter().chain(after).take_while(|event| event.t_us <= failed.t_us + PEER_LATE_US);

@@ -1,16 +1,24 @@
 //! How a mesh is set up.
 
+use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hermesh_runtime::Level;
 
-use super::converged::Clients;
+use super::clients::Clients;
+use super::dangling::Dangling;
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
 use crate::cluster::{Cluster, ISTIOD, Setup};
 use crate::engine::{Config, Exit, Simulation};
 use crate::image::{Images, Process};
+
+/// What decides the seed of a mesh that is not told one.
+pub(super) const SEED_VARIABLE: &str = "HERMESH_SEED";
+
+/// No packet takes longer than this.
+pub(super) const LATENCY_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The Istio releases whose behaviour is played.
 pub const ISTIO_VERSIONS: [&str; 1] = ["1.32"];
@@ -74,7 +82,8 @@ impl MeshBuilder {
         self
     }
 
-    /// Decides all random choices. Without it the variable `HERMESH_SEED` does, and without that it is 1.
+    /// Decides all random choices. Without it the variable `HERMESH_SEED` does, and without that it is 1: tests that
+    /// are to be run with other seeds leave it out.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -131,16 +140,24 @@ impl MeshBuilder {
     /// [`start`](Self::start) without panics.
     ///
     /// # Errors
-    /// If the release is unknown, the latency makes no sense, or istiod does not come up.
+    /// If the release is unknown, the latency or the variable `HERMESH_SEED` makes no sense, or istiod does not come
+    /// up.
     pub fn try_start(self) -> Result<Mesh, StartError> {
         if !ISTIO_VERSIONS.contains(&self.istio.as_str()) {
             return Err(StartError::UnknownIstio { asked: self.istio });
         }
-        let mut config = Config::new(self.seed.unwrap_or_else(seed_of_environment));
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => seed_of(environment(SEED_VARIABLE))?,
+        };
+        let mut config = Config::new(seed);
         if let Some(latency) = self.latency {
             let (from, to) = (*latency.start(), *latency.end());
             if from > to {
                 return Err(StartError::Latency { from, to });
+            }
+            if to > LATENCY_MAX {
+                return Err(StartError::LongLatency { asked: to });
             }
             config.latency = latency;
         }
@@ -162,7 +179,8 @@ impl MeshBuilder {
             cause: None,
             quiet,
             clients: Clients::default(),
-            _repeat: Repeat(world),
+            dangling: Dangling::default(),
+            _repeat: Repeat { world, by_variable: self.seed.is_none() },
         };
         mesh.try_wait_ready(&[ISTIOD], PATIENCE)?;
         Ok(mesh)
@@ -173,6 +191,39 @@ impl MeshBuilder {
     clippy::disallowed_methods,
     reason = "the seed is asked of the machine that runs the test, not of a container"
 )]
-fn seed_of_environment() -> u64 {
-    std::env::var("HERMESH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+fn environment(name: &str) -> Result<String, VarError> {
+    std::env::var(name)
+}
+
+fn seed_of(variable: Result<String, VarError>) -> Result<u64, StartError> {
+    let found = match variable {
+        Err(VarError::NotPresent) => return Ok(1),
+        Err(VarError::NotUnicode(text)) => text.to_string_lossy().into_owned(),
+        Ok(text) => match text.parse() {
+            Ok(seed) => return Ok(seed),
+            Err(_) => text,
+        },
+    };
+    Err(StartError::Seed { found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_is_a_seed_or_an_error_that_says_so() {
+        let seed = |text: &str| seed_of(Ok(text.to_owned())).map_err(|error| error.to_string());
+        assert_eq!(seed("42"), Ok(42));
+        assert_eq!(seed_of(Err(VarError::NotPresent)).ok(), Some(1));
+        let expected = "HERMESH_SEED=\"abc\": expected a whole number from 0 to 18446744073709551615";
+        assert_eq!(seed("abc"), Err(expected.to_owned()));
+        assert!(seed("").is_err() && seed("-1").is_err() && seed("1.5").is_err());
+    }
+
+    #[test]
+    fn a_latency_that_nobody_would_wait_for_is_refused() {
+        let error = mesh().latency(Duration::ZERO..=Duration::MAX).try_start().unwrap_err();
+        assert!(error.to_string().starts_with("latency: the longest, "), "{error}");
+    }
 }

@@ -174,12 +174,16 @@ pub struct CallFailure {
     pub event: Option<u64>,
 }
 
+/// The output of one call is one message: half a kilobyte a request, and up to 100 000 of them.
+const ANSWERS_MAX_BYTES: usize = 256 * 1024 * 1024;
+
 /// Sends `call` through the pod whose network `rt` stands in.
 pub(crate) async fn forward(rt: Runtime, call: Call) -> Result<ForwardEchoResponse, Status> {
     let target = format!("127.0.0.1:{FORWARD_PORT}");
     let channel = Channel::new(&rt, &target, ChannelOptions::default())
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let response = EchoTestServiceClient::new(channel).forward_echo(call.request()).await;
+    let client = EchoTestServiceClient::new(channel);
+    let response = client.max_decoding_message_size(ANSWERS_MAX_BYTES).forward_echo(call.request()).await;
     response.map(tonic::Response::into_inner)
 }
 

@@ -1,22 +1,29 @@
 //! When a mesh has nothing left to do about what was asked of it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, ObjectKey};
-use hermesh_xds::client::{ClientClosed, StreamClosed, StreamOpened};
+use hermesh_istiod::push::Verdict;
 
+use super::clients::Clients;
 use crate::cluster::{Cluster, ISTIO_NAMESPACE, ISTIOD};
-use crate::engine::{ContainerExited, World};
-use crate::trace::Trace;
+use crate::engine::World;
 
-/// How often to look for what tells nobody that it happened.
+/// How often to look at a client that may change without a word to istiod: one without a stream may be dropped.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How far what was asked of a mesh is to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// istiod has told everyone of it.
+    Told,
+    /// Everyone uses it.
+    Used,
+}
 
 /// Ends when nobody is unsettled and nothing has moved for `quiet`, in which time whatever a client sent has reached
 /// istiod.
-pub(super) async fn converged(world: &World, cluster: &Cluster, clients: &mut Clients, quiet: Duration) {
+pub(super) async fn converged(world: &World, cluster: &Cluster, clients: &mut Clients, until: Until, quiet: Duration) {
     let mut store = cluster.store.changes();
     loop {
         let istiod = cluster.istiod();
@@ -26,13 +33,14 @@ pub(super) async fn converged(world: &World, cluster: &Cluster, clients: &mut Cl
                 None => std::future::pending().await,
             }
         };
-        let settled = unsettled(world, cluster, clients).is_empty();
+        let settled = unsettled(world, cluster, clients, until).is_empty();
+        let rest = if settled { Some(quiet) } else { patience(world, clients) };
         tokio::select! {
             biased;
             () = moved => {}
             () = store.raised() => {}
-            () = tokio::time::sleep(if settled { quiet } else { LOOK_AGAIN }) => {
-                if settled && unsettled(world, cluster, clients).is_empty() {
+            () = sleep(rest) => {
+                if settled && unsettled(world, cluster, clients, until).is_empty() {
                     return;
                 }
             }
@@ -40,8 +48,23 @@ pub(super) async fn converged(world: &World, cluster: &Cluster, clients: &mut Cl
     }
 }
 
+/// How long until something may have changed of which neither istiod nor the store tells.
+fn patience(world: &World, clients: &Clients) -> Option<Duration> {
+    let now = world.now();
+    let timeout = clients.next_timeout(now).map(|until| until - now);
+    let look = clients.any_silent().then_some(LOOK_AGAIN);
+    timeout.into_iter().chain(look).min()
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Who is missing, and for what.
-pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients) -> Vec<String> {
+pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients, until: Until) -> Vec<String> {
     let mut missing = Vec::new();
     let undelivered = cluster.store.undelivered();
     if undelivered > 0 {
@@ -60,33 +83,23 @@ pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients)
         None => missing.push("istiod has not begun".to_owned()),
     }
     world.with_trace(|trace| clients.follow(trace));
-    missing.extend(clients.cut_off.iter().map(|(at, client)| format!("{at}: the xDS stream of {client} is not open")));
+    missing.extend(clients.unsettled(until, world.now()));
     missing
 }
 
-/// The xDS clients that live and have lost their stream, as far as the trace tells.
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    /// Events looked at so far.
-    seen: usize,
-    /// Where, and which.
-    cut_off: BTreeSet<(Arc<str>, Arc<str>)>,
-}
-
-impl Clients {
-    fn follow(&mut self, trace: &Trace) {
-        let events = trace.events();
-        for event in &events[self.seen.min(events.len())..] {
-            if let Some(closed) = event.get::<StreamClosed>() {
-                self.cut_off.insert((Arc::clone(&event.at), Arc::clone(&closed.client)));
-            } else if let Some(opened) = event.get::<StreamOpened>() {
-                self.cut_off.remove(&(Arc::clone(&event.at), Arc::clone(&opened.client)));
-            } else if let Some(closed) = event.get::<ClientClosed>() {
-                self.cut_off.remove(&(Arc::clone(&event.at), Arc::clone(&closed.client)));
-            } else if event.get::<ContainerExited>().is_some() {
-                self.cut_off.retain(|(at, _)| *at != event.at);
+/// Who has answered the last response of a type with a NACK, and goes on with what it had before.
+pub(super) fn rejections(cluster: &Cluster) -> Vec<String> {
+    let Some(status) = cluster.istiod() else { return Vec::new() };
+    let mut rejections = Vec::new();
+    for connection in status.state().connections.values() {
+        for (resource_type, last) in &connection.last {
+            if let Verdict::Rejected(error) = &last.verdict {
+                let (node, version) = (&connection.node, &last.version);
+                rejections.push(format!("node {node}: {} {version}: {error}", resource_type.short()));
             }
         }
-        self.seen = events.len();
     }
+    rejections.sort();
+    rejections.dedup();
+    rejections
 }

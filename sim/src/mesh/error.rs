@@ -42,6 +42,18 @@ pub enum StartError {
         /// The upper bound.
         to: Duration,
     },
+    /// Packets would take longer than anything waits.
+    #[error("latency: the longest, {asked:?}, is above {:?}", crate::mesh::builder::LATENCY_MAX)]
+    LongLatency {
+        /// The upper bound.
+        asked: Duration,
+    },
+    /// The variable that decides the seed is no number.
+    #[error("{}={found:?}: expected a whole number from 0 to {}", crate::mesh::builder::SEED_VARIABLE, u64::MAX)]
+    Seed {
+        /// What it is.
+        found: String,
+    },
     /// istiod did not become ready.
     #[error(transparent)]
     Istiod(#[from] WaitError),
@@ -81,6 +93,12 @@ pub enum WaitError {
         within: Duration,
         /// Who is missing, and why.
         missing: Vec<String>,
+    },
+    /// Everyone has answered, and some by a NACK: they go on with what they had before.
+    #[error("not converged: rejected by {}", .rejections.join("; "))]
+    Rejected {
+        /// Which nodes, of what, and why.
+        rejections: Vec<String>,
     },
     /// See [`Fault`].
     #[error(transparent)]

@@ -4,8 +4,8 @@ use hermesh_istiod::objects::{Object, ObjectKey, load};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::events::{ApplyStarted, DeleteStarted};
-use super::{ApplyError, Fault, IntoManifests, Mesh};
-use crate::cluster::ApplyOutcome;
+use super::{ApplyError, Fault, IntoManifests, Manifests, Mesh};
+use crate::cluster::{ApplyOutcome, locate};
 
 /// What an apply did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +13,8 @@ use crate::cluster::ApplyOutcome;
 pub struct Applied {
     /// The objects in the order in which they were applied, and what became of each.
     pub objects: Vec<(ObjectKey, ApplyOutcome)>,
-    /// What has no effect here, or another than written.
+    /// What has no effect here, or another than written, and routes and rules for hosts and subsets that do not exist
+    /// once everything is applied. Of those each is noted once, until it is mended.
     pub notes: Vec<Diagnostic>,
 }
 
@@ -46,16 +47,21 @@ impl Mesh {
     /// Everything that is refused, with positions.
     pub fn try_apply(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
         let loaded = self.read(manifests)?;
-        let review = self.cluster.review(&loaded.objects);
+        let mut review = self.cluster.review(&loaded.objects);
+        for manifest in loaded.manifests.iter() {
+            locate(&mut review.errors, &manifest.name, &manifest.text);
+            locate(&mut review.notes, &manifest.name, &manifest.text);
+        }
         if !review.errors.is_empty() {
             return Err(ApplyError::Refused(review.errors));
         }
-        let cause = self.world().emit("mesh", self.cause, ApplyStarted { files: loaded.files }).or(self.cause);
+        let cause = self.world().emit("mesh", self.cause, ApplyStarted { files: loaded.files() }).or(self.cause);
         let mut applied = Applied { objects: Vec::new(), notes: loaded.notes };
         applied.notes.extend(review.notes);
         let cluster = self.cluster.clone();
         let put = |object: Object| (object.key(), cluster.put(object, cause));
         applied.objects = self.at_once(|| loaded.objects.into_iter().map(put).collect())?;
+        applied.notes.extend(self.dangling.follow(&self.cluster));
         Ok(applied)
     }
 
@@ -97,11 +103,10 @@ impl Mesh {
     }
 
     fn read(&self, manifests: impl IntoManifests) -> Result<Read, ApplyError> {
-        let mut read = Read::default();
+        let mut read = Read { manifests: manifests.into_manifests()?, ..Read::default() };
         let mut errors = Vec::new();
-        for manifest in manifests.into_manifests()?.iter() {
+        for manifest in read.manifests.iter() {
             let loaded = load(&manifest.name, &manifest.text, &self.namespace);
-            read.files.push(manifest.name.clone());
             read.objects.extend(loaded.objects);
             read.notes.extend(loaded.notes);
             errors.extend(loaded.errors);
@@ -112,7 +117,13 @@ impl Mesh {
 
 #[derive(Default)]
 struct Read {
-    files: Vec<String>,
+    manifests: Manifests,
     objects: Vec<Object>,
     notes: Vec<Diagnostic>,
+}
+
+impl Read {
+    fn files(&self) -> Vec<String> {
+        self.manifests.iter().map(|manifest| manifest.name.clone()).collect()
+    }
 }

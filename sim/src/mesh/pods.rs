@@ -1,5 +1,6 @@
 //! The table that `kubectl get pods` prints.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One pod as kubectl shows it.
@@ -20,12 +21,31 @@ pub struct PodRow {
     pub status: String,
     /// How often its containers were restarted.
     pub restarts: u32,
+    /// How the last run of each container ended, of those that have ended, as `kubectl describe pod` shows it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exits: BTreeMap<String, ContainerExit>,
     /// How long ago it was created, such as `58s`.
     pub age: String,
     /// Its address, once it has one.
     pub ip: Option<std::net::IpAddr>,
     /// The names of its containers, in the order in which they start.
     pub containers: Vec<String>,
+}
+
+/// How a run of a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ContainerExit {
+    /// The exit code: 0 for success, 137 after SIGKILL, 101 after a panic, else what the program chose.
+    pub code: i32,
+    /// `Completed` or `Error`.
+    pub reason: String,
+}
+
+impl fmt::Display for ContainerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, exit code {}", self.reason, self.code)
+    }
 }
 
 impl PodRow {
@@ -73,6 +93,7 @@ mod tests {
             ready: "2/2".to_owned(),
             status: "Running".to_owned(),
             restarts: 0,
+            exits: BTreeMap::new(),
             age: "58s".to_owned(),
             ip: None,
             containers: vec!["istio-proxy".to_owned(), "app".to_owned()],

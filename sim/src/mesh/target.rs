@@ -75,20 +75,26 @@ impl Mesh {
         Ok(Chosen { pods, container: container.map(str::to_owned) })
     }
 
-    /// The Deployment of this name.
-    pub(super) fn deployment(&self, name: &str) -> Result<ObjectKey, TargetError> {
-        let (namespace, name) = name.split_once('/').unwrap_or((&self.namespace, name));
-        let key = ObjectKey::new(Kind::Deployment, namespace, name);
-        let istiod = ObjectKey::new(Kind::Deployment, ISTIO_NAMESPACE, name);
-        if self.cluster.store.contains(&key) {
-            return Ok(key);
+    /// What becomes ready under this name: a Deployment, even before it has pods, or else pods.
+    pub(super) fn workload(&self, name: &str) -> Result<Vec<ObjectKey>, TargetError> {
+        let (namespace, workload) = name.split_once('/').unwrap_or((&self.namespace, name));
+        let places = [(namespace, workload), (ISTIO_NAMESPACE, name)];
+        let keys = places.map(|(namespace, name)| ObjectKey::new(Kind::Deployment, namespace, name));
+        if let Some(deployment) = keys.into_iter().find(|key| self.cluster.store.contains(key)) {
+            return Ok(vec![deployment]);
         }
-        if self.cluster.store.contains(&istiod) {
-            return Ok(istiod);
+        match self.choose(name) {
+            Ok(chosen) => {
+                let key = |row: &PodRow| ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
+                Ok(chosen.pods.iter().map(key).collect())
+            }
+            Err(TargetError::Unknown { what: "workload", name, .. }) => {
+                let known = self.cluster.workloads();
+                let known: Vec<&str> = known.iter().map(|key| key.name.as_str()).collect();
+                Err(unknown("workload", &name, &known))
+            }
+            Err(error) => Err(error),
         }
-        let known = self.cluster.store.keys(Kind::Deployment);
-        let known: Vec<&str> = known.iter().map(|key| key.name.as_str()).collect();
-        Err(unknown("workload", name, &known))
     }
 
     /// A pod that can be asked to call others: the first ready one, else the first that runs.

@@ -24,8 +24,16 @@ thread_local! {
 pub struct Finding {
     /// `entropy`, `wall clock` or `monotonic clock`.
     pub asked: &'static str,
-    /// The functions on the stack that are neither std's nor ours, innermost first.
+    /// The functions on the stack that are neither std's nor this crate's, innermost first: the first one asked.
     pub by: Vec<String>,
+}
+
+impl Finding {
+    /// Who asked: the innermost function that is neither std's nor libc's.
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        self.by.first().map_or("unknown", String::as_str)
+    }
 }
 
 /// Runs `work` and tells who asked for what on this thread meanwhile, and how often.

@@ -1,4 +1,5 @@
-//! The runtime behind a [`Process`](crate::Process): the machine's files, clocks and entropy, and what the test decides.
+//! The runtime behind a [`Process`](crate::Process): the machine's files, clocks and entropy, and what the test
+//! decides.
 
 use std::io;
 use std::net::IpAddr;

@@ -72,6 +72,8 @@ struct Slot {
     /// `namespace/pod/container`.
     name: String,
     state: ContainerState,
+    /// How the run before ended.
+    last_state: Option<ContainerState>,
     run: Option<Run>,
     backoff: Backoff,
     /// When the last run ended, and what recorded it.
@@ -102,6 +104,7 @@ impl Worker {
             container: Arc::new(container.clone()),
             name: format!("{path}/{}", container.name),
             state: ContainerState::Waiting { reason: "ContainerCreating".to_owned() },
+            last_state: None,
             run: None,
             backoff: Backoff::default(),
             finished: None,
@@ -226,7 +229,7 @@ impl Worker {
         let cause = slot.finished.map_or(self.cause, |(_, event)| event);
         let Some(program) = self.shared.images.find(&image).cloned() else {
             let event = self.emit(cause, ImageMissing { container: name, image });
-            self.slots[index].state = ContainerState::Waiting { reason: "ImagePullBackOff".to_owned() };
+            self.slots[index].enter(ContainerState::Waiting { reason: "ImagePullBackOff".to_owned() });
             self.publish(event);
             return Ok(());
         };
@@ -243,7 +246,7 @@ impl Worker {
             Ok(spec) => spec,
             Err(reason) => {
                 let event = self.emit(pulled.or(cause), PodWaits { pod: name, reason });
-                self.slots[index].state = ContainerState::Waiting { reason: "CreateContainerConfigError".to_owned() };
+                self.slots[index].enter(ContainerState::Waiting { reason: "CreateContainerConfigError".to_owned() });
                 self.publish(event);
                 return Ok(());
             }
@@ -258,7 +261,7 @@ impl Worker {
         self.watch_exit(index, id);
         let slot = &mut self.slots[index];
         slot.run = Some(Run { id, probes: Vec::new() });
-        slot.state = ContainerState::Running;
+        slot.enter(ContainerState::Running);
         let container = Arc::clone(&slot.container);
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.running.insert(container.name.clone(), id);
@@ -402,7 +405,7 @@ impl Worker {
         slot.started = false;
         slot.finished = Some((Instant::now(), status.event));
         let reason = if status.code == 0 { "Completed" } else { "Error" };
-        slot.state = ContainerState::Terminated { exit_code: status.code, reason: reason.to_owned() };
+        slot.enter(ContainerState::Terminated { exit_code: status.code, reason: reason.to_owned() });
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.running.remove(&slot.container.name);
         }
@@ -427,7 +430,7 @@ impl Worker {
         slot.wanted = true;
         let now = Instant::now();
         if let Some(at) = slot.next_start().filter(|at| *at > now) {
-            slot.state = ContainerState::Waiting { reason: "CrashLoopBackOff".to_owned() };
+            slot.enter(ContainerState::Waiting { reason: "CrashLoopBackOff".to_owned() });
             let wait_ms = u64::try_from((at - now).as_millis()).unwrap_or(u64::MAX);
             let container = slot.name.clone();
             self.emit(status.event, ContainerBackedOff { container, wait_ms });
@@ -516,7 +519,9 @@ impl Worker {
     /// Writes the pod's status into the store, if it is another than before.
     fn publish(&mut self, cause: Option<EventId>) {
         let containers: Vec<ContainerStatus> = self.slots.iter().map(Slot::status).collect();
-        let restarts = self.pod.spec.restart_policy == RestartPolicy::Always;
+        // One that ended and is to start again has not come to its end.
+        let wanted = || self.slots.iter().any(|slot| slot.wanted);
+        let restarts = self.pod.spec.restart_policy == RestartPolicy::Always || wanted();
         let start_time = self.pod.status.start_time.or_else(|| Some(self.shared.world.wall().as_secs()));
         let status = PodStatus {
             phase: kubectl::phase(&containers, restarts),
@@ -564,6 +569,13 @@ impl Slot {
         self.finished.map(|(finished, _)| self.backoff.next_start(finished))
     }
 
+    fn enter(&mut self, state: ContainerState) {
+        let left = std::mem::replace(&mut self.state, state);
+        if let ContainerState::Terminated { .. } = left {
+            self.last_state = Some(left);
+        }
+    }
+
     fn status(&self) -> ContainerStatus {
         ContainerStatus {
             name: self.container.name.clone(),
@@ -571,6 +583,7 @@ impl Slot {
             started: self.started,
             restart_count: self.restarts,
             state: self.state.clone(),
+            last_state: self.last_state.clone(),
         }
     }
 }

@@ -262,7 +262,7 @@ impl Net {
         self.conns_made += 1;
         let number = self.conns_made;
         let connect = events::NetConnect { conn: number, from: local.clone(), to: to.clone(), backend };
-        let event = self.recorder.emit(&owner.at, trail.cause(), connect).or(trail.cause());
+        let event = self.recorder.emit(&owner.at, trail.cause(), connect).or_else(|| trail.cause());
         trail.set_opened(event);
         self.conns.insert(Conn {
             number,
