@@ -165,10 +165,10 @@ impl Store {
         if is_unchanged(before.as_ref(), after.as_ref()) {
             return None;
         }
-        if let Some(cause) = watched.cause
-            && let Some(object) = after.as_ref().or(before.as_ref())
-        {
-            Arc::make_mut(&mut self.changes).insert(object.key(), cause);
+        match (&after, &before, watched.cause) {
+            (Some(object), _, Some(cause)) => drop(Arc::make_mut(&mut self.changes).insert(object.key(), cause)),
+            (None, Some(object), _) => drop(Arc::make_mut(&mut self.changes).remove(&object.key())),
+            _ => {}
         }
         let mut update = Update { causes: watched.cause.into_iter().collect(), ..Update::default() };
         // What an object meant before the change needs a push as much as what it means now.

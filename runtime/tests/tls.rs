@@ -136,7 +136,7 @@ async fn a_plain_text_client_learns_that_the_server_expects_tls() {
     let server = server_tls(&rt, ca.identity(DB, NOW), ClientAuth::None);
     let (client, server) = meet(&rt, None, Some(server)).await;
     let client = client.unwrap_err();
-    assert_eq!(client.stage, Stage::Http2);
+    assert_eq!(client.stage, Stage::Tls);
     assert_contains(&client.message, "expects TLS");
     let ServeError::Rejected { stage, message, .. } = server.unwrap_err() else { panic!() };
     assert_eq!(stage, Stage::Tls);

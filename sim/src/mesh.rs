@@ -27,6 +27,7 @@ mod objects;
 mod pods;
 mod target;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub use pods::{ContainerExit, PodRow, PodTable};
 pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
-use crate::engine::{ContainerSpec, Simulation, World};
+use crate::engine::{ContainerSpec, PodId, Simulation, World};
 use crate::image::Process;
 use crate::trace::Trace;
 use clients::Clients;
@@ -76,6 +77,8 @@ pub struct Mesh {
     quiet: Duration,
     clients: Clients,
     dangling: Dangling,
+    /// The pods between which packets are lost.
+    cuts: BTreeSet<(PodId, PodId)>,
     _repeat: Repeat,
 }
 
@@ -168,19 +171,26 @@ impl Mesh {
         let done = |key: &ObjectKey| all && cluster.has_succeeded(key);
         let missing =
             || keys.iter().filter(|key| !done(key)).filter_map(|key| cluster.unready(key)).collect::<Vec<_>>();
-        let ready = async {
-            while !missing().is_empty() {
-                changes.raised().await;
+        loop {
+            let ready = async {
+                while !missing().is_empty() {
+                    changes.raised().await;
+                }
+            };
+            let left = within.saturating_sub(self.simulation.world().now() - began);
+            let waited = self.simulation.block_on(async { tokio::time::timeout(left, ready).await });
+            self.check_fault()?;
+            if waited.map_err(Fault::from)?.is_err() {
+                return Err(WaitError::Timeout { what: "ready", within, missing: missing() });
             }
-        };
-        let waited = self.simulation.block_on(async { tokio::time::timeout(within, ready).await });
-        self.check_fault()?;
-        if waited.map_err(Fault::from)?.is_err() {
-            return Err(WaitError::Timeout { what: "ready", within, missing: missing() });
+            // What stands in the way of telling is not this wait's business: a partition, a dead istiod.
+            let left = within.saturating_sub(self.now() - began);
+            self.settle(Until::Told, left.min(TELLING))?;
+            // What was done to pods just before, their status tells only now.
+            if missing().is_empty() {
+                break;
+            }
         }
-        // What stands in the way of telling is not this wait's business: a partition, a dead istiod.
-        let left = within.saturating_sub(self.now() - began);
-        self.settle(Until::Told, left.min(TELLING))?;
         Ok(self.now() - began)
     }
 

@@ -131,7 +131,7 @@ const BAD: [&str; 45] = [
 
 const ENVELOPES: [(&str, bool); 11] = [
     (
-        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\", latency: 1ms..1s}\nsteps: [{wait: 1s}]\n",
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\", latency: 1ms..200ms}\nsteps: [{wait: 1s}]\n",
         true,
     ),
     (

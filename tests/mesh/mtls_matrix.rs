@@ -27,7 +27,7 @@ enum Outcome {
 type Row = (Option<&'static str>, Option<&'static str>, bool, bool, Outcome);
 
 /// The client speaks plaintext; the server answers with a TLS alert and closes the connection.
-const TO_STRICT: Outcome = Outcome::Fails(Code::Unavailable, Cause::XdsServerNotServing);
+const TO_STRICT: Outcome = Outcome::Fails(Code::Unavailable, Cause::TlsHandshake);
 /// The client begins a TLS handshake, which the server takes for broken HTTP/2.
 const TO_PLAIN: Outcome = Outcome::Fails(Code::Unavailable, Cause::TlsHandshake);
 

@@ -77,7 +77,7 @@ fn names(fields: &str) -> Vec<String> {
         let (before, _) = part.rsplit_once(": ")?;
         let renamed = before.split_once("rename = \"").and_then(|(_, name)| name.split('"').next());
         let name = before.rsplit([' ', ']']).next().unwrap_or(before);
-        Some(renamed.unwrap_or(name.trim_start_matches("r#")).to_owned())
+        Some(renamed.unwrap_or_else(|| name.trim_start_matches("r#")).to_owned())
     });
     parts.collect()
 }

@@ -224,10 +224,11 @@ impl Attempt<'_> {
                 reason = signals.ended.wait() => Err(reason.text()),
             }
         };
-        let preface = |error| {
+        let preface = |error: String| {
             // The server judges our certificate after our handshake is over; if it hangs up there, that is why.
             let stage = match self.options.tls {
                 Some(_) if !signals.peer_spoke() => Stage::Tls,
+                None if error == tap::SPEAKS_TLS => Stage::Tls,
                 _ => Stage::Http2,
             };
             (stage, format!("error reading server preface: {error}"))

@@ -108,7 +108,8 @@ const ACK: u8 = 0x1;
 /// RFC 8446, 5.1: the first byte of an alert record.
 const TLS_ALERT: u8 = 0x15;
 
-const SPEAKS_TLS: &str = "the server answered with a TLS alert; it expects TLS, and this side spoke plain text";
+pub(super) const SPEAKS_TLS: &str =
+    "the server answered with a TLS alert; it expects TLS, and this side spoke plain text";
 
 /// Walks from frame header to frame header, however the bytes are cut.
 #[derive(Debug, Default)]

@@ -104,7 +104,9 @@ impl Outlook {
             _ => {}
         }
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EPROTO) => Self::OneConnection,
+            Some(Errno::EPROTO | Errno::EHOSTDOWN | Errno::ENONET | Errno::ENOPROTOOPT) => Self::OneConnection,
+            // A firewall's word on one connection, or on all.
+            Some(Errno::EPERM) => Self::Shortage,
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS) => Self::Shortage,
             _ => Self::Hopeless,
         }

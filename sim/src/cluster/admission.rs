@@ -45,6 +45,7 @@ impl Admission {
         let mut labels = BTreeMap::new();
         let mut census = Census::of(&self.store);
         let mut given = lock(&self.pods).clone();
+        let mut own_pods = BTreeSet::new();
         for object in objects {
             let metadata = object.metadata();
             if let Object::Namespace(namespace) = object {
@@ -66,7 +67,8 @@ impl Admission {
                     pods(pod, name, object, own_labels, deployments, images, &mut review);
                 }
                 Object::Pod(pod) => {
-                    self.replaced_pod(pod, &mut given, &mut review);
+                    let again = !own_pods.insert(pod.key());
+                    self.replaced_pod(pod, again, &mut given, &mut review);
                     pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review);
                 }
                 _ => {}
@@ -132,8 +134,14 @@ impl Admission {
         }
     }
 
-    /// A Pod that is there already: hardly anything of it can change.
-    fn replaced_pod(&self, pod: &Arc<Pod>, given: &mut BTreeMap<ObjectKey, Arc<Pod>>, review: &mut Review) {
+    /// A Pod that is there already, or is given `again`: hardly anything of it can change.
+    fn replaced_pod(
+        &self,
+        pod: &Arc<Pod>,
+        again: bool,
+        given: &mut BTreeMap<ObjectKey, Arc<Pod>>,
+        review: &mut Review,
+    ) {
         let key = pod.key();
         let there = self.store.get(&key);
         let owner = there.as_ref().and_then(|there| there.metadata().owner.clone());
@@ -143,7 +151,7 @@ impl Admission {
             let message = format!("the Pod belongs to {} {}", owner.kind, owner.name);
             let error = Diagnostic::error("owned", place(&object, "metadata.name"), message);
             review.errors.push(error.with_help(format!("change the {} instead", owner.kind)));
-        } else if there.is_some() && before.is_some_and(|before| before.spec != pod.spec) {
+        } else if (again || there.is_some()) && before.is_some_and(|before| before.spec != pod.spec) {
             let error =
                 Diagnostic::error("immutable", place(&object, "spec"), "the spec of a Pod that is there changes");
             review.errors.push(error.with_help("delete the Pod first; changes of its images are not supported yet"));

@@ -1,5 +1,6 @@
 //! How a mesh is set up.
 
+use std::collections::BTreeSet;
 use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -38,7 +39,6 @@ pub struct MeshBuilder {
     namespace: String,
     latency: Option<RangeInclusive<Duration>>,
     level: Level,
-    keep_events: bool,
     scenario_digest: Option<String>,
 }
 
@@ -51,7 +51,6 @@ impl Default for MeshBuilder {
             namespace: "default".to_owned(),
             latency: None,
             level: Level::Debug,
-            keep_events: true,
             scenario_digest: None,
         }
     }
@@ -111,13 +110,6 @@ impl MeshBuilder {
         self
     }
 
-    /// Whether events are kept. Without them reports know no causes, and long runs take less memory.
-    #[must_use]
-    pub fn keep_events(mut self, keep: bool) -> Self {
-        self.keep_events = keep;
-        self
-    }
-
     /// What the trace's header says of the scenario.
     pub(crate) fn scenario_digest(mut self, digest: String) -> Self {
         self.scenario_digest = Some(digest);
@@ -162,7 +154,6 @@ impl MeshBuilder {
             config.latency = latency;
         }
         config.level = self.level;
-        config.keep_events = self.keep_events;
         config.scenario_digest = self.scenario_digest;
         // There and back through the agent, and a little more.
         let quiet = *config.latency.end() * 4 + Duration::from_millis(5);
@@ -179,6 +170,7 @@ impl MeshBuilder {
             cause: None,
             quiet,
             clients: Clients::default(),
+            cuts: BTreeSet::new(),
             dangling: Dangling::default(),
             _repeat: Repeat { world, by_variable: self.seed.is_none() },
         };

@@ -1,7 +1,7 @@
 //! The xDS clients of a mesh, as the trace tells of them: whether they have their streams, what they wait for, and
 //! whether they use what they got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +27,17 @@ pub(super) struct Clients {
     seen: usize,
     /// By container and the client's key.
     clients: BTreeMap<(Arc<str>, Arc<str>), Client>,
+    /// Whoever has told that it uses a configuration, or cannot. Of several clients of one process with one key one
+    /// has told for all.
+    told: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 #[derive(Debug, Default)]
 struct Client {
     /// Whether it has lost its stream.
     cut_off: bool,
+    /// Whether it has a stream that an agent carries on.
+    by_agent: bool,
     /// Whether it uses a configuration, or has said that it cannot.
     applied: bool,
     /// What it wants, by type and name.
@@ -70,6 +75,17 @@ impl Clients {
         self.clients.iter().filter_map(|((at, key), client)| Some(format!("{at}: {}", lacks(key, client)?))).collect()
     }
 
+    /// How many clients of each pod, `namespace/name`, have a stream to their agent.
+    pub(super) fn streams_by_pod(&self) -> BTreeMap<&str, usize> {
+        let mut streams = BTreeMap::new();
+        for ((at, _), client) in &self.clients {
+            if let Some((pod, _)) = at.rsplit_once('/').filter(|_| client.by_agent) {
+                *streams.entry(pod).or_default() += 1;
+            }
+        }
+        streams
+    }
+
     /// When the next client gives up on what it waits for.
     pub(super) fn next_timeout(&self, now: Duration) -> Option<Duration> {
         let answers = self.clients.values().flat_map(|client| client.wanted.values().flat_map(BTreeMap::values));
@@ -84,8 +100,11 @@ impl Clients {
     fn event(&mut self, event: &Recorded) {
         if event.get::<ContainerExited>().is_some() || event.get::<ContainerKilled>().is_some() {
             self.clients.retain(|(at, _), _| *at != event.at);
+            self.told.retain(|(at, _)| *at != event.at);
         } else if let Some(opened) = event.get::<StreamOpened>() {
-            self.client(event, &opened.client).cut_off = false;
+            let client = self.client(event, &opened.client);
+            client.cut_off = false;
+            client.by_agent = opened.server.starts_with("unix:");
         } else if let Some(closed) = event.get::<StreamClosed>() {
             self.client(event, &closed.client).lose_stream();
         } else if let Some(closed) = event.get::<ClientClosed>() {
@@ -105,20 +124,25 @@ impl Clients {
     }
 
     fn client(&mut self, event: &Recorded, key: &Arc<str>) -> &mut Client {
-        self.clients.entry((Arc::clone(&event.at), Arc::clone(key))).or_default()
+        let key = (Arc::clone(&event.at), Arc::clone(key));
+        let applied = self.told.contains(&key);
+        self.clients.entry(key).or_insert_with(|| Client { applied, ..Client::default() })
     }
 
     /// A channel may tell of its configuration when its client has gone.
     fn apply(&mut self, event: &Recorded, key: &str) {
-        if let Some(client) = self.clients.get_mut(&(Arc::clone(&event.at), key.into())) {
+        let key = (Arc::clone(&event.at), key.into());
+        if let Some(client) = self.clients.get_mut(&key) {
             client.applied = true;
         }
+        self.told.insert(key);
     }
 }
 
 impl Client {
     fn lose_stream(&mut self) {
         self.cut_off = true;
+        self.by_agent = false;
         for answer in self.wanted.values_mut().flat_map(BTreeMap::values_mut) {
             if let Answer::Asked { .. } = answer {
                 *answer = Answer::Unasked;

@@ -1,5 +1,6 @@
 //! When a mesh has nothing left to do about what was asked of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, ObjectKey};
@@ -84,7 +85,28 @@ pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients,
     }
     world.with_trace(|trace| clients.follow(trace));
     missing.extend(clients.unsettled(until, world.now()));
+    if until == Until::Used {
+        missing.extend(unserved(cluster, clients));
+    }
     missing
+}
+
+/// Pods whose applications have streams to their agent that istiod does not have: what istiod says does not reach them.
+fn unserved(cluster: &Cluster, clients: &Clients) -> Vec<String> {
+    let mut served: BTreeMap<String, usize> = BTreeMap::new();
+    for connection in cluster.istiod().iter().flat_map(|status| status.state().connections.into_values()) {
+        // `sidecar~<address>~<pod>.<namespace>~<domain>`
+        let pod = connection.node.split('~').nth(2).and_then(|pod| pod.rsplit_once('.'));
+        if let Some((name, namespace)) = pod {
+            *served.entry(format!("{namespace}/{name}")).or_default() += 1;
+        }
+    }
+    let streams = clients.streams_by_pod();
+    let behind = streams.iter().map(|(pod, open)| (pod, *open, served.get(*pod).copied().unwrap_or_default()));
+    let behind = behind.filter(|(_, open, served)| served < open);
+    behind
+        .map(|(pod, open, served)| format!("{pod}: of {open} xDS streams to its agent {served} reach istiod"))
+        .collect()
 }
 
 /// Who has answered the last response of a type with a NACK, and goes on with what it had before.

@@ -77,7 +77,9 @@ impl Mesh {
     /// # Errors
     /// If nothing of either name runs.
     pub fn try_partition(&mut self, a: &str, b: &str) -> Result<(Vec<String>, Vec<String>), DisturbError> {
-        self.links("partition", a, b, |world, a, b, cause| world.partition(a, b, cause))
+        let (names, pairs) = self.links("partition", a, b, |world, a, b, cause| world.partition(a, b, cause))?;
+        self.cuts.extend(pairs);
+        Ok(names)
     }
 
     /// Lets packets pass again; what waited is sent once more.
@@ -96,7 +98,29 @@ impl Mesh {
     /// # Errors
     /// If nothing of either name runs.
     pub fn try_heal(&mut self, a: &str, b: &str) -> Result<(Vec<String>, Vec<String>), DisturbError> {
-        self.links("heal", a, b, |world, a, b, cause| world.heal(a, b, cause))
+        let (names, pairs) = self.links("heal", a, b, |world, a, b, cause| world.heal(a, b, cause))?;
+        for (a, b) in pairs {
+            self.cuts.remove(&(a, b));
+            self.cuts.remove(&(b, a));
+        }
+        Ok(names)
+    }
+
+    /// Lets packets pass again wherever [`partition`](Self::partition) has stopped them, whatever has become of the
+    /// workloads; answers with the number of pairs of pods.
+    ///
+    /// # Errors
+    /// If the simulation fails.
+    pub fn try_heal_all(&mut self) -> Result<usize, DisturbError> {
+        let cuts = std::mem::take(&mut self.cuts);
+        let cause = self.disturb("heal", vec!["all".to_owned()]);
+        let world = self.world().clone();
+        self.at_once(|| {
+            for (a, b) in &cuts {
+                world.heal(*a, *b, cause);
+            }
+        })?;
+        Ok(cuts.len())
     }
 
     fn links(
@@ -105,19 +129,19 @@ impl Mesh {
         a: &str,
         b: &str,
         act: impl Fn(&World, PodId, PodId, Option<EventId>) -> Option<EventId>,
-    ) -> Result<(Vec<String>, Vec<String>), DisturbError> {
+    ) -> Result<(Sides, Vec<(PodId, PodId)>), DisturbError> {
         let (left, right) = (self.nets(a)?, self.nets(b)?);
         let names = |side: &BTreeMap<String, PodId>| side.keys().cloned().collect::<Vec<_>>();
         let cause = self.disturb(what, [names(&left), names(&right)].concat());
+        let with_right = |a: &PodId| right.values().filter(|b| *b != a).map(|b| (*a, *b)).collect::<Vec<_>>();
+        let pairs: Vec<(PodId, PodId)> = left.values().flat_map(with_right).collect();
         let world = self.world().clone();
         self.at_once(|| {
-            for a in left.values() {
-                for b in right.values().filter(|b| *b != a) {
-                    act(&world, *a, *b, cause);
-                }
+            for (a, b) in &pairs {
+                act(&world, *a, *b, cause);
             }
         })?;
-        Ok((names(&left), names(&right)))
+        Ok(((names(&left), names(&right)), pairs))
     }
 
     fn nets(&self, target: &str) -> Result<BTreeMap<String, PodId>, TargetError> {
@@ -145,6 +169,9 @@ impl Mesh {
         self.world().emit("mesh", self.cause, Disturbed { what, targets }).or(self.cause)
     }
 }
+
+/// The names of the pods on either side.
+type Sides = (Vec<String>, Vec<String>);
 
 struct Victim {
     pod: ObjectKey,

@@ -1,6 +1,6 @@
 //! Applying and deleting objects.
 
-use hermesh_istiod::objects::{Object, ObjectKey, load};
+use hermesh_istiod::objects::{Kind, Object, ObjectKey, load};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::events::{ApplyStarted, DeleteStarted};
@@ -27,6 +27,9 @@ pub struct Deleted {
     /// Those that were not.
     pub absent: Vec<ObjectKey>,
 }
+
+/// Codes of what is refused because of what is there already.
+const DECIDED_BY_OTHERS: [&str; 4] = ["address-taken", "immutable", "namespace-not-found", "owned"];
 
 /// Objects.
 impl Mesh {
@@ -63,6 +66,20 @@ impl Mesh {
         applied.objects = self.at_once(|| loaded.objects.into_iter().map(put).collect())?;
         applied.notes.extend(self.dangling.follow(&self.cluster));
         Ok(applied)
+    }
+
+    /// What [`try_apply`](Self::try_apply) would refuse of manifests whatever else is there: everything but what
+    /// other objects decide. `namespaces` are those applied before; those of the manifests are added.
+    pub(crate) fn refusals(&self, manifests: impl IntoManifests, namespaces: &mut Vec<Object>) -> Vec<Diagnostic> {
+        let Ok(loaded) = self.read(manifests) else { return Vec::new() };
+        let objects: Vec<Object> = namespaces.iter().chain(&loaded.objects).cloned().collect();
+        namespaces.extend(loaded.objects.iter().filter(|object| object.kind() == Kind::Namespace).cloned());
+        let mut errors = self.cluster.review(&objects).errors;
+        errors.retain(|error| !DECIDED_BY_OTHERS.contains(&error.code));
+        for manifest in loaded.manifests.iter() {
+            locate(&mut errors, &manifest.name, &manifest.text);
+        }
+        errors
     }
 
     /// Deletes what manifests name, as `kubectl delete -f` does. Pods end gracefully while time passes.

@@ -43,8 +43,8 @@ pub(super) const WAIT_MAX: Time = Time(Duration::from_secs(7 * 24 * 3600));
 /// The longest a batch of calls may take: a day.
 pub(super) const TIMEOUT_MAX: Time = Time(Duration::from_secs(24 * 3600));
 
-/// The longest a packet may travel. With more, probes give up and nothing gets ready.
-pub(super) const LATENCY_MAX: Time = Time(Duration::from_secs(1));
+/// The longest a packet may travel: a probe takes it four times and has a second. With more, nothing gets ready.
+pub(super) const LATENCY_MAX: Time = Time(Duration::from_millis(200));
 
 /// How long a wait may take that does not say.
 pub(super) const WITHIN_DEFAULT: Time = Time(Duration::from_secs(60));

@@ -66,7 +66,7 @@ impl RunOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// It cannot start as the scenario has it.
+    /// It cannot start as the scenario has it, or an admission webhook would refuse one of its objects.
     #[error(transparent)]
     Setting(InputError),
     /// It did not start.
@@ -94,14 +94,8 @@ impl Scenario {
             builder = builder.latency(latency.value.0.clone());
         }
         let mesh = builder.try_start().map_err(|error| self.not_started(error))?;
-        let mut player = Player {
-            scenario: self,
-            seed: options.seed,
-            mesh,
-            numbers: Numbers::default(),
-            partitions: Vec::new(),
-            crashes: 0,
-        };
+        self.refuse(&mesh)?;
+        let mut player = Player { scenario: self, seed: options.seed, mesh, numbers: Numbers::default(), crashes: 0 };
         let (steps, verdict) = player.play()?;
         let simulated = player.mesh.now();
         let trace = player.mesh.finish();
@@ -118,6 +112,25 @@ impl Scenario {
             simulated,
             trace,
         })
+    }
+
+    /// Finds what would be refused when its step comes, before any step is carried out.
+    fn refuse(&self, mesh: &Mesh) -> Result<(), RunError> {
+        let applied =
+            self.file.steps.iter().enumerate().filter(|(_, step)| matches!(step.action(), Some(Action::Apply(_))));
+        let steps = applied.filter_map(|(index, _)| self.manifests.get(&index));
+        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+        let mut namespaces = Vec::new();
+        let errors = self.own.iter().chain(steps);
+        for error in errors.flat_map(|manifests| mesh.refusals(manifests.clone(), &mut namespaces)) {
+            if !diagnostics.contains(&error) {
+                diagnostics.push(error);
+            }
+        }
+        if diagnostics.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Setting(InputError { diagnostics, sources: self.sources.clone() }))
     }
 
     /// What the scenario's own settings brought about is its author's to mend.
@@ -164,8 +177,6 @@ struct Player<'a> {
     seed: u64,
     mesh: Mesh,
     numbers: Numbers,
-    /// Those that are not healed yet.
-    partitions: Vec<(String, String)>,
     /// How many panics of users' images were reported.
     crashes: usize,
 }
@@ -257,20 +268,17 @@ impl Player<'_> {
                 let (a, b) = (a.value.to_string(), b.value.to_string());
                 let outcome = settle(self.mesh.try_partition(&a, &b), "no packet passes between them")?;
                 let said = format!("partition {a} from {b}");
-                self.partitions.push((a, b));
                 (said, words(outcome.map(|_| String::new())))
             }
             Action::Heal(Heal::All) => {
-                let pairs = std::mem::take(&mut self.partitions);
-                let outcome = self.heal(&pairs)?;
-                ("heal all".to_owned(), words(outcome))
+                let outcome = settle(self.mesh.try_heal_all(), "packets pass everywhere again")?;
+                ("heal all".to_owned(), words(outcome.map(|_| String::new())))
             }
             Action::Heal(Heal::Pair(pair)) => {
                 let [a, b] = &**pair;
-                let pair = (a.value.to_string(), b.value.to_string());
-                self.partitions.retain(|other| *other != pair);
-                let outcome = self.heal(std::slice::from_ref(&pair))?;
-                (format!("heal {} and {}", a.value, b.value), words(outcome))
+                let healed = self.mesh.try_heal(&a.value.to_string(), &b.value.to_string());
+                let outcome = settle(healed, "packets pass between them again")?;
+                (format!("heal {} and {}", a.value, b.value), words(outcome.map(|_| String::new())))
             }
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);
@@ -360,15 +368,6 @@ impl Player<'_> {
         for target in targets {
             let name = target.value.to_string();
             if let Err(trouble) = settle(act(&mut self.mesh, &name), &format!("{name} {expected}"))? {
-                return Ok(Err(trouble));
-            }
-        }
-        Ok(Ok(String::new()))
-    }
-
-    fn heal(&mut self, pairs: &[(String, String)]) -> Result<Result<String, Trouble>, Fault> {
-        for (a, b) in pairs {
-            if let Err(trouble) = settle(self.mesh.try_heal(a, b), "packets pass between them again")? {
                 return Ok(Err(trouble));
             }
         }

@@ -60,6 +60,7 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("s.yaml", text);
     write("echo.yaml", ECHO);
+    write("many.yaml", &ECHO.replace("name: echo-v1}\nspec:", "name: many}\nspec:\n  replicas: 10001"));
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
     std::fs::create_dir(folder.path().join("more")).unwrap();
     write("more/namespace.yaml", NAMESPACE);

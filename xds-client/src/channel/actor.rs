@@ -194,7 +194,7 @@ impl Actor {
         match event {
             Event::Subchannel { id, state, connection, heard: Heard { event, trail } } => {
                 self.heard = event.or(self.heard);
-                match trail {
+                match trail.filter(|_| self.subchannels.contains_key(&id)) {
                     Some(trail) => drop(self.attempts.insert(id, trail)),
                     None => drop(self.attempts.remove(&id)),
                 }

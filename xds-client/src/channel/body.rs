@@ -58,6 +58,13 @@ impl Payload {
         }
     }
 
+    /// Takes the body back of a request that never left.
+    pub(super) fn put_back(&mut self, unsent: Body) {
+        if let Self::Once(body) = self {
+            *body = Some(unsent);
+        }
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         matches!(self, Self::Kept(_))
     }

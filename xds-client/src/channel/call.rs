@@ -197,18 +197,14 @@ impl Call<'_> {
 
     async fn attempt(&mut self) -> Result<Response, AttemptError> {
         self.outcome.event.attempts += 1;
-        let mut request = None;
         loop {
             let picked = self.pick().await?;
-            let request_now = match request.take() {
-                Some(request) => request,
-                None => self.request(&picked)?,
-            };
+            let request = self.request(&picked)?;
             self.outcome.event.endpoint = Some(picked.address.clone());
             self.outcome.last_event = picked.event.or(self.outcome.last_event);
             self.outcome.trail = picked.connection.trail().clone();
             self.outcome.in_flight = picked.in_flight;
-            let sent = picked.connection.call(request_now);
+            let sent = picked.connection.call(request);
             let Some(answer) = within(self.deadline, sent).await else {
                 let late = Failed::deadline("context deadline exceeded", picked.connection.trouble());
                 return Err(AttemptError::Final(late));
@@ -219,7 +215,7 @@ impl Call<'_> {
                 Err(CallError::Unsent { request: unsent, .. }) => {
                     // Its place among the cluster's requests is free again, or it would wait for itself.
                     self.outcome.in_flight = None;
-                    request = Some(*unsent);
+                    self.payload.put_back(unsent.into_body());
                     if !picked.connection.is_closed() {
                         // That it is broken is about to be noted.
                         tokio::task::yield_now().await;

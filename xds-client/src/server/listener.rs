@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hermesh_runtime::server::{Drain, DrainHandle, ServeOptions, drain, serve_connection};
+use hermesh_runtime::server::{Acceptor, Drain, DrainHandle, ServeOptions, drain, serve_connection};
 use hermesh_runtime::tls::{ClientAuth, ServerTls};
 use hermesh_runtime::{Address, Draws, EventId, Listener, Runtime, Stream};
 use tokio::sync::mpsc;
@@ -61,10 +60,6 @@ hermesh_runtime::event! {
 }
 
 pub(super) type OnServingMode = Arc<dyn Fn(SocketAddr, &ServingMode) + Send + Sync>;
-
-/// Accept errors that the kernel may get over are retried after this, doubled up to the longest.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(5);
-const LONGEST_ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 pub(super) struct ListenerTask {
     server: XdsServer,
@@ -137,28 +132,18 @@ impl ListenerTask {
         }
     }
 
-    pub(super) async fn run(mut self, mut socket: Box<dyn Listener>, stop: Drain) -> io::Result<()> {
+    pub(super) async fn run(mut self, socket: Box<dyn Listener>, stop: Drain) -> io::Result<()> {
         let _watch = self.client.watch(ResourceType::Listener, &self.name, self.tell.clone());
-        let mut backoff = ACCEPT_BACKOFF;
+        let mut acceptor = Acceptor::new(&self.server.rt, socket);
         loop {
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
                 Some(notice) = self.notices.recv() => self.notice(notice),
-                accepted = socket.accept() => match accepted {
-                    Ok(stream) => {
-                        backoff = ACCEPT_BACKOFF;
-                        self.accept(stream);
-                    }
-                    Err(error) if is_passing(&error) => {
-                        tokio::time::sleep(backoff).await;
-                        backoff = (2 * backoff).min(LONGEST_ACCEPT_BACKOFF);
-                    }
-                    Err(error) => return Err(error),
-                },
+                accepted = acceptor.accept() => self.accept(accepted?),
             }
         }
-        drop(socket);
+        drop(acceptor);
         // What is not taken in any more must not keep the client from reading on.
         self.notices.close();
         while self.notices.try_recv().is_ok() {}
@@ -382,12 +367,4 @@ fn route_names(listener: &ServerListener) -> impl Iterator<Item = String> {
         RouteSource::Rds(name) => Some(name.clone()),
         RouteSource::Inline(_) => None,
     })
-}
-
-/// Whether the socket may work again: a connection died in the queue, or the process is short of something.
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, OutOfMemory, WouldBlock};
-    let out_of_files = matches!(error.raw_os_error(), Some(23 | 24));
-    let kinds = [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, OutOfMemory, WouldBlock];
-    out_of_files || kinds.contains(&error.kind())
 }

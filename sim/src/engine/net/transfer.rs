@@ -356,7 +356,9 @@ impl Net {
             return self.back_off(at, key, from, cause);
         }
         let conn = self.conns.get_mut(key).expect(SENDING);
-        conn.trail.set_trouble(None);
+        if conn.ends[from.other().index()].half.stall.is_none() && !conn.close_recorded {
+            conn.trail.set_trouble(None);
+        }
         let half = &mut conn.ends[from.index()].half;
         half.stall = None;
         for _ in 0..std::mem::take(&mut half.stuck) {

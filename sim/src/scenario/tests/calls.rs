@@ -67,9 +67,6 @@ fn a_call_that_cannot_be_made_fails_whatever_is_expected_of_it() {
 }
 
 #[test]
-fn more_answers_than_one_message_holds_are_no_success() {
-    let (expected, seen) =
-        failed("- call: {from: echo-v1, url: \"grpc://echo:7070\", count: 10000}\n  expect: {ok: all}");
-    assert_eq!(expected, "the call is made");
-    assert!(seen.contains(": OUT_OF_RANGE: "), "{seen}");
+fn the_answers_of_thousands_of_calls_fit_into_one_message() {
+    held("- call: {from: echo-v1, url: \"grpc://echo:7070\", count: 10000}\n  expect: {ok: all}");
 }
