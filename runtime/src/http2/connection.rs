@@ -108,11 +108,12 @@ impl Connection {
         &self.about.trail
     }
 
-    /// The event behind what goes wrong with the connection: what ended it or holds it up, else
-    /// [`event`](Self::event).
+    /// The event behind what goes wrong with the connection: what ended it or holds it up, else what the server has told
+    /// of it, else [`event`](Self::event).
     #[must_use]
     pub fn trouble(&self) -> Option<EventId> {
-        self.about.trail.trouble().or(self.about.event)
+        let trail = &self.about.trail;
+        trail.trouble().or_else(|| trail.told()).or(self.about.event)
     }
 }
 

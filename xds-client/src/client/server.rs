@@ -105,7 +105,7 @@ struct AdsStream {
     requests: mpsc::UnboundedSender<DiscoveryRequest>,
     /// Told when the transport first asks for a request: the connection stands then, although no response came yet.
     opened: Option<oneshot::Receiver<()>>,
-    call: Option<BoxFuture<'static, Result<Answer, Status>>>,
+    call: Option<BoxFuture<'static, Result<Answer, Ended>>>,
     responses: Option<Streaming<DiscoveryResponse>>,
 }
 
@@ -116,7 +116,13 @@ type Answer = (Channel, Streaming<DiscoveryResponse>);
 enum Progress {
     Opened,
     Response(Box<DiscoveryResponse>),
-    Closed(Status),
+    Closed(Ended),
+}
+
+/// How a stream ended, and the event that says why.
+struct Ended {
+    status: Status,
+    cause: Option<EventId>,
 }
 
 impl Shell {
@@ -186,14 +192,15 @@ impl Shell {
                 self.ads.on_response(Instant::now(), &response);
                 event
             }
-            Progress::Closed(status) => {
+            Progress::Closed(Ended { status, cause }) => {
                 self.stream = None;
-                let event = self.rt.emit(StreamClosed {
+                let closed = StreamClosed {
                     client: self.client.clone(),
                     server: self.uri.clone(),
                     code: format!("{:?}", status.code()),
                     message: status.message().to_owned(),
-                });
+                };
+                let event = self.rt.emit_because(cause, closed);
                 self.ads.on_stream_closed(Instant::now(), &status);
                 event
             }
@@ -246,13 +253,16 @@ impl Shell {
         let call = async move {
             let channel = match channel {
                 Some(channel) => channel,
-                None => connect(&rt, &server).await.map_err(Status::unavailable)?,
+                None => connect(&rt, &server)
+                    .await
+                    .map_err(|error| Ended { status: Status::unavailable(error), cause: None })?,
             };
+            let ended = |status| Ended { status, cause: channel.trouble() };
             let mut client = Grpc::new(channel.clone());
-            client.ready().await?;
+            client.ready().await.map_err(ended)?;
             let path = PathAndQuery::from_static(METHOD_PATH);
-            let response = client.streaming(Request::new(outgoing), path, AdsCodec).await?;
-            Ok((channel, response.into_inner()))
+            let response = client.streaming(Request::new(outgoing), path, AdsCodec).await.map_err(ended)?;
+            Ok((channel.clone(), response.into_inner()))
         };
         AdsStream { requests, opened: Some(opened), call: Some(Box::pin(call)), responses: None }
     }
@@ -291,19 +301,22 @@ async fn progress(stream: &mut Option<AdsStream>, channel: &mut Option<Channel>)
                             *channel = Some(used);
                             stream.responses = Some(responses);
                         }
-                        Err(status) => {
+                        Err(ended) => {
                             // The next attempt dials afresh: the ADS client's backoff is enough.
                             *channel = None;
-                            return Progress::Closed(status);
+                            return Progress::Closed(ended);
                         }
                     }
                 }
             }
         } else if let Some(responses) = &mut stream.responses {
+            let ended = |status, channel: &Option<Channel>| {
+                Progress::Closed(Ended { status, cause: channel.as_ref().and_then(Channel::trouble) })
+            };
             return match responses.message().await {
                 Ok(Some(response)) => Progress::Response(Box::new(response)),
-                Ok(None) => Progress::Closed(Status::ok("")),
-                Err(status) => Progress::Closed(status),
+                Ok(None) => ended(Status::ok(""), channel),
+                Err(status) => ended(status, channel),
             };
         } else {
             return std::future::pending().await;
