@@ -170,18 +170,18 @@ impl Client {
     }
 
     fn lacks_stream(&self, key: &str) -> Option<String> {
-        self.cut_off.then(|| format!("the xDS stream of {key} is not open"))
+        self.cut_off.then(|| format!("the xDS stream of {} is not open", name(key)))
     }
 
     fn lacks(&self, key: &str, now: Duration) -> Option<String> {
         let waits = self.wanted.iter().flat_map(|(kind, names)| names.iter().map(move |(name, it)| (kind, name, it)));
-        for (kind, name, answer) in waits {
+        for (kind, resource, answer) in waits {
             if answer.is_open(now) {
-                return Some(format!("{key} waits for {kind} {name}"));
+                return Some(format!("{} waits for {kind} {resource}", name(key)));
             }
         }
         let wants_something = self.wanted.values().any(|names| !names.is_empty());
-        (wants_something && !self.applied).then(|| format!("{key} has not put its configuration to use"))
+        (wants_something && !self.applied).then(|| format!("{} has not put its configuration to use", name(key)))
     }
 }
 
@@ -200,4 +200,9 @@ impl Answer {
             Self::Given => false,
         }
     }
+}
+
+/// A client as people know it.
+fn name(key: &str) -> &str {
+    if key == SERVERS { "its servers" } else { key }
 }
