@@ -34,6 +34,10 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             faults.retain(|_, fault| !fault.pods.contains(&key.1));
             continue;
         }
+        if event.kind == "xds.client.closed" {
+            faults.retain(|(what, whose), _| *what != key.0 || !whose.starts_with(&key.1));
+            continue;
+        }
         if !stands {
             let answers = |fault: &Fault<'_>| key.0 == "response" && same_nonce(fault.event, event);
             if !faults.get(&key).is_some_and(answers) {
@@ -75,7 +79,7 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "netns.removed" => ("pod", false),
         "pod.status" => ("status", true),
         "xds.nack" => ("response", true),
-        "xds.request" => ("response", false),
+        "xds.request" | "xds.client.closed" => ("response", false),
         _ => return None,
     };
     let told = fields(event);
@@ -92,6 +96,9 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             ((what, field("pod")), ready != all && !done)
         }
         "response" => {
+            if event.kind == "xds.client.closed" {
+                return Some(((what, format!("{} {} ", event.at, field("client"))), false));
+            }
             // A NACK is a request with an error; the next one without follows from a response that is better.
             if event.kind == "xds.request" && (!field("error").is_empty() || field("nonce").is_empty()) {
                 return None;
@@ -100,4 +107,59 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         }
         _ => ((what, field("pod")), stands),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hermesh_runtime::{Event, Level};
+    use hermesh_xds::client::{ClientClosed, XdsNack};
+
+    use super::*;
+    use crate::engine::{NetHealed, NetPartitioned};
+    use crate::trace::{Header, Trace};
+
+    fn record<E: Event>(trace: &mut Trace, event: E) {
+        trace.record(
+            Duration::ZERO,
+            &"shop/web-0/app".into(),
+            None,
+            Arc::new(event) as Arc<dyn hermesh_runtime::AnyEvent>,
+        );
+    }
+
+    fn kinds(trace: &Trace) -> Vec<&str> {
+        standing(trace.events()).iter().map(|fault| fault.event.kind).collect()
+    }
+
+    #[test]
+    fn what_was_mended_stands_no_more() {
+        let mut trace = Trace::new(
+            Header {
+                format: Header::FORMAT,
+                version: "0.0.0",
+                seed: 1,
+                scenario: None,
+                profile: "istio".into(),
+                epoch_s: 0,
+                level: Level::Info,
+            },
+            true,
+        );
+        let (web, cart) = ("shop/web-0".to_owned(), "shop/cart-0".to_owned());
+        record(&mut trace, NetPartitioned { a: web.clone(), b: cart.clone() });
+        let (client, error): (Arc<str>, _) = ("xds:///cart:80".into(), "bad".to_owned());
+        record(&mut trace, XdsNack { client: client.clone(), r#type: "LDS".into(), nonce: "1".into(), error });
+        assert_eq!(kinds(&trace), ["net.partitioned", "xds.nack"]);
+        let servers = |pod| BTreeSet::from([pod]);
+        let faults = standing(trace.events());
+        assert!(faults[0].concerns("shop/web-0", &servers("shop/cart-0")));
+        assert!(!faults[0].concerns("shop/web-0", &servers("shop/db-0")));
+        record(&mut trace, NetHealed { a: cart, b: web });
+        assert_eq!(kinds(&trace), ["xds.nack"], "whichever end is named first");
+        record(&mut trace, ClientClosed { client, server: "unix:///xds".into() });
+        assert!(kinds(&trace).is_empty());
+    }
 }

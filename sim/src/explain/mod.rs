@@ -41,8 +41,8 @@ pub(crate) fn broken(trace: &Trace) -> Vec<String> {
     story.lines()
 }
 
-/// How the process `at` (or a container of the pod `at`) came to call `target` the way it does: the configuration that it
-/// last had in use, the pods that are missing there, and the connections that its last calls did not wait for.
+/// How the process `at` (or a container of the pod `at`) came to call `target` the way it does: the configuration that
+/// it last had in use, the pods that are missing there, and the connections that its last calls did not wait for.
 pub(crate) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String> {
     let mut story = Story::new(trace);
     if let Some(applied) = applied(trace, target, |event| event.is_at(at)) {

@@ -213,7 +213,8 @@ impl<'t> Sentences<'t> {
                 "the connection to {to} is ready; calls go where one is, and {before} of {all} had ended before"
             ),
             _ => format!(
-                "begins to connect to {to}; calls go where a connection is ready, and {before} of {all} ended before this one was"
+                "begins to connect to {to}; calls go where a connection is ready, and {before} of {all} ended before \
+                 this one was"
             ),
         };
         format!("{}: {sentence}", place(&late.event.at))
