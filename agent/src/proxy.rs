@@ -236,9 +236,12 @@ impl OpenStream {
         let forward::Head { type_url, version, nonce, .. } = forward::response_head(message);
         let forwarded = forward::is_forwarded(&type_url);
         let rt = &self.shared.rt;
-        let pushed = rt.sending_of(&nonce).or(self.opened);
+        let sent = rt.received(&nonce);
         let event = ResponseForwarded { stream: self.stream, type_url, version, nonce: nonce.clone(), forwarded };
-        rt.sent(&nonce, rt.emit_because(pushed, event));
+        let event = rt.emit_because(sent.or(self.opened), event).or(sent);
+        if forwarded {
+            rt.sent(&nonce, event);
+        }
         forwarded
     }
 

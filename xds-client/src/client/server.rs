@@ -187,7 +187,7 @@ impl Shell {
                 event
             }
             Progress::Response(response) => {
-                let pushed = self.rt.sending_of(&response.nonce);
+                let pushed = self.rt.received(&response.nonce);
                 let event = self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), &response));
                 self.ads.on_response(Instant::now(), &response);
                 event
