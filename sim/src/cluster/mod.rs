@@ -125,13 +125,16 @@ impl Cluster {
     /// Webhooks see a pod once, when it is created. Of one that is there only labels and annotations change.
     fn put_pod(&self, pod: &Arc<Pod>, cause: Option<EventId>) -> ApplyOutcome {
         let key = pod.key();
-        let before = self.admission.give(pod);
+        let manifest = Object::Pod(Arc::clone(pod));
         if !self.store.contains(&key) {
             let injected = self.deployments.inject(Pod::clone(pod), None, None);
             let injected = injected.map_or_else(|_| Pod::clone(pod), |injected| injected.pod);
-            return self.store.apply(injected.into(), cause);
+            let outcome = self.store.apply(injected.into(), cause);
+            self.store.keep_manifest(manifest);
+            return outcome;
         }
-        let before = before.map(|before| before.metadata.clone()).unwrap_or_default();
+        let before = self.store.keep_manifest(manifest);
+        let before = before.map(|before| before.metadata().clone()).unwrap_or_default();
         let change = |object: &mut Object| {
             let metadata = object.metadata_mut();
             metadata.labels.retain(|key, _| !before.labels.contains_key(key));

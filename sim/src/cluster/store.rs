@@ -42,6 +42,8 @@ struct Stored {
     object: Object,
     /// The event that recorded this state.
     event: Option<EventId>,
+    /// What a user's manifest says of it, where that is kept.
+    manifest: Option<Object>,
 }
 
 /// What an apply did, in kubectl's words.
@@ -117,6 +119,17 @@ impl Store {
         inner.put(&self.world, object, ApplyOutcome::Configured, cause);
         self.changes.raise();
         true
+    }
+
+    /// Keeps, as long as the object is there, what a user's manifest says of it: kubectl does so in an annotation. The
+    /// answer is what was kept before.
+    pub(crate) fn keep_manifest(&self, manifest: Object) -> Option<Object> {
+        self.lock().objects.get_mut(&manifest.key())?.manifest.replace(manifest)
+    }
+
+    /// What was kept of an object's manifest.
+    pub(crate) fn manifest(&self, key: &ObjectKey) -> Option<Object> {
+        self.lock().objects.get(key)?.manifest.clone()
     }
 
     /// Removes an object.
@@ -208,7 +221,8 @@ impl Inner {
             ObjectApplied { object: key.to_string(), resource_version: self.version, change: outcome.as_str() };
         let event = world.emit("cluster", cause, applied);
         self.tell(key.kind, &Change::Applied(object.clone()), event);
-        self.objects.insert(key, Stored { object, event });
+        let manifest = self.objects.get_mut(&key).and_then(|stored| stored.manifest.take());
+        self.objects.insert(key, Stored { object, event, manifest });
     }
 
     fn tell(&mut self, kind: Kind, change: &Change, event: Option<EventId>) {
@@ -420,6 +434,26 @@ mod tests {
             assert_eq!(again.metadata().creation_timestamp, created.metadata().creation_timestamp.map(|at| at + 1));
         };
         simulation.block_on(run).expect("one timer is all it waits for");
+    }
+
+    #[test]
+    fn a_manifest_is_kept_as_long_as_its_object_is_there() {
+        let mut simulation = Simulation::new(Config::new(1));
+        let world = simulation.world().clone();
+        let run = async {
+            let store = Store::new(world);
+            let (first, second) = (config_map("a", "1"), config_map("a", "2"));
+            assert_eq!(store.keep_manifest(first.clone()), None, "there is no such object");
+            store.apply(first.clone(), None);
+            assert_eq!(store.keep_manifest(first.clone()), None);
+            store.apply(second.clone(), None);
+            assert_eq!(store.keep_manifest(second.clone()), Some(first.clone()));
+            assert_eq!(store.manifest(&first.key()), Some(second));
+            store.delete(&first.key(), None);
+            store.apply(first.clone(), None);
+            assert_eq!(store.manifest(&first.key()), None);
+        };
+        simulation.block_on(run).expect("it waits for nothing");
     }
 
     #[test]
