@@ -22,6 +22,9 @@ pub(crate) struct Admission {
     addresses: Arc<Mutex<Pool>>,
 }
 
+/// What to do about a Pod that was deleted and is still there.
+const APPLY_LATER: &str = "apply it once it is gone, after its grace period at the latest";
+
 /// What admission has to say about a batch of objects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Review {
@@ -136,6 +139,7 @@ impl Admission {
         let key = pod.key();
         let there = self.store.get(&key);
         let owner = there.as_ref().and_then(|there| there.metadata().owner.clone());
+        let ends = there.is_some_and(|there| there.metadata().deletion_timestamp.is_some());
         let kept = || match self.store.manifest(&key) {
             Some(Object::Pod(kept)) => Some(kept),
             _ => None,
@@ -149,7 +153,15 @@ impl Admission {
         } else if changes {
             let error =
                 Diagnostic::error("immutable", place(&object, "spec"), "the spec of a Pod that is there changes");
-            review.errors.push(error.with_help("delete the Pod first; changes of its images are not supported yet"));
+            let help = "delete the Pod first; changes of its images are not supported yet";
+            review.errors.push(match ends {
+                true => error.with_help(format!("the Pod is being deleted: {APPLY_LATER}")),
+                false => error.with_help(help),
+            });
+        } else if ends {
+            let message = "the Pod is being deleted: it ends all the same, and no other takes its place";
+            let note = Diagnostic::warning("terminating", place(&object, "metadata.name"), message);
+            review.notes.push(note.with_help(APPLY_LATER));
         }
     }
 

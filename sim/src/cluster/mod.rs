@@ -174,13 +174,15 @@ impl Cluster {
         self.admission.review(objects, &self.deployments, self.kubelet.images())
     }
 
-    /// Deletes an object as the API server does: pods end gracefully, namespaces take along what is in them.
+    /// Deletes an object as a cluster does: pods end gracefully, Deployments take along their pods, and namespaces what
+    /// is in them.
     pub(crate) fn remove(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         match key.kind {
             Kind::Pod if self.store.contains(key) => {
                 deployments::delete_pod(&self.world, &self.store, key, cause);
                 true
             }
+            Kind::Deployment => self.deployments.delete(key, cause),
             Kind::Namespace => {
                 for inner in self.store.keys_in(&key.name) {
                     self.remove(&inner, cause);

@@ -36,6 +36,9 @@ struct Inner {
     watches: Vec<Weak<Queue>>,
     /// How many watches each watcher has had: a restarted one draws afresh.
     incarnations: BTreeMap<String, u64>,
+    /// How many objects of a name have gone: the next one is another, and has a UID of its own. Names of objects with
+    /// an owner are drawn and do not come again.
+    gone: BTreeMap<ObjectKey, u64>,
 }
 
 struct Stored {
@@ -94,7 +97,11 @@ impl Store {
             }
             None => {
                 let metadata = object.metadata_mut();
-                metadata.uid = uid(&mut self.world.runtime().draws(&format!("uid/{key}")));
+                let path = match inner.gone.get(&key) {
+                    None => format!("uid/{key}"),
+                    Some(before) => format!("uid/{key}#{before}"),
+                };
+                metadata.uid = uid(&mut self.world.runtime().draws(&path));
                 // Kubernetes keeps whole seconds: two objects applied within one are equally old.
                 metadata.creation_timestamp = Some(self.world.wall().as_secs());
                 ApplyOutcome::Created
@@ -135,8 +142,9 @@ impl Store {
     /// Removes an object.
     pub(crate) fn delete(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         let mut inner = self.lock();
-        if inner.objects.remove(key).is_none() {
-            return false;
+        let Some(stored) = inner.objects.remove(key) else { return false };
+        if stored.object.metadata().owner.is_none() {
+            *inner.gone.entry(key.clone()).or_default() += 1;
         }
         inner.version += 1;
         let deleted = ObjectDeleted { object: key.to_string(), resource_version: inner.version };
@@ -432,6 +440,7 @@ mod tests {
             store.apply(config_map("a", "2"), None);
             let again = store.get(&created.key()).expect("it was applied");
             assert_eq!(again.metadata().creation_timestamp, created.metadata().creation_timestamp.map(|at| at + 1));
+            assert_ne!(again.metadata().uid, created.metadata().uid, "it is another object of the same name");
         };
         simulation.block_on(run).expect("one timer is all it waits for");
     }
