@@ -1,5 +1,6 @@
 //! What `wait_converged` waits for beyond istiod, and what it says if that does not come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hermesh::{Call, Mesh, Process, WaitError, image};
@@ -101,6 +102,43 @@ fn a_client_that_waits_for_a_resource_is_waited_for_until_it_gives_up() {
     mesh.wait_converged();
     let took = mesh.now() - began;
     assert!((15..17).contains(&took.as_secs()), "the client gives up after 15 s, not {took:?}");
+}
+
+#[test]
+fn of_two_clients_of_one_process_for_one_target_each_is_waited_for() {
+    const TARGET: &str = "xds:///nowhere:7070";
+    let mut mesh = start(|process| {
+        Box::pin(async move {
+            let rt = process.runtime();
+            let first = rt.spawn("first", call_on(process.clone(), TARGET)).abort_on_drop();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            rt.spawn("second", call_on(process, TARGET));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            drop(first);
+            std::future::pending::<()>().await;
+        })
+    });
+    // When each client asked first, in seconds.
+    let asked = |mesh: &Mesh| {
+        mesh.with_trace(|trace| {
+            let mut asked = BTreeMap::new();
+            for (event, request) in trace.of::<XdsRequest>().filter(|(_, request)| *request.client == *TARGET) {
+                asked.entry(request.client_ordinal).or_insert(event.t_us / 1_000_000);
+            }
+            asked
+        })
+    };
+    mesh.apply(deployment("web", ""));
+    while asked(&mesh).len() < 2 {
+        mesh.run_for(Duration::from_millis(100));
+    }
+    let asked = asked(&mesh);
+    let second = asked[&1];
+    assert_eq!(second - asked[&0], 5);
+    mesh.run_for(Duration::from_secs(6));
+    mesh.wait_converged();
+    let took = mesh.now().as_secs() - second;
+    assert!((15..17).contains(&took), "the second gives up after 15 s, not {took} s");
 }
 
 #[test]
