@@ -180,7 +180,8 @@ impl Deployments {
         let path = if incarnation == 0 { path } else { format!("{path}#{incarnation}") };
         let mut draws = self.world.runtime().draws(&path);
         let mut pod = template_pod(deployment);
-        pod.metadata.name = names::pod_name(&key.name, hash, &mut draws);
+        let is_taken = |name: &str| self.store.contains(&pod_key(&key, name));
+        pod.metadata.name = names::pod_name(&key.name, hash, &mut draws, is_taken);
         pod.metadata.labels.insert(HASH_LABEL.to_owned(), hash.to_owned());
         pod.metadata.owner = Some(OwnerReference {
             kind: Kind::Deployment,
