@@ -57,6 +57,8 @@ pub struct Addresses {
 pub struct ConnectionStatus {
     /// The node's ID.
     pub node: String,
+    /// Namespace and name of the node's pod.
+    pub pod: (String, String),
     /// A push waits for its turn.
     pub push_pending: bool,
     /// The last response of each type.
@@ -197,6 +199,7 @@ mod tests {
         let last = LastResponse { version: "v1".to_owned(), nonce: "n".to_owned(), verdict };
         ConnectionStatus {
             node: "sidecar~10.0.0.1~a.b~c".to_owned(),
+            pod: ("b".to_owned(), "a".to_owned()),
             push_pending: false,
             last: [(ResourceType::Cluster, last)].into(),
         }
