@@ -5,6 +5,7 @@
 //! documents the format; its JSON Schema comes from the same types that read it ([`schema`]).
 
 mod again;
+mod brackets;
 mod check;
 mod excerpt;
 mod expect;
@@ -25,10 +26,12 @@ mod seen;
 mod services;
 mod settle;
 mod shares;
+mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
 mod units;
+mod unreadable;
 mod url;
 mod words;
 

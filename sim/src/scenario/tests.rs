@@ -337,6 +337,10 @@ fn faults_name_what_is_there() {
         "s.yaml:8:9: steps[1].kill: expected a container, such as `echo-v1/0/istio-proxy`, found the workload `echo-v1`",
     );
     refused_step(
+        "- kill: istiod/0",
+        "s.yaml:8:9: steps[1].kill: expected a container, such as `istiod/0/discovery`, found the pod `istiod/0`",
+    );
+    refused_step(
         "- kill: echo-v1/1/app",
         "s.yaml:8:9: steps[1].kill: workload `echo-v1` has no pod 1; its only pod is `echo-v1/0`",
     );
