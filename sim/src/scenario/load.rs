@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hermesh_istiod::objects::{self, Object};
 use hermesh_istiod::yaml::{self, Diagnostic, Location, Node};
@@ -102,7 +103,8 @@ impl Loader {
         let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files })
+        let refused = OnceLock::new();
+        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files, refused })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.

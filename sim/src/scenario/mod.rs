@@ -38,6 +38,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use hermesh_istiod::yaml::{Diagnostic, Styles};
 
@@ -68,6 +69,8 @@ pub struct Scenario {
     /// The scenario's own text.
     sources: Sources,
     files: Vec<String>,
+    /// What a mesh refuses of it, once one has been asked: the same whatever the seed.
+    refused: OnceLock<Vec<Diagnostic>>,
 }
 
 /// A scenario that is not understood: all that is wrong with it.
