@@ -238,9 +238,10 @@ impl Checker<'_> {
         self.populated(target);
         if target.value.container.is_none() {
             let name = &target.value;
+            let container = if name.workload == "istiod" { "discovery" } else { "istio-proxy" };
             let message = match name.ordinal {
-                Some(_) => format!("expected a container, such as `{name}/istio-proxy`, found the pod `{name}`"),
-                None => format!("expected a container, such as `{name}/0/istio-proxy`, found the workload `{name}`"),
+                Some(_) => format!("expected a container, such as `{name}/{container}`, found the pod `{name}`"),
+                None => format!("expected a container, such as `{name}/0/{container}`, found the workload `{name}`"),
             };
             self.error(&target.place, "bad-value", message);
         }

@@ -1,8 +1,8 @@
 //! Reads a scenario and every file it names, and checks that all of it means something.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hermesh_istiod::objects::{self, Object};
 use hermesh_istiod::yaml::{self, Diagnostic, Location, Node};
@@ -11,9 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
 use super::read::{At, Cursor, Problems};
-use super::{InputError, Scenario, Sources, inventory, namespaces, reader};
+use super::{InputError, Scenario, Sources, inventory, namespaces, reader, syntax, unreadable};
+use crate::files;
 use crate::image::Images;
-use crate::mesh::{Manifest, Manifests};
+use crate::mesh::{Manifest, Manifests, ReadError};
 
 /// Reads a scenario and what it names.
 pub(super) struct Loader {
@@ -56,7 +57,8 @@ impl Loader {
             self.problems.add(Diagnostic::error("empty", location, "the file is empty; expected a scenario"));
             return Err(self.fail());
         };
-        if let Some(error) = manifest(&first.root, &self.name) {
+        let misplaced = manifest(&first.root, &self.name).or_else(|| syntax::second_scenario(&documents, &self.name));
+        if let Some(error) = misplaced {
             self.problems.add(error);
             return Err(self.fail());
         }
@@ -101,7 +103,8 @@ impl Loader {
         let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files })
+        let refused = OnceLock::new();
+        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files, refused })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -112,7 +115,9 @@ impl Loader {
                 self.stdin().map(|text| Manifests::text("-", text))
             } else {
                 let wanted = self.folder.join(&path.value);
-                Manifests::open(&wanted).map_err(|error| unreadable(Path::new(&path.value), &wanted, &error.error))
+                let why =
+                    |error: ReadError| unreadable::why_in(Path::new(&path.value), &wanted, &error.path, &error.error);
+                Manifests::open(&wanted).map_err(why)
             };
             match read {
                 Ok(manifests) => {
@@ -189,43 +194,27 @@ impl Loader {
         if self.name == "-" {
             return self.stdin();
         }
-        read_file(&self.path).map_err(|error| unreadable(&self.path, &self.path, &error))
+        files::read(&self.path).map_err(|error| unreadable::why(&self.path, &self.path, &error))
     }
 
     fn stdin(&mut self) -> Result<String, String> {
         if self.stdin.is_some() {
             return Err("standard input can be read once only".to_owned());
         }
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
+        let text = files::read_to_end(std::io::stdin())
+            .map_err(|error| unreadable::why(Path::new("-"), Path::new("-"), &error))?;
         self.stdin = Some(text.clone());
         Ok(text)
     }
 
     fn fail(self) -> InputError {
-        let mut diagnostics = self.problems.into_found();
+        let text =
+            |error: &Diagnostic| self.sources.0.get(&*error.location.file).map(String::as_str).unwrap_or_default();
+        let found = self.problems.into_found().into_iter();
+        let mut diagnostics: Vec<_> = found.map(|found| syntax::at_its_cause(found.clone(), text(&found))).collect();
         diagnostics.sort();
         diagnostics.dedup();
         InputError { diagnostics, sources: self.sources }
-    }
-}
-
-/// Why `wanted`, which was written as `path`, cannot be read, with the name that is near if there is one.
-fn unreadable(path: &Path, wanted: &Path, error: &std::io::Error) -> String {
-    let shown = path.display();
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {}
-        std::io::ErrorKind::InvalidData => return format!("`{shown}` is no text: it is not UTF-8"),
-        _ => return format!("`{shown}`: {error}"),
-    }
-    let (Some(folder), Some(name)) = (wanted.parent(), wanted.file_name()) else {
-        return format!("no file or folder `{shown}`");
-    };
-    let names = list(folder);
-    match yaml::nearest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
-        Some(near) => format!("no file or folder `{shown}`; did you mean `{}`?", path.with_file_name(near).display()),
-        None if path == wanted => format!("no file or folder `{shown}`"),
-        None => format!("no file or folder `{shown}` (looked for {})", wanted.display()),
     }
 }
 
@@ -292,18 +281,4 @@ fn digest<'m>(scenario: &str, manifests: impl Iterator<Item = &'m Manifest>) -> 
         hash.update(text);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
-fn read_file(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
-}
-
-/// The names of a folder's files, for suggestions.
-fn list(folder: &Path) -> Vec<String> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
