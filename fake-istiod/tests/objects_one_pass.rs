@@ -366,6 +366,49 @@ metadata: {name: shop}
 }
 
 #[test]
+fn what_is_no_yaml_hides_nothing_else() {
+    let text = "\
+apiVersion: v1
+kind: Service
+metadata: {name: a, name: b}
+spec: {ports: [{port: x}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: &c c}
+data: {a: 5}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: *c}
+data: {a: 5}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: d}
+data: 5
+---
+a: b: c
+";
+    let loaded = load("f", text, "default");
+    let told: Vec<String> = loaded.errors.iter().map(|error| format!("{} {}", error.location, error.code)).collect();
+    assert_eq!(
+        told,
+        [
+            "f:3:21 yaml-duplicate-key",
+            "f:4:23 wrong-type",
+            "f:8:18 yaml-anchor",
+            "f:9:11 wrong-type",
+            "f:13:18 yaml-alias",
+            "f:19:7 wrong-type",
+            "f:21:5 yaml-syntax",
+        ]
+    );
+    let names: Vec<&str> = loaded.broken.iter().map(|object| object.metadata().name.as_str()).collect();
+    assert_eq!((names, loaded.objects.len(), loaded.more), (vec!["a", "c", "d"], 0, true));
+}
+
+#[test]
 fn an_object_taken_from_a_cluster_names_its_service_account_twice() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  serviceAccount: x\n  serviceAccountName: x\n  containers: [{name: c, image: i}]\n";
     let loaded = load("f", text, "default");

@@ -33,14 +33,19 @@ pub struct Loaded {
 #[must_use]
 pub fn load(file: &str, text: &str, default_namespace: &str) -> Loaded {
     let mut loader = Loader { default_namespace, loaded: Loaded::default(), without_effect: BTreeMap::new() };
-    match yaml::parse(file, text) {
-        Ok(documents) => {
-            documents.iter().for_each(|document| loader.document(&document.root, &Location::in_file(file)))
+    let parsed = yaml::parse_each(file, text);
+    let is_yaml = parsed.errors.is_empty();
+    loader.loaded.errors = parsed.errors;
+    for document in parsed.documents {
+        match document {
+            Some(document) => loader.document(&document.root, &Location::in_file(file)),
+            None => loader.loaded.more = true,
         }
-        Err(errors) => {
-            loader.loaded.errors = errors;
-            loader.loaded.more = true;
-        }
+    }
+    // An object of which a part is written twice is not what its author thinks.
+    let loaded = &mut loader.loaded;
+    if !is_yaml {
+        loaded.broken.append(&mut loaded.objects);
     }
     loader.finish()
 }

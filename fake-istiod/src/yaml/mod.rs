@@ -34,7 +34,7 @@ mod unread;
 
 pub use diagnostic::{Diagnostic, Location, Severity, Styles};
 pub use node::{Document, Entry, Key, Node, Position, Scalar, Value};
-pub use parse::parse;
+pub use parse::{Parsed, parse, parse_each};
 pub use path::field_path;
 pub use read::{Nulls, Reading, UnknownField, from_node, read};
 pub use scalar::{Meaning, meaning};

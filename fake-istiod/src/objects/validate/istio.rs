@@ -231,6 +231,10 @@ fn match_fields(check: &mut Check<'_>, path: &str, http_match: &HttpMatch) {
                 check.error("not-supported", &path, "matching on JWT claims is not supported yet");
             } else if name.is_empty() || !name.bytes().all(is_token) {
                 check.error("invalid-name", &path, format!("invalid header name {name:?}"));
+            } else if field == "headers" && name.to_ascii_lowercase().ends_with("-bin") {
+                // gRFC A28: they count as absent.
+                let message = "gRPC clients keep binary metadata (-bin) out of routing: no call takes the route";
+                check.warning("never-matches", &path, message);
             }
         }
     }
