@@ -40,8 +40,8 @@ fn objects_with_mistakes_are_there_by_name() {
             "kind: Deploymnt",
             "20:7: kind: no kind \"Deploymnt\" in version \"apps/v1\"; did you mean `Deployment`?",
         ),
-        ("spec:\n  selector: {match", "spec: 5\nsepc:\n  selector: {match", ""),
-        ("{labels: {app: echo}}", "{labels: {app: 5}}", ""),
+        ("spec:\n  selector: {match", "sepc:\n  selector: {match", "22:1: sepc: unknown field; did you mean `spec`?"),
+        ("{labels: {app: echo}}", "{labels: {app: 5}}", "25:30: spec.template.metadata.labels.app: expected a string"),
     ] {
         let objects = ECHO.replacen(good, wrong, 1);
         let text = with_own(calls, &objects);
@@ -84,13 +84,13 @@ fn what_is_known_of_objects_with_mistakes_is_looked_at() {
             &ECHO.replace("image: registry.istio.io/testing/app:latest", "imag: a"),
         )),
         &[
-            "s.yaml:24:9: spec.template.spec.containers[0].imag: unknown field; did you mean `image`?",
-            "s.yaml:36:9: spec.template.spec.containers[0].imag: unknown field; did you mean `image`?",
+            "s.yaml:26:9: spec.template.spec.containers[0].imag: unknown field; did you mean `image`?",
+            "s.yaml:38:9: spec.template.spec.containers[0].imag: unknown field; did you mean `image`?",
         ],
     );
     refused(
         &globs(&with_own("- wait: {ready: all}", ECHO)),
-        &["s.yaml:4:30: mesh.images[\"registry.corp/*\"]: no container wants an image that matches \
+        &["s.yaml:4:32: mesh.images[\"registry.corp/*\"]: no container wants an image that matches \
            \"registry.corp/*\"; remove it"],
     );
 }
