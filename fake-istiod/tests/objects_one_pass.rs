@@ -407,11 +407,3 @@ a: b: c
     let names: Vec<&str> = loaded.broken.iter().map(|object| object.metadata().name.as_str()).collect();
     assert_eq!((names, loaded.objects.len(), loaded.more), (vec!["a", "c", "d"], 0, true));
 }
-
-#[test]
-fn an_object_taken_from_a_cluster_names_its_service_account_twice() {
-    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  serviceAccount: x\n  serviceAccountName: x\n  containers: [{name: c, image: i}]\n";
-    let loaded = load("f", text, "default");
-    assert_eq!(loaded.errors, []);
-    assert!(matches!(&loaded.objects[..], [Object::Pod(pod)] if pod.spec.service_account() == "x"));
-}

@@ -37,10 +37,8 @@ pub struct PodSpec {
     /// What they can mount.
     pub volumes: Vec<Volume>,
     /// The pod's identity; `default` if empty.
+    #[serde(alias = "serviceAccount")]
     pub service_account_name: String,
-    /// An older name for the same, which objects taken from a cluster have beside it.
-    #[serde(rename = "serviceAccount")]
-    pub deprecated_service_account: String,
     /// Whether containers that end are started again.
     pub restart_policy: RestartPolicy,
     /// How long containers may take to end after SIGTERM.
@@ -55,7 +53,6 @@ impl Default for PodSpec {
             containers: Vec::new(),
             volumes: Vec::new(),
             service_account_name: String::new(),
-            deprecated_service_account: String::new(),
             restart_policy: RestartPolicy::Always,
             termination_grace_period_seconds: 30,
             node_name: None,
@@ -67,8 +64,7 @@ impl PodSpec {
     /// The name of the pod's service account.
     #[must_use]
     pub fn service_account(&self) -> &str {
-        let names = [&self.service_account_name, &self.deprecated_service_account];
-        names.into_iter().find(|name| !name.is_empty()).map_or("default", String::as_str)
+        if self.service_account_name.is_empty() { "default" } else { &self.service_account_name }
     }
 }
 
