@@ -59,6 +59,7 @@ mod tests {
         let last = |verdict| LastResponse { version: "v/1".to_owned(), nonce: "n".to_owned(), verdict };
         let connection = ConnectionStatus {
             node: "sidecar~10.0.0.1~a.demo~demo.svc.cluster.local".to_owned(),
+            pod: ("demo".to_owned(), "a".to_owned()),
             push_pending: false,
             last: BTreeMap::from([
                 (ResourceType::Cluster, last(Verdict::Accepted)),

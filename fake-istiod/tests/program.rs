@@ -93,10 +93,7 @@ async fn a_port_in_use_is_named() {
     let output = bare_program().args(["--log-level", "off", "--plaintext", &address]).arg(&mesh).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        told(&output),
-        format!("fake-istiod: listen on {address}: Address already in use (os error 98)\n")
-    );
+    assert_eq!(told(&output), format!("fake-istiod: listen on {address}: Address already in use (os error 98)\n"));
 }
 
 #[tokio::test]

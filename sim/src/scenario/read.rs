@@ -62,6 +62,11 @@ impl Problems {
         self.found.borrow().is_empty()
     }
 
+    /// Whether anything like this was found.
+    pub(super) fn any(&self, like: impl FnMut(&Diagnostic) -> bool) -> bool {
+        self.found.borrow().iter().any(like)
+    }
+
     /// Takes out what is no error.
     pub(super) fn take_remarks(&self) -> Vec<Diagnostic> {
         let (errors, remarks) =

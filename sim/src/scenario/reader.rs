@@ -13,8 +13,8 @@ use super::target::Target;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 
-/// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left
-/// makes sense to look at further.
+/// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
+/// answer, which is there if what is left makes sense to look at further.
 pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     let mut fields = cursor.fields("a scenario: a mapping with apiVersion, kind, name, mesh and steps")?;
     if let Some(field) = fields.required("apiVersion") {
@@ -40,7 +40,9 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
         Some(items.iter().filter_map(step).collect::<Vec<_>>())
     });
     fields.finish(&[]);
-    let file = File { api_version: (), kind: (), name: name?, about, namespace, seed, mesh: mesh?, steps: steps? };
+    let name = name.unwrap_or_else(|| At { value: String::new(), place: cursor.place() });
+    let mesh = mesh.unwrap_or_else(|| MeshOptions { istio: some_istio(cursor), images: Vec::new(), latency: None });
+    let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
     overlap::check(&file, cursor.problems());
     Some(file)
 }
@@ -85,7 +87,13 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         Some(range)
     });
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
-    Some(MeshOptions { istio: istio?, images: images.unwrap_or_default(), latency })
+    let istio = istio.unwrap_or_else(|| some_istio(cursor));
+    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency })
+}
+
+/// What takes the place of a version of Istio that is wrong or missing.
+fn some_istio(cursor: &Cursor<'_>) -> At<&'static str> {
+    At { value: ISTIO_VERSIONS[0], place: cursor.place() }
 }
 
 fn step(cursor: &Cursor<'_>) -> Option<Step> {

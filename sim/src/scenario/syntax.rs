@@ -47,15 +47,18 @@ fn indenting_tab(text: &str, from: u32) -> Option<Position> {
 }
 
 /// A second scenario in a file: only manifests may follow the first.
-pub(super) fn second_scenario(documents: &[Document], file: &str) -> Option<Diagnostic> {
+pub(super) fn second_scenario<'a>(
+    first: &Document,
+    mut rest: impl Iterator<Item = &'a Document>,
+    file: &str,
+) -> Option<Diagnostic> {
     let says =
         |document: &Document, field: &str| document.root.get(field).and_then(|value| value.text()).map(str::to_owned);
     let is_scenario = |document: &&Document| {
         says(document, "kind").as_deref() == Some("Scenario")
             || says(document, "apiVersion").is_some_and(|version| version.starts_with("hermesh/"))
     };
-    let (first, rest) = documents.split_first()?;
-    let second = rest.iter().find(is_scenario)?;
+    let second = rest.find(is_scenario)?;
     let location = Location::in_file(file).at(second.root.position);
     let line = first.root.position.line;
     let message = format!("a second scenario; a file holds one, and the first begins at line {line}");

@@ -3,6 +3,7 @@
 mod bounds;
 mod calls;
 mod files;
+mod one_pass;
 mod reach;
 mod sense;
 
