@@ -100,7 +100,8 @@ impl Node {
         if generator != "grpc" {
             return Err(NodeError::NotProxylessGrpc { found: generator });
         }
-        let (pod_name, id_namespace) = pod.split_once('.').unwrap_or((pod, ""));
+        // A pod's name may have dots, a namespace's has none.
+        let (pod_name, id_namespace) = pod.rsplit_once('.').unwrap_or((pod, ""));
         Ok(Self {
             pod_name: pod_name.to_owned(),
             id_namespace: id_namespace.to_owned(),
@@ -240,6 +241,12 @@ mod tests {
         assert_eq!((node.pod_name(), node.pod_namespace()), ("echo-v1-abc", "echo-grpc"));
         assert_eq!(node.dns_domain(), "echo-grpc.svc.cluster.local");
         assert_eq!(node.addresses(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn the_name_of_a_pod_may_have_dots() {
+        let node = node("sidecar~10.0.0.1~web.a.shop~shop.svc.cluster.local", &[]).unwrap();
+        assert_eq!((node.pod_name(), node.pod_namespace()), ("web.a", "shop"));
     }
 
     #[test]

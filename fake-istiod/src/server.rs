@@ -23,6 +23,7 @@ use crate::ca::{
     self, CertificateAuthority, CertificateService, DEFAULT_LEAF_TTL, MAX_LEAF_TTL, SignError, StoredRoot,
     StoredRootError, TokenReview,
 };
+use crate::debug;
 use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Hub, IstiodStatus, Update};
 use crate::snapshot::Mesh;
 use crate::watch::{Store, WatchSource, Watched};
@@ -76,7 +77,7 @@ pub struct Config {
     pub tls: Option<SocketAddr>,
     /// Where to serve `/ready` for kubelet.
     pub readiness: Option<SocketAddr>,
-    /// Where to serve `/ready` and `/version` for those who monitor.
+    /// Where to serve `/ready`, `/version` and `/debug/syncz` for those who monitor.
     pub monitoring: Option<SocketAddr>,
     /// The names in the server's certificate.
     pub server_names: Vec<String>,
@@ -233,7 +234,10 @@ impl Istiod {
             readiness: ports.http(config.readiness, &status).await?,
             monitoring: ports.http(config.monitoring, &status).await?,
         };
-        status.update(|state| state.addresses = addresses);
+        status.update(|state| {
+            state.addresses = addresses;
+            state.listening = true;
+        });
         let event = Serving { plaintext: addresses.plaintext.map(Into::into), tls: addresses.tls.map(Into::into) };
         let serving = rt.emit_because(started, event);
 
@@ -372,6 +376,7 @@ fn answer(status: &IstiodStatus, request: &Request<Bytes>) -> Response<Bytes> {
         "/ready" if status.state().ready => (StatusCode::OK, Bytes::new()),
         "/ready" => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
         "/version" => (StatusCode::OK, Bytes::from_static(env!("CARGO_PKG_VERSION").as_bytes())),
+        "/debug/syncz" => (StatusCode::OK, Bytes::from(debug::syncz(&status.state()))),
         _ => (StatusCode::NOT_FOUND, Bytes::new()),
     };
     let mut response = Response::new(body);

@@ -88,6 +88,10 @@ fn values_that_are_treated_as_others_are_noted_where_they_stand() {
             "7:23: warning: spec.http[0].match[0].method: gRPC clients match metadata only, never this: no call takes the route",
         ),
         (
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http:\n  - {match: [{headers: {x-bin: {exact: a}}}], route: [{destination: {host: a}}]}\n".into(),
+            "7:32: warning: spec.http[0].match[0].headers.x-bin: gRPC clients keep binary metadata (-bin) out of routing: no call takes the route",
+        ),
+        (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {debug: no}\n".into(),
             "4:15: warning: data.debug: `no` is a string here, but kubectl reads YAML 1.1 and takes it for `false`; write it in quotes: \"no\"",
         ),

@@ -295,7 +295,10 @@ async fn a_rejection_is_remembered_and_the_next_push_comes_all_the_same() {
     ads.nack(&response, &[CLUSTER], "no such policy");
     istiod.settled().await;
     let state = istiod.status.state();
-    let last = &state.connections.values().next().unwrap().last[&ResourceType::Cluster];
+    let connection = state.connections.values().next().unwrap();
+    assert_eq!(connection.pod.0, "demo", "{}", connection.node);
+    assert_eq!(connection.node.split('~').nth(2), Some(format!("{}.demo", connection.pod.1).as_str()));
+    let last = &connection.last[&ResourceType::Cluster];
     assert_eq!(last.verdict, Verdict::Rejected("no such policy".to_owned()));
     let nacked = istiod.process.events.last("xds.nacked");
     assert!(nacked.mentions("no such policy") && nacked.mentions(&response.nonce), "{nacked:?}");

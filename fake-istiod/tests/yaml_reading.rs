@@ -146,6 +146,23 @@ fn unknown_fields_are_all_reported_with_the_nearest_name() {
 }
 
 #[test]
+fn one_wrong_value_hides_no_other() {
+    let errors = read("number: x\ntext: [a]\nlist: [x, 1, 300]\nchoice: {hold: {seconds: y}}\ninner: 5\n").unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "1:9: number: expected a whole number, found a string (x)",
+            "2:7: text: expected a string, found a list",
+            "3:8: list[0]: expected a whole number, found a string (x)",
+            "3:14: list[2]: 300 is out of range; expected 0 to 255",
+            "4:26: choice.hold.seconds: expected a whole number, found a string (y)",
+            "5:8: inner: expected a mapping with required, found a number (5)",
+        ]
+    );
+    assert_eq!(read("- a\n").unwrap_err(), ["1:1: expected a mapping, found a list"]);
+}
+
+#[test]
 fn nulls_are_unset_for_kubernetes_and_mistakes_elsewhere() {
     let document = &yaml::parse("f", "text:\nmaybe: ~\nlist: null\n").unwrap()[0];
     let at = Location::in_file("f");

@@ -4,6 +4,7 @@ pub mod bench;
 mod cluster;
 pub mod engine;
 mod explain;
+mod files;
 pub mod image;
 mod mesh;
 pub mod report;

@@ -175,6 +175,26 @@ fn many_seeds_are_summed_up_in_one_line() {
 }
 
 #[test]
+fn more_seeds_than_anybody_can_play_end_with_the_tenth_that_fails() {
+    let (_folder, file) = scenario("- call: {from: istiod, url: \"xds:///istiod:15010\"}");
+    let all = "18446744073709551615";
+    let (code, out, err) = run(&["run", path(&file), "--seed", "1", "--seeds", all]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let last = out.lines().last().unwrap();
+    assert!(last.starts_with("10 of 10 seeds did not hold in "), "{last}");
+    let told =
+        "seeds 1 to 10; failed: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10; enough, 18446744073709551605 more were not played";
+    assert!(last.ends_with(told), "{last}");
+    assert_eq!(out.matches("FAILED").count(), 1, "the first is told: {out}");
+    let (code, out, _) = run(&["run", path(&file), "--seeds", all, "--format", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, report["runs"].as_array().unwrap().len()), (1, 10));
+    let (code, _, err) = run(&["run", path(&file), "--seed", "2", "--seeds", all]);
+    assert_eq!(code, 2);
+    assert!(err.contains("leaves the range of seeds"), "{err}");
+}
+
+#[test]
 fn json_is_one_object_with_every_step() {
     let (code, out, err) = run(&["run", TUTORIAL, "--format", "json"]);
     assert_eq!((code, err.as_str()), (0, ""));

@@ -184,3 +184,42 @@ fn a_tutorial_that_does_not_hold_is_not_measured() {
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     assert!(err.ends_with("hermesh: nothing was measured: the scenario does not hold\n"), "{err}");
 }
+
+#[test]
+fn what_has_no_end_is_not_read_and_named() {
+    let folder = folder(&[("s.yaml", text("Scenario", "- apply: pipe.yaml").as_bytes())]);
+    let device = "it is a device or a pipe; expected a regular file, or `-` for standard input\n";
+    let (code, out, err) = run(folder.path(), &["run", "/dev/zero"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with(&format!("error[unreadable]: `/dev/zero`: {device}")), "{err}");
+    let made = Command::new("mkfifo").arg(folder.path().join("pipe.yaml")).status().unwrap();
+    assert!(made.success());
+    for (file, told) in [
+        ("pipe.yaml", "error[unreadable]: `pipe.yaml`: "),
+        ("s.yaml", "error[unreadable]: steps[0].apply: `pipe.yaml`: "),
+        (".", "hermesh: ./pipe.yaml: "),
+    ] {
+        let (code, out, err) = run(folder.path(), &["run", file]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(err.starts_with(&format!("{told}{device}")), "{err}");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
+fn a_file_in_a_folder_that_is_no_text_is_named_and_so_is_where_a_link_leads() {
+    let folder = folder(&[("s.yaml", text("Scenario", "- apply: deploy").as_bytes())]);
+    std::fs::create_dir(folder.path().join("deploy")).unwrap();
+    std::fs::write(folder.path().join("deploy/b.yaml"), b"\xff").unwrap();
+    let (code, _, err) = run(folder.path(), &["run", "s.yaml"]);
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("error[unreadable]: steps[0].apply: `deploy/b.yaml` is no text: it is not UTF-8\n"),
+        "{err}"
+    );
+    std::os::unix::fs::symlink("nowhere", folder.path().join("link.yaml")).unwrap();
+    let (code, _, err) = run(folder.path(), &["run", "link.yaml"]);
+    assert_eq!(code, 2);
+    let told = "error[unreadable]: `link.yaml` is a link to `nowhere`, and no file or folder is there\n";
+    assert!(err.starts_with(told), "{err}");
+}

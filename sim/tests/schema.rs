@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hermesh::scenario::{Scenario, schema};
-use hermesh_istiod::yaml::{self, Location};
+use hermesh::scenario::{InputError, Scenario, schema};
+use hermesh_istiod::yaml::{self, Meaning, Node};
 use serde_json::Value;
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/scenario.schema.json");
+const SCENARIO_DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/scenario.md");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 #[expect(clippy::disallowed_methods, reason = "tests read files of the machine")]
@@ -16,8 +17,29 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// The first document of a file as JSON, as an editor would hand it to a validator.
 fn instance(text: &str) -> Value {
-    let documents = yaml::parse("s.yaml", text).unwrap();
-    yaml::from_node(&documents[0].root, &Location::in_file("s.yaml")).unwrap()
+    json(&yaml::parse("s.yaml", text).unwrap()[0].root)
+}
+
+/// What YAML's core schema makes of a node.
+fn json(node: &Node) -> Value {
+    match &node.value {
+        yaml::Value::Mapping(entries) => {
+            entries.iter().map(|entry| (entry.key.text.clone(), json(&entry.value))).collect()
+        }
+        yaml::Value::Sequence(items) => items.iter().map(json).collect(),
+        yaml::Value::Scalar(scalar) => match scalar.meaning() {
+            Meaning::Null => Value::Null,
+            Meaning::Bool(value) => value.into(),
+            Meaning::Int(number) => u64::try_from(number)
+                .map(Value::from)
+                .or_else(|_| i64::try_from(number).map(Value::from))
+                .unwrap_or_else(|_| (number as f64).into()),
+            // JSON has no infinity; any number stands for it here.
+            Meaning::Float(number) => number.clamp(f64::MIN, f64::MAX).into(),
+            Meaning::LeadingZero => scalar.text.parse::<u64>().unwrap().into(),
+            Meaning::String => scalar.text.as_str().into(),
+        },
+    }
 }
 
 #[test]
@@ -81,7 +103,17 @@ const GOOD: [&str; 14] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 45] = [
+const BAD: [&str; 55] = [
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {error: UNAVAILABLE, caller: \"spiffe://a/b\"}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {cause: no-route, ok: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: , error: }}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {to: {}}}",
+    "call: {from: istiod/0/discovery, url: \"xds:///istiod:15010\"}",
+    "call: {from: istiod, url: \"xds:///istiod:15010\", message: \"\"}",
+    "kill: istiod",
+    "kill: istiod/0",
+    "restart: all",
+    "partition: [istiod, istiod]",
     "wait: 169h",
     "wait: {converged: all, within: 604801s}",
     "wait: {ready: istiod, within: 10081m}",
@@ -159,12 +191,14 @@ const ENVELOPES: [(&str, bool); 11] = [
     ),
 ];
 
+/// A scenario of this step.
+fn scenario(step: &str) -> String {
+    format!("apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {{istio: \"1.32\"}}\nsteps:\n- {step}\n")
+}
+
 #[test]
 fn schema_and_reader_agree() {
-    let step = |step: &str| {
-        format!("apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {{istio: \"1.32\"}}\nsteps:\n- {step}\n")
-    };
-    let corpus = GOOD.iter().map(|text| (step(text), true)).chain(BAD.iter().map(|text| (step(text), false)));
+    let corpus = GOOD.iter().map(|text| (scenario(text), true)).chain(BAD.iter().map(|text| (scenario(text), false)));
     let corpus = corpus.chain(ENVELOPES.iter().map(|(text, good)| ((*text).to_owned(), *good)));
     let validator = jsonschema::validator_for(&schema()).unwrap();
     for (text, good) in corpus {
@@ -174,10 +208,254 @@ fn schema_and_reader_agree() {
     }
 }
 
+/// Where values stand in a scenario.
+const FIELDS: [&str; 35] = [
+    "name: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
+    "name: t\nabout: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
+    "name: t\nnamespace: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
+    "name: t\nseed: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: @}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", latency: @}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", images: @}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", images: {\"*\": @}}\nsteps: [{wait: 1s}]",
+    "steps: [{name: @, wait: 1s}]",
+    "steps: [{apply: @}]",
+    "steps: [{delete: @}]",
+    "steps: [{wait: @}]",
+    "steps: [{wait: {ready: @}}]",
+    "steps: [{wait: {converged: @}}]",
+    "steps: [{wait: {ready: istiod, within: @}}]",
+    "steps: [{get: @}]",
+    "steps: [{kill: @}]",
+    "steps: [{restart: @}]",
+    "steps: [{partition: @}]",
+    "steps: [{partition: [istiod, @]}]",
+    "steps: [{heal: @}]",
+    "steps: [{call: {from: @, url: \"xds:///istiod:15010\"}}]",
+    "steps: [{call: {from: istiod, url: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", count: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", headers: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", headers: {a: @}}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", headers: {@: a}}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", message: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", timeout: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\", newConnectionPerRequest: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {to: @}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {to: {istiod: @}}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {to: {@: all}}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {share: {istiod: @}}}]",
+    "steps: [{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {caller: @}}]",
+];
+
+/// What may stand there, sensible in some places and in others not.
+const VALUES: [&str; 96] = [
+    "5",
+    "0",
+    "-1",
+    "1.5",
+    "18446744073709551615",
+    "18446744073709551616",
+    "\"5\"",
+    "\"5..6\"",
+    "5..99999999999999999999",
+    "true",
+    "True",
+    "\"true\"",
+    "yes",
+    "null",
+    "~",
+    "\"\"",
+    "\" \"",
+    "\"a b\"",
+    "\" 1s\"",
+    "[]",
+    "{}",
+    "[null]",
+    "[[]]",
+    "[5]",
+    "all",
+    "[all]",
+    "istiod",
+    "[istiod]",
+    "[istiod, istiod]",
+    "istiod/0",
+    "istiod/0/discovery",
+    "[istiod/0, istiod/0]",
+    "[istiod/0/discovery, istiod/0/discovery]",
+    "istio-system/istiod",
+    "istio-system/istiod/0/discovery",
+    "a/b/c",
+    "a/b/c/d",
+    "istiod/",
+    "/istiod",
+    "istiod//0",
+    "a/5",
+    "a/+5",
+    "a/all",
+    "\"5/5/5\"",
+    "\"-\"",
+    "shop",
+    "Shop",
+    "-shop",
+    "shop-",
+    "shop.b",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "1s",
+    "0s",
+    "0h0m",
+    "1m30s",
+    "1ms..2ms",
+    "201ms",
+    "169h",
+    "25h",
+    "1d",
+    "1s1m",
+    "inf",
+    "nan",
+    ".inf",
+    "20%",
+    "100%",
+    "0020.500%",
+    "101%",
+    "1.2345%",
+    "\"1.32\"",
+    "1.32",
+    "stand-in",
+    "pods",
+    "xds:///istiod:15010",
+    "xds:///istiod",
+    "xds:///istiod:0",
+    "xds:///istiod:65535",
+    "xds:///istiod:65536",
+    "xds:///istiod:015010",
+    "xds:///istiod:15010/path",
+    "xds://istiod:15010",
+    "grpc://[::1]:80",
+    "grpc://::1:80",
+    "grpc://:80",
+    "http://istiod:15010/a/b",
+    "http://istiod:99999",
+    "http:///a",
+    "\"http://localhost/a b\"",
+    "[\"xds:///istiod:15010\"]",
+    "\":path\"",
+    "x-é",
+    "\"a\\nb\"",
+    "spiffe://",
+    "spiffe://td",
+    "spiffe://td/ns/a/sa/b",
+    "spiffe://TD/ns/a",
+];
+
+/// Codes of mistakes about names, files and numbers that lie elsewhere, of which no schema can know.
+const BEYOND_SHAPES: [&str; 10] = [
+    "overlap",
+    "unknown-workload",
+    "unknown-host",
+    "unreadable",
+    "empty-folder",
+    "impossible-count",
+    "shares-sum",
+    "too-few-calls",
+    "namespace-not-found",
+    "unused-image",
+];
+
+#[test]
+fn schema_and_reader_agree_on_the_shape_of_every_value() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let mut differences = Vec::new();
+    for field in FIELDS {
+        let whole = match field.starts_with("steps") {
+            true => format!("name: t\nmesh: {{istio: \"1.32\"}}\n{field}"),
+            false => field.to_owned(),
+        };
+        for value in VALUES {
+            let text = format!("apiVersion: hermesh/v1alpha1\nkind: Scenario\n{}\n", whole.replace('@', value));
+            let Ok(documents) = yaml::parse("s.yaml", &text) else { continue };
+            let by_schema = validator.is_valid(&json(&documents[0].root));
+            let found = open(&text).err().map(|error| error.diagnostics).unwrap_or_default();
+            let by_reader = found.iter().all(|found| BEYOND_SHAPES.contains(&found.code));
+            if by_schema != by_reader {
+                differences.push(format!("{field} with {value}: schema {by_schema}, reader {by_reader} {found:?}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
+const READER_ONLY: [(&str, &[&str]); 8] = [
+    (
+        "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
+        &[
+            "call: {from: istiod, url: \"xds:///istiod:15010\", count: 0x10}",
+            "call: {from: istiod, url: \"xds:///istiod:15010\", count: 1.0}",
+            "call: {from: istiod, url: \"xds:///istiod:15010\", qps: +5}",
+            "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {to: {istiod: 0x1}}}",
+        ],
+    ),
+    (
+        "times that exceed their bound only as a sum, such as `167h61m`",
+        &["wait: 168h1s", "wait: 167h61m", "call: {from: istiod, url: \"xds:///istiod:15010\", timeout: 24h1ms}"],
+    ),
+    (
+        "ranges that are empty, such as `3..2`",
+        &["{call: {from: istiod, url: \"xds:///istiod:15010\", count: 3}, expect: {to: {istiod: 3..2}}}"],
+    ),
+    ("a step's name that another step has", &["{name: again, wait: 1s}\n- {name: again, wait: 1s}"]),
+    (
+        "targets of one step that overlap and are not written alike, such as `[web, web/0]`",
+        &[
+            "restart: [istiod, istiod/0]",
+            "kill: [istiod/0/discovery, istiod/00/discovery]",
+            "partition: [istiod, istiod/0]",
+            "heal: [istiod/0, istiod]",
+        ],
+    ),
+    (
+        "names that mean nothing at their step: of workloads, pods, containers, hosts and their ports, and images",
+        &[
+            "wait: {ready: web}",
+            "wait: {ready: all}",
+            "restart: istiod/1",
+            "kill: istiod/0/app",
+            "partition: [istiod, all-of-them]",
+            "call: {from: istiod, url: \"xds:///istiod:1\"}",
+        ],
+    ),
+    ("files that cannot be read, and all that is wrong with manifests", &["apply: none.yaml"]),
+    (
+        "expectations that no run can meet or every run meets, and more calls of all URLs together than a step makes",
+        &[
+            "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 3}, expect: {to: {istiod: 2}}}",
+            "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 3}, expect: {share: {istiod: 50%}}}",
+            "{call: {from: istiod, url: \"grpc://istiod:15010\"}, expect: {cause: no-route}}",
+            "{call: {from: istiod, url: \"http://istiod:15010\"}, expect: {error: UNAVAILABLE}}",
+            "call: {from: istiod, url: [\"xds:///istiod:15010\", \"xds:///istiod:15012\"], count: 60000}",
+        ],
+    ),
+];
+
+#[test]
+fn what_only_the_reader_refuses_is_documented() {
+    let documents = read(SCENARIO_DOCUMENT);
+    let (_, section) = documents.split_once("### What the schema does not know\n").unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let listed: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("- ")).collect();
+    assert_eq!(listed, READER_ONLY.map(|(what, _)| what));
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    for step in READER_ONLY.iter().flat_map(|(_, steps)| *steps) {
+        let text = scenario(step);
+        assert!(validator.is_valid(&instance(&text)), "by the schema:\n{text}");
+        assert!(open(&text).is_err(), "by the reader:\n{text}");
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the test makes a file of the machine")]
-fn open(text: &str) -> Result<Scenario, String> {
+fn open(text: &str) -> Result<Scenario, InputError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.yaml");
     std::fs::write(&path, text).unwrap();
-    Scenario::open(path).map_err(|error| error.to_string())
+    Scenario::open(path)
 }

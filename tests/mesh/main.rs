@@ -1,10 +1,14 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
+mod converged;
+mod dangling;
 mod determinism;
 mod host_header;
+mod images;
 mod istio_skipped;
 mod mtls_matrix;
 mod mtls_transitions;
+mod pods;
 mod prober;
 mod restarts_under_load;
 mod startup_order;

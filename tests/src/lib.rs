@@ -3,5 +3,6 @@
 pub mod bounds;
 pub mod manifests;
 mod seeds;
+pub mod shop;
 
 pub use seeds::for_each_seed;

@@ -9,9 +9,11 @@ pub(super) enum Treatment {
     NoEffect,
     /// gRPC would act on it and Hermesh does not: using it would be a lie.
     Refused,
+    /// A cluster would act on it and Hermesh does not; something else says the same.
+    Replaceable(&'static str),
 }
 
-use Treatment::{Implied, NoEffect, Refused};
+use Treatment::{Implied, NoEffect, Refused, Replaceable};
 
 /// Fields by the type they belong to. Sources: Kubernetes 1.33 and Istio 1.32 API references.
 const FIELDS: &[(&str, Treatment, &[&str])] = &[
@@ -43,6 +45,7 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
             "allocateLoadBalancerNodePorts",
             "clusterIPs",
             "externalIPs",
+            "externalName",
             "externalTrafficPolicy",
             "healthCheckNodePort",
             "ipFamilies",
@@ -54,13 +57,13 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
             "sessionAffinityConfig",
         ],
     ),
-    ("ServiceSpec", Refused, &["externalName", "internalTrafficPolicy", "trafficDistribution"]),
+    ("ServiceSpec", Refused, &["internalTrafficPolicy", "trafficDistribution"]),
     ("ServicePort", NoEffect, &["nodePort"]),
     ("Endpoint", NoEffect, &["deprecatedTopology", "hints", "hostname"]),
     ("TargetReference", NoEffect, &["apiVersion", "fieldPath", "resourceVersion"]),
     ("Deployment", NoEffect, &["status"]),
     ("DeploymentSpec", NoEffect, &["paused", "progressDeadlineSeconds", "revisionHistoryLimit"]),
-    ("LabelSelector", Refused, &["matchExpressions"]),
+    ("LabelSelector", Replaceable("matchLabels: {app: echo}"), &["matchExpressions"]),
     ("Pod", NoEffect, &["status"]),
     (
         "PodSpec",

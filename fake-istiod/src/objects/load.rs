@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::known::{self, Treatment};
 use super::validate::{self, Check};
 use super::{Kind, Object, Origin};
-use crate::yaml::{self, Diagnostic, Location, Node, Nulls, Reading, UnknownField, listed, nearest};
+use crate::yaml::{self, Diagnostic, Location, Node, Nulls, Reading, UnknownField, Unread, listed, nearest};
 
 /// What a text holds.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,11 @@ pub struct Loaded {
     pub notes: Vec<Diagnostic>,
     /// Everything that would be refused.
     pub errors: Vec<Diagnostic>,
+    /// The objects that have errors, as far as they could be read: at least kind, namespace and name. For whoever
+    /// looks at what refers to them.
+    pub broken: Vec<Object>,
+    /// Whether there is more, of which not even kind and name are known.
+    pub more: bool,
 }
 
 /// Reads all objects in `text`. Those that name no namespace get `default_namespace`; `file` is the name diagnostics
@@ -28,11 +33,19 @@ pub struct Loaded {
 #[must_use]
 pub fn load(file: &str, text: &str, default_namespace: &str) -> Loaded {
     let mut loader = Loader { default_namespace, loaded: Loaded::default(), without_effect: BTreeMap::new() };
-    match yaml::parse(file, text) {
-        Ok(documents) => {
-            documents.iter().for_each(|document| loader.document(&document.root, &Location::in_file(file)))
+    let parsed = yaml::parse_each(file, text);
+    let is_yaml = parsed.errors.is_empty();
+    loader.loaded.errors = parsed.errors;
+    for document in parsed.documents {
+        match document {
+            Some(document) => loader.document(&document.root, &Location::in_file(file)),
+            None => loader.loaded.more = true,
         }
-        Err(errors) => loader.loaded.errors = errors,
+    }
+    // An object of which a part is written twice is not what its author thinks.
+    let loaded = &mut loader.loaded;
+    if !is_yaml {
+        loaded.broken.append(&mut loaded.objects);
     }
     loader.finish()
 }
@@ -59,20 +72,24 @@ impl Loader<'_> {
     }
 
     fn document(&mut self, root: &Node, file: &Location) {
-        let Some((api_version, kind)) = self.type_of(root, file) else { return };
+        let Some((api_version, kind)) = self.type_of(root, file) else {
+            self.loaded.more = true;
+            return;
+        };
         if kind == "List" && api_version == "v1" {
             match root.get("items").map(|items| (items, items.items())) {
                 Some((_, Some(items))) => items.iter().for_each(|item| self.document(item, file)),
                 Some((node, None)) if !node.is_null() => {
                     let at = file.clone().at(node.position).field("items");
                     self.loaded.errors.push(Diagnostic::error("wrong-type", at, "expected a list of objects"));
+                    self.loaded.more = true;
                 }
                 _ => {}
             }
             return;
         }
         match Kind::ALL.into_iter().find(|known| known.name() == kind) {
-            Some(known) if known.api_versions().contains(&api_version) => self.object(known, root, file),
+            Some(known) if known.api_versions().contains(&api_version) => self.object(known, root, file, Vec::new()),
             known => self.other_kind(known, api_version, kind, root, file),
         }
     }
@@ -110,12 +127,13 @@ impl Loader<'_> {
             file.clone().at(position).object(format!("{kind} {name}")).field(field)
         };
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        if let Some(known) = known {
+            let versions = listed(known.api_versions());
+            let message = format!("no kind {kind} in version {api_version:?}; write {versions}");
+            let error = Diagnostic::error("unknown-kind", at("apiVersion"), message);
+            return self.object(known, root, file, vec![error]);
+        }
         match known::kind(group, kind) {
-            _ if known.is_some() => {
-                let versions = known.map(Kind::api_versions).unwrap_or_default();
-                let message = format!("no kind {kind} in version {api_version:?}; write {}", listed(versions));
-                self.loaded.errors.push(Diagnostic::error("unknown-kind", at("apiVersion"), message));
-            }
             Some(Treatment::Refused) if kind != "HTTPRoute" || has_service_parent(root) => {
                 let message = format!("{kind} is not supported yet; a real mesh would act on it");
                 self.loaded.errors.push(Diagnostic::error("not-supported", at("kind"), message));
@@ -131,21 +149,27 @@ impl Loader<'_> {
                     at("kind"),
                     format!("no kind {kind:?} in version {api_version:?}"),
                 );
-                let error = match nearest(kind, names.iter().copied()) {
+                let near = nearest(kind, names.iter().copied());
+                let error = match near {
                     Some(name) if name == kind => error.with_help("is the apiVersion right?"),
                     Some(name) => error.with_help(format!("did you mean `{name}`?")),
                     None => error,
                 };
-                self.loaded.errors.push(error);
+                let meant = Kind::ALL.into_iter().find(|known| near == Some(known.name()));
+                match meant.filter(|meant| meant.api_versions().contains(&api_version)) {
+                    Some(meant) => self.object(meant, root, file, vec![error]),
+                    None => self.loaded.errors.push(error),
+                }
             }
         }
     }
 
-    fn object(&mut self, kind: Kind, root: &Node, file: &Location) {
+    /// An object of which `errors` are known already.
+    fn object(&mut self, kind: Kind, root: &Node, file: &Location, errors: Vec<Diagnostic>) {
         macro_rules! read_as {
             ($($kind:ident => $validate:path)*) => {
                 match kind {
-                    $(Kind::$kind => self.typed::<super::$kind>(kind, root, file, $validate),)*
+                    $(Kind::$kind => self.typed::<super::$kind>(kind, root, file, errors, $validate),)*
                 }
             };
         }
@@ -163,8 +187,14 @@ impl Loader<'_> {
         }
     }
 
-    fn typed<T>(&mut self, kind: Kind, root: &Node, file: &Location, validate: fn(&mut Check<'_>, &T))
-    where
+    fn typed<T>(
+        &mut self,
+        kind: Kind,
+        root: &Node,
+        file: &Location,
+        mut errors: Vec<Diagnostic>,
+        validate: fn(&mut Check<'_>, &T),
+    ) where
         T: serde::de::DeserializeOwned + Clone + Into<Object>,
     {
         let named = |field: &str| root.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Node::text);
@@ -173,38 +203,46 @@ impl Loader<'_> {
         let owner = if kind.is_namespaced() { format!("{kind} {namespace}/{name}") } else { format!("{kind} {name}") };
         let at = file.clone().at(root.position).object(owner);
 
-        let reading: Reading<T> = yaml::read(root, &at, Nulls::AreUnset);
-        let mut errors = self.unknown_fields(&reading.unknown_fields);
-        let mut check = Check::new(root, at.clone(), kind);
-        check.notes.extend(reading.warnings);
-        match reading.value {
-            Ok(value) => {
-                let mut object: Object = value.clone().into();
-                check.metadata(object.metadata());
-                validate(&mut check, &value);
-                errors.append(&mut check.errors);
-                let metadata = object.metadata_mut();
-                metadata.origin = Origin(Some(at));
-                if !kind.is_namespaced() {
-                    metadata.namespace.clear();
-                } else if metadata.namespace.is_empty() {
-                    self.default_namespace.clone_into(&mut metadata.namespace);
-                }
-                if errors.is_empty() {
-                    self.loaded.objects.push(object);
-                }
-            }
-            Err(error) => errors.push(error),
-        }
+        let Reading { value, mut mistakes, mut unread, unknown_fields, mut warnings } =
+            yaml::read::<T>(root, &at, Nulls::AreUnset);
+        errors.append(&mut mistakes);
+        self.loaded.notes.append(&mut warnings);
+        errors.append(&mut self.unknown_fields(root, &unknown_fields, &mut unread));
+        let Some(value) = value else {
+            self.loaded.more = true;
+            self.loaded.errors.append(&mut errors);
+            return;
+        };
+        let mut object: Object = value.clone().into();
+        let mut check = Check::new(root, at.clone(), kind, unread);
+        check.metadata(object.metadata());
+        validate(&mut check, &value);
+        errors.append(&mut check.errors);
         self.loaded.notes.append(&mut check.notes);
+
+        let metadata = object.metadata_mut();
+        metadata.origin = Origin(Some(at));
+        if !kind.is_namespaced() {
+            metadata.namespace.clear();
+        } else if metadata.namespace.is_empty() {
+            self.default_namespace.clone_into(&mut metadata.namespace);
+        }
+        if errors.is_empty() {
+            self.loaded.objects.push(object);
+        } else if metadata.name.is_empty() {
+            self.loaded.more = true;
+        } else {
+            self.loaded.broken.push(object);
+        }
         self.loaded.errors.append(&mut errors);
     }
 
-    fn unknown_fields(&mut self, fields: &[UnknownField]) -> Vec<Diagnostic> {
+    /// The errors among unknown fields. Neither those nor the fields they were meant to be count as read.
+    fn unknown_fields(&mut self, root: &Node, fields: &[UnknownField], unread: &mut Unread) -> Vec<Diagnostic> {
         let mut errors = Vec::new();
         for field in fields {
-            let is_root = field.location.field.as_deref() == Some(&field.name);
-            if is_root && matches!(field.name.as_str(), "apiVersion" | "kind") {
+            let path = field.location.field.clone().unwrap_or_default();
+            if path == field.name && matches!(field.name.as_str(), "apiVersion" | "kind") {
                 continue;
             }
             match known::field(field.type_name, &field.name) {
@@ -216,11 +254,21 @@ impl Loader<'_> {
                 Some(Treatment::Refused) => {
                     let message = "not supported yet; a real mesh would act on it";
                     errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
+                    unread.add(path);
+                }
+                Some(Treatment::Replaceable(other)) => {
+                    let error = Diagnostic::error("not-supported", field.location.clone(), "not supported yet");
+                    errors.push(error.with_help(format!("write the like of `{other}`")));
+                    unread.add(path);
                 }
                 None => {
                     let names: Vec<&str> =
                         field.known.iter().copied().chain(known::field_names(field.type_name)).collect();
                     errors.push(field.error_among(&names));
+                    unread.add(path);
+                    if let Some(meant) = field.meant_among(&names, root) {
+                        unread.add(meant);
+                    }
                 }
             }
         }

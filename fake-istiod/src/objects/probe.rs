@@ -50,6 +50,12 @@ pub enum ProbeHandler {
     Grpc(GrpcAction),
 }
 
+/// The fields of which a probe has one.
+pub(super) const PROBE_HANDLERS: [&str; 4] = ["httpGet", "tcpSocket", "exec", "grpc"];
+
+/// What is wrong with a probe that has none of them, or several.
+pub(super) const ONE_PROBE_HANDLER: &str = "expected exactly one of httpGet, tcpSocket, exec or grpc";
+
 #[derive(Deserialize)]
 #[serde(rename = "Probe", rename_all = "camelCase", default)]
 struct RawProbe {
@@ -84,12 +90,13 @@ impl TryFrom<RawProbe> for Probe {
     type Error = &'static str;
 
     fn try_from(raw: RawProbe) -> Result<Self, &'static str> {
+        // That there is no second one is looked at where everything else in them is.
         let handler = match (raw.http_get, raw.tcp_socket, raw.exec, raw.grpc) {
-            (Some(action), None, None, None) => ProbeHandler::HttpGet(action),
-            (None, Some(action), None, None) => ProbeHandler::TcpSocket(action),
-            (None, None, Some(action), None) => ProbeHandler::Exec(action),
+            (Some(action), ..) => ProbeHandler::HttpGet(action),
+            (None, Some(action), ..) => ProbeHandler::TcpSocket(action),
+            (None, None, Some(action), _) => ProbeHandler::Exec(action),
             (None, None, None, Some(action)) => ProbeHandler::Grpc(action),
-            _ => return Err("expected exactly one of httpGet, tcpSocket, exec or grpc"),
+            (None, None, None, None) => return Err(ONE_PROBE_HANDLER),
         };
         // Zero means unset in Kubernetes' Go types.
         let or = |value, default| if value == 0 { default } else { value };
@@ -195,6 +202,12 @@ pub enum LifecycleHandler {
     Sleep(SleepAction),
 }
 
+/// The fields of which a hook has one.
+pub(super) const LIFECYCLE_HANDLERS: [&str; 3] = ["exec", "httpGet", "sleep"];
+
+/// What is wrong with a hook that has none of them, or several.
+pub(super) const ONE_LIFECYCLE_HANDLER: &str = "expected exactly one of exec, httpGet or sleep";
+
 #[derive(Deserialize)]
 #[serde(rename = "LifecycleHandler", rename_all = "camelCase")]
 struct RawLifecycleHandler {
@@ -208,10 +221,10 @@ impl TryFrom<RawLifecycleHandler> for LifecycleHandler {
 
     fn try_from(raw: RawLifecycleHandler) -> Result<Self, &'static str> {
         match (raw.exec, raw.http_get, raw.sleep) {
-            (Some(action), None, None) => Ok(Self::Exec(action)),
-            (None, Some(action), None) => Ok(Self::HttpGet(action)),
+            (Some(action), ..) => Ok(Self::Exec(action)),
+            (None, Some(action), _) => Ok(Self::HttpGet(action)),
             (None, None, Some(action)) => Ok(Self::Sleep(action)),
-            _ => Err("expected exactly one of exec, httpGet or sleep"),
+            (None, None, None) => Err(ONE_LIFECYCLE_HANDLER),
         }
     }
 }

@@ -8,20 +8,22 @@ pub(super) use kubernetes::{config_map, deployment, endpoint_slice, namespace, p
 
 use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_service_name};
 use super::{Kind, Labels, Metadata};
-use crate::yaml::{Diagnostic, Location, Node, Position, field_path};
+use crate::yaml::{Diagnostic, Location, Node, Position, Unread, field_path};
 
 /// One object under examination: fields are named by path, positions come from the tree.
 pub(super) struct Check<'a> {
     root: &'a Node,
     at: Location,
     kind: Kind,
+    /// What is known to be wrong already, so that nothing is said of what follows from it.
+    unread: Unread,
     pub(super) errors: Vec<Diagnostic>,
     pub(super) notes: Vec<Diagnostic>,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(root: &'a Node, at: Location, kind: Kind) -> Self {
-        Self { root, at, kind, errors: Vec::new(), notes: Vec::new() }
+    pub(super) fn new(root: &'a Node, at: Location, kind: Kind, unread: Unread) -> Self {
+        Self { root, at, kind, unread, errors: Vec::new(), notes: Vec::new() }
     }
 
     /// Name, namespace and labels, which all kinds have.
@@ -95,8 +97,10 @@ impl<'a> Check<'a> {
     }
 
     fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>) {
-        let location = self.location(path);
-        self.errors.push(Diagnostic::error(code, location, message));
+        if self.is_read(path) {
+            let location = self.location(path);
+            self.errors.push(Diagnostic::error(code, location, message));
+        }
     }
 
     fn warning(&mut self, code: &'static str, path: &str, message: impl Into<String>) {
@@ -112,6 +116,30 @@ impl<'a> Check<'a> {
     /// Where `path` stands; a missing field stands where its parent does.
     fn location(&self, path: &str) -> Location {
         self.at.clone().at(self.root.at_path(path).position).field(path)
+    }
+
+    /// Whether what the text has at `path` could be read, apart from what may be wrong inside of it. [`error`](Self::error)
+    /// asks so of the path it is about; ask for any other that the error depends on.
+    fn is_read(&self, path: &str) -> bool {
+        self.unread.is_read(path)
+    }
+
+    /// Whether what the text has at `path` could be read with all that is inside of it.
+    fn is_whole(&self, path: &str) -> bool {
+        self.unread.is_whole(path)
+    }
+
+    /// Whether the text has anything at `path`, or something that was meant to be there.
+    fn is_given(&self, path: &str) -> bool {
+        self.has(path) || !self.is_read(path)
+    }
+
+    /// That of the fields `names` of what is at `path` there is only one.
+    fn only_one(&mut self, path: &str, names: &[&str], message: &str) {
+        let given = names.iter().filter(|name| self.has(&format!("{path}.{name}")));
+        if given.count() > 1 {
+            self.error("invalid-value", path, message);
+        }
     }
 
     /// Whether the text has anything at `path`.

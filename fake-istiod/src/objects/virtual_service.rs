@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{Labels, Metadata, duration};
 use crate::yaml::Spanned;
@@ -88,7 +88,7 @@ pub struct HttpMatch {
 
 /// How a text is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawStringMatch")]
+#[serde(from = "RawStringMatch")]
 pub enum StringMatch {
     /// The whole text.
     Exact(String),
@@ -100,34 +100,39 @@ pub enum StringMatch {
     Present,
 }
 
-#[derive(Deserialize)]
-#[serde(rename = "StringMatch", rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename = "StringMatch", rename_all = "camelCase", default)]
 struct RawStringMatch {
     exact: Option<String>,
     prefix: Option<String>,
+    #[serde(deserialize_with = "regular_expression")]
     regex: Option<String>,
 }
 
-impl TryFrom<RawStringMatch> for StringMatch {
-    type Error = String;
-
-    fn try_from(raw: RawStringMatch) -> Result<Self, String> {
+impl From<RawStringMatch> for StringMatch {
+    /// That there is no second condition is looked at where the rest of the match is.
+    fn from(raw: RawStringMatch) -> Self {
         match (raw.exact, raw.prefix, raw.regex) {
-            (Some(text), None, None) => Ok(Self::Exact(text)),
-            (None, Some(text), None) => Ok(Self::Prefix(text)),
-            (None, None, Some(text)) if text.is_empty() => {
-                Err("an empty regular expression matches nothing".to_owned())
-            }
-            (None, None, Some(text)) => match regex::Regex::new(&text) {
-                Ok(_) => Ok(Self::Regex(text)),
-                Err(error) => {
-                    let reason = error.to_string();
-                    let reason = reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-                    Err(format!("{text:?} is not a regular expression: {reason}"))
-                }
-            },
-            (None, None, None) => Ok(Self::Present),
-            _ => Err("expected one of exact, prefix or regex".to_owned()),
+            (Some(text), ..) => Self::Exact(text),
+            (None, Some(text), _) => Self::Prefix(text),
+            (None, None, Some(text)) => Self::Regex(text),
+            (None, None, None) => Self::Present,
+        }
+    }
+}
+
+/// Reads an optional regular expression; for `#[serde(deserialize_with)]`.
+fn regular_expression<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    if text.is_empty() {
+        return Err(de::Error::custom("an empty regular expression matches nothing"));
+    }
+    match regex::Regex::new(&text) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+            Err(de::Error::custom(format!("{text:?} is not a regular expression: {reason}")))
         }
     }
 }

@@ -6,7 +6,7 @@ use super::FieldReference;
 
 /// A volume of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawVolume")]
+#[serde(from = "RawVolume")]
 pub struct Volume {
     /// Its name in the pod.
     pub name: String,
@@ -39,19 +39,20 @@ struct RawVolume {
     downward_api: Option<DownwardApiVolume>,
 }
 
-impl TryFrom<RawVolume> for Volume {
-    type Error = &'static str;
+/// The fields of which a volume has one.
+pub(super) const VOLUME_SOURCES: [&str; 4] = ["emptyDir", "configMap", "projected", "downwardAPI"];
 
-    fn try_from(raw: RawVolume) -> Result<Self, &'static str> {
+impl From<RawVolume> for Volume {
+    /// That there is no second source is looked at where everything else in them is.
+    fn from(raw: RawVolume) -> Self {
         let source = match (raw.empty_dir, raw.config_map, raw.projected, raw.downward_api) {
             (None, None, None, None) => VolumeSource::EmptyDir(EmptyDirVolume::default()),
-            (Some(source), None, None, None) => VolumeSource::EmptyDir(source),
-            (None, Some(source), None, None) => VolumeSource::ConfigMap(source),
-            (None, None, Some(source), None) => VolumeSource::Projected(source),
+            (Some(source), ..) => VolumeSource::EmptyDir(source),
+            (None, Some(source), ..) => VolumeSource::ConfigMap(source),
+            (None, None, Some(source), _) => VolumeSource::Projected(source),
             (None, None, None, Some(source)) => VolumeSource::DownwardApi(source),
-            _ => return Err("a volume has exactly one source; give each its own volume"),
         };
-        Ok(Self { name: raw.name, source })
+        Self { name: raw.name, source }
     }
 }
 

@@ -197,7 +197,8 @@ impl Hub {
         let stream = Stream { pod: pod.clone(), ..Stream::default() };
         let entry = Entry { hub: self.clone(), id: shared.last_stream, wake: Arc::clone(&stream.wake) };
         shared.streams.insert(entry.id, stream);
-        let connection = ConnectionStatus { node: node.to_owned(), push_pending: false, last: BTreeMap::new() };
+        let connection =
+            ConnectionStatus { node: node.to_owned(), pod: pod.clone(), push_pending: false, last: BTreeMap::new() };
         self.status.update(|state| state.connections.insert(entry.id, connection));
         entry
     }

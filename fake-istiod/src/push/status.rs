@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hermesh_runtime::latest::Latest;
 use hermesh_xds::ResourceType;
+use serde::Serialize;
 
 /// A handle to what an istiod is doing; cheap to clone. It goes on answering after istiod ended, with the last state.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct State {
     pub version: Option<String>,
     /// A watch event waits for its push.
     pub debouncing: bool,
+    /// All ports listen.
+    pub listening: bool,
     /// Where the ports are, once they listen.
     pub addresses: Addresses,
     /// The streams that are open, by number.
@@ -38,7 +41,7 @@ pub struct State {
 }
 
 /// The addresses an istiod serves at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Addresses {
     /// xDS without TLS.
@@ -47,7 +50,7 @@ pub struct Addresses {
     pub tls: Option<SocketAddr>,
     /// `/ready`.
     pub readiness: Option<SocketAddr>,
-    /// `/ready` and `/version`.
+    /// `/ready`, `/version` and `/debug/syncz`.
     pub monitoring: Option<SocketAddr>,
 }
 
@@ -57,6 +60,8 @@ pub struct Addresses {
 pub struct ConnectionStatus {
     /// The node's ID.
     pub node: String,
+    /// Namespace and name of the node's pod.
+    pub pod: (String, String),
     /// A push waits for its turn.
     pub push_pending: bool,
     /// The last response of each type.
@@ -197,6 +202,7 @@ mod tests {
         let last = LastResponse { version: "v1".to_owned(), nonce: "n".to_owned(), verdict };
         ConnectionStatus {
             node: "sidecar~10.0.0.1~a.b~c".to_owned(),
+            pod: ("b".to_owned(), "a".to_owned()),
             push_pending: false,
             last: [(ResourceType::Cluster, last)].into(),
         }

@@ -10,7 +10,8 @@ use super::error::ReadError;
 use super::node::{Entry, Node, Position};
 use super::path::Path;
 use super::read::{Nulls, UnknownField};
-use super::suggest::listed;
+use super::suggest::{listed, nearest};
+use super::unread::StandIn;
 
 pub(super) struct Items<'a> {
     pub(super) deserializer: &'a NodeDeserializer<'a>,
@@ -21,9 +22,16 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        let Some((index, node)) = self.items.next() else { return Ok(None) };
-        let item = self.deserializer.child(Path::Index(&self.deserializer.path, index), node);
-        item.place(seed.deserialize(item)).map(Some)
+        for (index, node) in self.items.by_ref() {
+            let item = self.deserializer.child(Path::Index(&self.deserializer.path, index), node);
+            let read = match item.session.stand_in(&item.path) {
+                Some(StandIn::Nothing) => continue,
+                Some(StandIn::Empty) => seed.deserialize(item.empty()),
+                None => seed.deserialize(item),
+            };
+            return item.place(read).map(Some);
+        }
+        Ok(None)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -50,8 +58,13 @@ impl<'a> Fields<'a> {
 
     fn note_unknown(&self, entry: &Entry, type_name: &'static str, known: &'static [&'static str]) {
         let session = self.deserializer.session;
+        let meant = nearest(&entry.key.text, known.iter().copied());
+        if let Some(meant) = meant.filter(|meant| self.deserializer.node.entry(meant).is_none()) {
+            session.bereave(&self.deserializer.path);
+            session.bereave(&Path::Field(&self.deserializer.path, meant));
+        }
         let path = Path::Field(&self.deserializer.path, &entry.key.text).to_string();
-        session.unknown_fields.borrow_mut().push(UnknownField {
+        session.unknown(UnknownField {
             type_name,
             name: entry.key.text.clone(),
             known,
@@ -74,10 +87,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             if entry.value.is_null() && self.wanted.is_some() && self.deserializer.session.nulls == Nulls::AreUnset {
                 continue;
             }
+            let path = Path::Field(&self.deserializer.path, &entry.key.text);
+            if self.deserializer.session.stand_in(&path) == Some(StandIn::Nothing) {
+                self.deserializer.session.bereave(&self.deserializer.path);
+                continue;
+            }
             self.value = Some(entry);
             let key = KeyDeserializer { text: &entry.key.text };
             return seed.deserialize(key).map(Some).map_err(|mut error| {
-                let path = Path::Field(&self.deserializer.path, &entry.key.text);
                 error.place.get_or_insert_with(|| (path.to_string(), entry.key.position));
                 error
             });
@@ -89,7 +106,10 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         let entry = self.value.take().ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
         let path = Path::Field(&self.deserializer.path, &entry.key.text);
         let value = self.deserializer.child(path, &entry.value);
-        value.place(seed.deserialize(value))
+        match value.session.stand_in(&value.path) {
+            None => value.place(seed.deserialize(value)),
+            Some(_) => value.place(seed.deserialize(value.empty())),
+        }
     }
 }
 
@@ -186,7 +206,7 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
     fn unit_variant(self) -> Result<(), ReadError> {
         match self.value {
             Some(node) if !node.is_null() => {
-                self.content(|content| content.wrong(&format_args!("nothing after `{}`", self.name)))
+                self.content(|content| Err(content.wrong(&format_args!("nothing after `{}`", self.name))))
             }
             _ => Ok(()),
         }

@@ -1,37 +1,20 @@
-//! A serde `Deserializer` over nodes: every error knows its field and place, every unknown field is collected.
+//! A serde `Deserializer` over nodes: every error knows its field and place and is collected, and so is every unknown
+//! field.
 
-use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{Deserializer, Visitor};
 
 use super::access::{Choice, Fields, Items, SpannedParts};
-use super::diagnostic::{Diagnostic, Location};
+use super::diagnostic::Diagnostic;
+use super::empty::Empty;
 use super::error::ReadError;
 use super::node::{Node, Scalar, Value};
 use super::path::Path;
-use super::read::{Nulls, UnknownField};
 use super::scalar::Meaning;
+use super::session::Session;
 use super::spanned;
 use super::suggest::{listed, nearest};
-
-/// What one reading shares among all nodes.
-pub(super) struct Session<'a> {
-    pub(super) nulls: Nulls,
-    pub(super) unknown_fields: RefCell<Vec<UnknownField>>,
-    warnings: RefCell<Vec<Diagnostic>>,
-    pub(super) at: &'a Location,
-}
-
-impl<'a> Session<'a> {
-    pub(super) fn new(nulls: Nulls, at: &'a Location) -> Self {
-        Self { nulls, unknown_fields: RefCell::default(), warnings: RefCell::default(), at }
-    }
-
-    pub(super) fn finish(self) -> (Vec<UnknownField>, Vec<Diagnostic>) {
-        (self.unknown_fields.into_inner(), self.warnings.into_inner())
-    }
-}
 
 #[derive(Clone, Copy)]
 pub(super) struct NodeDeserializer<'a> {
@@ -48,16 +31,35 @@ impl<'a> NodeDeserializer<'a> {
     /// Gives an error this node's place, unless a node further in has done so.
     pub(super) fn place<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
         result.map_err(|mut error| {
-            error.place.get_or_insert_with(|| (self.path.to_string(), self.node.position));
+            error.place.get_or_insert_with(|| {
+                let path = match error.missing {
+                    Some(field) => Path::Field(&self.path, field).to_string(),
+                    None => self.path.to_string(),
+                };
+                (path, self.node.position)
+            });
             error
         })
     }
 
-    pub(super) fn wrong<T>(&self, expected: &dyn fmt::Display) -> Result<T, ReadError> {
-        self.place(Err(self.wrong_type(expected)))
+    /// What stands in for this node.
+    pub(super) fn empty(&self) -> Empty<'a> {
+        let within = match self.path {
+            Path::Root(_) => None,
+            Path::Field(parent, _) | Path::Index(parent, _) => Some(parent),
+        };
+        Empty { within, session: self.session }
     }
 
-    fn wrong_type(&self, expected: &dyn fmt::Display) -> ReadError {
+    /// Notes the error, and goes on with what stands in for this node.
+    fn instead(&self, error: ReadError) -> Empty<'a> {
+        if let Err(error) = self.place::<()>(Err(error)) {
+            self.session.note(error);
+        }
+        self.empty()
+    }
+
+    pub(super) fn wrong(&self, expected: &dyn fmt::Display) -> ReadError {
         ReadError::new("wrong-type", format!("expected {expected}, found {}", self.found()))
     }
 
@@ -72,7 +74,21 @@ impl<'a> NodeDeserializer<'a> {
     fn scalar(&self, expected: &dyn fmt::Display) -> Result<&'a Scalar, ReadError> {
         match &self.node.value {
             Value::Scalar(scalar) => Ok(scalar),
-            _ => self.wrong(expected),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+
+    fn boolean(&self) -> Result<bool, ReadError> {
+        let scalar = self.scalar(&"`true` or `false`")?;
+        match scalar.meaning() {
+            Meaning::Bool(value) => Ok(value),
+            _ => {
+                let error = self.wrong(&"`true` or `false`");
+                Err(match scalar.is_boolean_for_kubectl() {
+                    Some(value) => error.with_help(format!("write `{value}`")),
+                    None => error,
+                })
+            }
         }
     }
 
@@ -85,18 +101,15 @@ impl<'a> NodeDeserializer<'a> {
                 }
                 Ok(&scalar.text)
             }
-            Meaning::Null => self.wrong(&"a string"),
-            _ => {
-                let error = self.wrong_type(&"a string");
-                self.place(Err(error.with_help(format!("write it in quotes: {:?}", scalar.text))))
-            }
+            Meaning::Null => Err(self.wrong(&"a string")),
+            _ => Err(self.wrong(&"a string").with_help(format!("write it in quotes: {:?}", scalar.text))),
         }
     }
 
     fn warn_about_kubectl(&self, text: &str, value: bool) {
         let location = self.session.at.clone().at(self.node.position).field(self.path.to_string());
         let message = format!("`{text}` is a string here, but kubectl reads YAML 1.1 and takes it for `{value}`");
-        self.session.warnings.borrow_mut().push(
+        self.session.warn(
             Diagnostic::warning("yaml-1.1", location, message).with_help(format!("write it in quotes: {text:?}")),
         );
     }
@@ -105,24 +118,57 @@ impl<'a> NodeDeserializer<'a> {
         let scalar = self.scalar(&"a number")?;
         match scalar.meaning() {
             Meaning::Int(number) if (min..=max).contains(&number) => Ok(number),
-            Meaning::Int(number) => self.place(Err(ReadError::new(
-                "out-of-range",
-                format!("{number} is out of range; expected {min} to {max}"),
-            ))),
-            Meaning::LeadingZero => self.place(Err(ReadError::new(
-                "leading-zero",
-                format!(
-                    "`{}` is decimal in YAML 1.2 and octal in YAML 1.1, which kubectl reads",
-                    shortened(&scalar.text)
-                ),
-            )
-            .with_help("write the decimal number without a leading zero"))),
-            Meaning::String if !scalar.plain && matches!(super::scalar::meaning(&scalar.text), Meaning::Int(_)) => {
-                let error = self.wrong_type(&"a number");
-                self.place(Err(error.with_help("leave out the quotes")))
+            Meaning::Int(number) => {
+                let message = format!("{number} is out of range; expected {min} to {max}");
+                Err(ReadError::new("out-of-range", message))
             }
-            _ => self.wrong(&"a whole number"),
+            Meaning::LeadingZero => {
+                let text = shortened(&scalar.text);
+                let message = format!("`{text}` is decimal in YAML 1.2 and octal in YAML 1.1, which kubectl reads");
+                let error = ReadError::new("leading-zero", message);
+                Err(error.with_help("write the decimal number without a leading zero"))
+            }
+            Meaning::String if !scalar.plain && matches!(super::scalar::meaning(&scalar.text), Meaning::Int(_)) => {
+                Err(self.wrong(&"a number").with_help("leave out the quotes"))
+            }
+            _ => Err(self.wrong(&"a whole number")),
         }
+    }
+
+    fn float(&self) -> Result<f64, ReadError> {
+        match self.scalar(&"a number")?.meaning() {
+            Meaning::Float(number) => Ok(number),
+            #[expect(clippy::cast_precision_loss, reason = "a float was asked for")]
+            Meaning::Int(number) => Ok(number as f64),
+            _ => Err(self.wrong(&"a number")),
+        }
+    }
+
+    fn choice(&self, name: &str, variants: &[&str]) -> Result<Choice<'a>, ReadError> {
+        let choice = match &self.node.value {
+            Value::Scalar(scalar) => {
+                Choice { deserializer: *self, name: &scalar.text, position: self.node.position, value: None }
+            }
+            Value::Mapping(entries) => match entries.as_slice() {
+                [entry] => Choice {
+                    deserializer: *self,
+                    name: &entry.key.text,
+                    position: entry.key.position,
+                    value: Some(&entry.value),
+                },
+                _ => return Err(self.wrong(&format_args!("exactly one of {}", listed(variants)))),
+            },
+            Value::Sequence(_) => return Err(self.wrong(&listed(variants))),
+        };
+        if variants.contains(&choice.name) {
+            return Ok(choice);
+        }
+        let message = format!("unknown {} {:?}; expected {}", human(name), choice.name, listed(variants));
+        let error = ReadError::new("unknown-value", message).at(self.path.to_string(), choice.position);
+        Err(match nearest(choice.name, variants.iter().copied()) {
+            Some(variant) if variants.len() > 3 => error.with_help(format!("did you mean `{variant}`?")),
+            _ => error,
+        })
     }
 
     pub(super) fn child(&'a self, path: Path<'a>, node: &'a Node) -> Self {
@@ -143,9 +189,13 @@ fn shortened(text: &str) -> String {
 macro_rules! deserialize_integers {
     ($($method:ident $visit:ident $ty:ty)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-            let number = self.integer(i128::from(<$ty>::MIN), i128::from(<$ty>::MAX))?;
-            let number = <$ty>::try_from(number).expect("the range was checked just before");
-            self.place(visitor.$visit(number))
+            match self.integer(i128::from(<$ty>::MIN), i128::from(<$ty>::MAX)) {
+                Ok(number) => {
+                    let number = <$ty>::try_from(number).expect("the range was checked just before");
+                    self.place(visitor.$visit(number))
+                }
+                Err(error) => self.instead(error).$method(visitor),
+            }
         }
     )*};
 }
@@ -163,7 +213,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 Meaning::Int(number) => match (u64::try_from(number), i64::try_from(number)) {
                     (Ok(number), _) => self.place(visitor.visit_u64(number)),
                     (_, Ok(number)) => self.place(visitor.visit_i64(number)),
-                    _ => self.place(Err(ReadError::new("out-of-range", format!("{number} is out of range")))),
+                    _ => {
+                        let error = ReadError::new("out-of-range", format!("{number} is out of range"));
+                        self.instead(error).deserialize_any(visitor)
+                    }
                 },
                 Meaning::LeadingZero => self.deserialize_i64(visitor),
                 Meaning::Float(number) => self.place(visitor.visit_f64(number)),
@@ -173,16 +226,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let scalar = self.scalar(&"`true` or `false`")?;
-        match scalar.meaning() {
-            Meaning::Bool(value) => self.place(visitor.visit_bool(value)),
-            _ => match scalar.is_boolean_for_kubectl() {
-                Some(value) => {
-                    let error = self.wrong_type(&"`true` or `false`");
-                    self.place(Err(error.with_help(format!("write `{value}`"))))
-                }
-                None => self.wrong(&"`true` or `false`"),
-            },
+        match self.boolean() {
+            Ok(value) => self.place(visitor.visit_bool(value)),
+            Err(error) => self.instead(error).deserialize_bool(visitor),
         }
     }
 
@@ -202,12 +248,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let scalar = self.scalar(&"a number")?;
-        match scalar.meaning() {
-            Meaning::Float(number) => self.place(visitor.visit_f64(number)),
-            #[expect(clippy::cast_precision_loss, reason = "a float was asked for")]
-            Meaning::Int(number) => self.place(visitor.visit_f64(number as f64)),
-            _ => self.wrong(&"a number"),
+        match self.float() {
+            Ok(number) => self.place(visitor.visit_f64(number)),
+            Err(error) => self.instead(error).deserialize_f64(visitor),
         }
     }
 
@@ -216,8 +259,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let text = self.string()?;
-        self.place(visitor.visit_str(text))
+        match self.string() {
+            Ok(text) => self.place(visitor.visit_str(text)),
+            Err(error) => self.instead(error).deserialize_str(visitor),
+        }
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -237,7 +282,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.is_null() { self.place(visitor.visit_unit()) } else { self.wrong(&"nothing") }
+        if self.node.is_null() {
+            return self.place(visitor.visit_unit());
+        }
+        self.instead(self.wrong(&"nothing")).deserialize_unit(visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
@@ -260,7 +308,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             Value::Sequence(items) => {
                 self.place(visitor.visit_seq(Items { deserializer: &self, items: items.iter().enumerate() }))
             }
-            _ => self.wrong(&"a list"),
+            _ => self.instead(self.wrong(&"a list")).deserialize_seq(visitor),
         }
     }
 
@@ -280,7 +328,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Mapping(entries) => self.place(visitor.visit_map(Fields::new(&self, entries, None))),
-            _ => self.wrong(&"a mapping"),
+            _ => self.instead(self.wrong(&"a mapping")).deserialize_map(visitor),
         }
     }
 
@@ -292,10 +340,13 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Mapping(entries) => self.place(visitor.visit_map(Fields::new(&self, entries, Some((name, fields))))),
-            _ => match nearest_words(fields) {
-                Some(fields) => self.wrong(&format_args!("a mapping with {fields}")),
-                None => self.wrong(&"a mapping"),
-            },
+            _ => {
+                let error = match nearest_words(fields) {
+                    Some(fields) => self.wrong(&format_args!("a mapping with {fields}")),
+                    None => self.wrong(&"a mapping"),
+                };
+                self.instead(error).deserialize_struct(name, fields, visitor)
+            }
         }
     }
 
@@ -305,30 +356,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let choice = match &self.node.value {
-            Value::Scalar(scalar) => {
-                Choice { deserializer: self, name: &scalar.text, position: self.node.position, value: None }
-            }
-            Value::Mapping(entries) => match entries.as_slice() {
-                [entry] => Choice {
-                    deserializer: self,
-                    name: &entry.key.text,
-                    position: entry.key.position,
-                    value: Some(&entry.value),
-                },
-                _ => return self.wrong(&format_args!("exactly one of {}", listed(variants))),
-            },
-            Value::Sequence(_) => return self.wrong(&listed(variants)),
-        };
-        if !variants.contains(&choice.name) {
-            let message = format!("unknown {} {:?}; expected {}", human(name), choice.name, listed(variants));
-            let error = ReadError::new("unknown-value", message).at(self.path.to_string(), choice.position);
-            return Err(match nearest(choice.name, variants.iter().copied()) {
-                Some(variant) if variants.len() > 3 => error.with_help(format!("did you mean `{variant}`?")),
-                _ => error,
-            });
+        match self.choice(name, variants) {
+            Ok(choice) => self.place(visitor.visit_enum(choice)),
+            Err(error) => self.instead(error).deserialize_enum(name, variants, visitor),
         }
-        self.place(visitor.visit_enum(choice))
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {

@@ -14,11 +14,13 @@ pub(super) struct ReadError {
     message: String,
     help: Option<String>,
     pub(super) place: Option<(String, Position)>,
+    /// The field that is missing at the place, if that is what is wrong.
+    pub(super) missing: Option<&'static str>,
 }
 
 impl ReadError {
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, place: None }
+        Self { code, message: message.into(), help: None, place: None, missing: None }
     }
 
     pub(super) fn at(mut self, field: String, position: Position) -> Self {
@@ -31,10 +33,9 @@ impl ReadError {
         self
     }
 
-    pub(super) fn into_diagnostic(self, at: &Location, root: Position) -> Diagnostic {
+    pub(super) fn into_diagnostic(self, at: &Location, path: &str, position: Position) -> Diagnostic {
         let mut location = at.clone();
-        let (field, position) = self.place.unwrap_or_else(|| (at.field.clone().unwrap_or_default(), root));
-        location.field = (!field.is_empty()).then_some(field);
+        location.field = (!path.is_empty()).then(|| path.to_owned());
         let diagnostic = Diagnostic::error(self.code, location.at(position), self.message);
         match self.help {
             Some(help) => diagnostic.with_help(help),
@@ -65,7 +66,7 @@ impl serde::de::Error for ReadError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new("missing-field", format!("`{field}` is missing"))
+        Self { missing: Some(field), ..Self::new("missing-field", "missing") }
     }
 }
 

@@ -20,20 +20,24 @@
 mod access;
 mod de;
 mod diagnostic;
+mod empty;
 mod error;
 mod node;
 mod parse;
 mod path;
 mod read;
 mod scalar;
+mod session;
 mod spanned;
 mod suggest;
+mod unread;
 
 pub use diagnostic::{Diagnostic, Location, Severity, Styles};
 pub use node::{Document, Entry, Key, Node, Position, Scalar, Value};
-pub use parse::parse;
+pub use parse::{Parsed, parse, parse_each};
 pub use path::field_path;
 pub use read::{Nulls, Reading, UnknownField, from_node, read};
 pub use scalar::{Meaning, meaning};
 pub use spanned::Spanned;
 pub use suggest::{listed, nearest};
+pub use unread::Unread;

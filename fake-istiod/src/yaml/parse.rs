@@ -17,11 +17,33 @@ const MAX_DEPTH: usize = 100;
 ///
 /// Everything found in one pass: a syntax error ends it, a duplicate key, anchor, alias, merge key or tag does not.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
+    let Parsed { documents, errors } = parse_each(file, text);
+    if errors.is_empty() { Ok(documents.into_iter().flatten().collect()) } else { Err(errors) }
+}
+
+/// What a text holds, whatever is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The documents that are not empty, up to a syntax error; `None` where one does not say what it means.
+    pub documents: Vec<Option<Document>>,
+    /// Everything that is wrong.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Reads each document of `text` for itself: what is wrong with one does not keep the others from being read, nor does
+/// a duplicate key, of which the first counts, or an anchor the rest of its own document.
+#[must_use]
+pub fn parse_each(file: &str, text: &str) -> Parsed {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder =
-        Builder { location: Location::in_file(file), open: Vec::new(), documents: Vec::new(), errors: Vec::new() };
+    let mut builder = Builder {
+        location: Location::in_file(file),
+        open: Vec::new(),
+        documents: Vec::new(),
+        is_vague: false,
+        errors: Vec::new(),
+    };
     if let Some(error) = builder.control_character(text) {
-        return Err(vec![error]);
+        return Parsed { documents: vec![None], errors: vec![error] };
     }
     for event in Parser::new_from_str(text) {
         let step = match event {
@@ -30,10 +52,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
         };
         if let Err(error) = step {
             builder.errors.push(*error);
+            builder.documents.push(None);
             break;
         }
     }
-    if builder.errors.is_empty() { Ok(builder.documents) } else { Err(builder.errors) }
+    Parsed { documents: builder.documents, errors: builder.errors }
 }
 
 /// A collection that is not yet closed.
@@ -44,13 +67,15 @@ struct Open {
 
 enum Contents {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<Entry>, seen: BTreeMap<String, Position>, key: Option<Key> },
+    Mapping { entries: Vec<Entry>, seen: BTreeMap<String, Position>, key: Option<Key>, is_duplicate: bool },
 }
 
 struct Builder {
     location: Location,
     open: Vec<Open>,
-    documents: Vec<Document>,
+    documents: Vec<Option<Document>>,
+    /// Whether the document uses what is not supported, so that nobody knows what it means.
+    is_vague: bool,
     errors: Vec<Diagnostic>,
 }
 
@@ -69,6 +94,7 @@ impl Builder {
                 self.add(Node { value: Value::Scalar(Scalar { text: text.into_owned(), plain }), position })
             }
             Event::Alias(_) => {
+                self.is_vague = true;
                 self.errors.push(self.error(
                     "yaml-alias",
                     position,
@@ -82,7 +108,8 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse(position, anchor, tag);
-                self.open(position, Contents::Mapping { entries: Vec::new(), seen: BTreeMap::new(), key: None })
+                let (entries, seen) = (Vec::new(), BTreeMap::new());
+                self.open(position, Contents::Mapping { entries, seen, key: None, is_duplicate: false })
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open { position, contents: Contents::Sequence(items) }) => {
@@ -93,9 +120,11 @@ impl Builder {
                 }
                 None => Ok(()),
             },
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+            Event::DocumentStart(_) => {
+                self.is_vague = false;
                 Ok(())
             }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
         }
     }
 
@@ -111,10 +140,11 @@ impl Builder {
     /// Puts a finished node where it belongs: into the collection that is open, else it is a document.
     fn add(&mut self, node: Node) -> Result<(), Box<Diagnostic>> {
         match self.open.last_mut().map(|open| &mut open.contents) {
-            None if node.is_null() => {}
-            None => self.documents.push(Document { root: node }),
+            None if node.is_null() && !self.is_vague => {}
+            None => self.documents.push((!self.is_vague).then_some(Document { root: node })),
             Some(Contents::Sequence(items)) => items.push(node),
-            Some(Contents::Mapping { entries, key, .. }) => match key.take() {
+            Some(Contents::Mapping { entries, key, is_duplicate, .. }) => match key.take() {
+                Some(_) if *is_duplicate => {}
                 Some(key) => entries.push(Entry { key, value: node }),
                 None => self.add_key(node)?,
             },
@@ -128,12 +158,16 @@ impl Builder {
             let message = "a key must be a plain name, not a list or a mapping";
             return Err(Box::new(self.error("yaml-key", position, message)));
         };
-        let Some(Open { contents: Contents::Mapping { seen, key, .. }, .. }) = self.open.last_mut() else {
+        let Some(Open { contents: Contents::Mapping { seen, key, is_duplicate, .. }, .. }) = self.open.last_mut()
+        else {
             return Ok(());
         };
-        let first = seen.insert(text.clone(), position);
+        let first = seen.get(&text).copied();
+        *is_duplicate = first.is_some();
+        seen.entry(text.clone()).or_insert(position);
         *key = Some(Key { text: text.clone(), position });
         if plain && text == "<<" {
+            self.is_vague = true;
             let message = "merge keys (`<<`) are not supported; write the fields out";
             self.errors.push(self.error("yaml-merge", position, message));
         } else if let Some(first) = first {
@@ -152,6 +186,7 @@ impl Builder {
             ));
         }
         if tag.is_some() {
+            self.is_vague = true;
             let message = "tags (`!name`) are not supported; leave it out, and quote the value if it is a string";
             self.errors.push(self.error("yaml-tag", position, message));
         }

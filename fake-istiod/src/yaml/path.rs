@@ -38,6 +38,20 @@ pub fn field_path(parent: &str, name: &str) -> String {
     Path::Field(&Path::Root(Some(parent)), name).to_string()
 }
 
+/// The printed path of what the node at `path` is a part of; `None` for the root.
+pub(super) fn parent(path: &str) -> Option<&str> {
+    let end = match path.strip_suffix("\"]") {
+        Some(quoted) => quoted.rfind("[\"")?,
+        None => path.rfind(['.', '[']).unwrap_or(0),
+    };
+    (!path.is_empty()).then(|| &path[..end])
+}
+
+/// Whether the node at the printed path `outer` is or holds the one at `inner`.
+pub(super) fn holds(outer: &str, inner: &str) -> bool {
+    outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// One step of a printed path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
@@ -94,5 +108,14 @@ mod tests {
         );
         assert_eq!(steps(""), []);
         assert_eq!(steps("[1]"), [Step::Index(1)]);
+    }
+
+    #[test]
+    fn every_path_but_the_root_s_has_a_parent() {
+        let path = "spec.http[0].labels[\"a.b[/c\"]";
+        let above: Vec<&str> = std::iter::successors(Some(path), |path| parent(path)).skip(1).collect();
+        assert_eq!(above, ["spec.http[0].labels", "spec.http[0]", "spec.http", "spec", ""]);
+        assert_eq!(parent("[2]"), Some(""));
+        assert!(above.iter().all(|outer| holds(outer, path)) && !holds("spec.http[0].label", path));
     }
 }

@@ -2,38 +2,34 @@
 
 use serde::de::DeserializeOwned;
 
-use super::de::{NodeDeserializer, Session};
+use super::de::NodeDeserializer;
 use super::diagnostic::{Diagnostic, Location};
 use super::node::Node;
+use super::path::{field_path, parent};
+use super::session::{Found, Session};
 use super::suggest::{listed, nearest};
+use super::unread::Unread;
 
 /// Reads `node` as a `T`, strictly: an empty value is a mistake, and so is a field `T` does not have. `at` gives the
 /// file, the object, and the path of `node` itself if it is not the root.
 ///
 /// # Errors
 ///
-/// All unknown fields, and the first value that is not what is wanted.
+/// All unknown fields, and all values that are not what is wanted.
 pub fn from_node<T: DeserializeOwned>(node: &Node, at: &Location) -> Result<T, Vec<Diagnostic>> {
-    let reading = read(node, at, Nulls::AreMistakes);
+    let mut reading = read(node, at, Nulls::AreMistakes);
     let mut mistakes: Vec<Diagnostic> = reading.unknown_fields.iter().map(UnknownField::error).collect();
-    match reading.value {
-        Ok(value) if mistakes.is_empty() => Ok(value),
-        Ok(_) => Err(mistakes),
-        Err(mistake) => {
-            mistakes.push(mistake);
-            mistakes.sort_by_key(|mistake| mistake.location.position());
-            Err(mistakes)
-        }
-    }
+    mistakes.append(&mut reading.mistakes);
+    mistakes.sort_by_key(|mistake| mistake.location.position());
+    reading.value.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
-/// Reads `node` as a `T` and leaves it to the caller what unknown fields mean.
+/// Reads `node` as a `T` as far as that goes, and leaves it to the caller what unknown fields mean.
 pub fn read<T: DeserializeOwned>(node: &Node, at: &Location, nulls: Nulls) -> Reading<T> {
-    let session = Session::new(nulls, at);
-    let value = T::deserialize(NodeDeserializer::root(node, &session));
-    let value = value.map_err(|error| error.into_diagnostic(at, node.position));
-    let (unknown_fields, warnings) = session.finish();
-    Reading { value, unknown_fields, warnings }
+    let session = Session::new(nulls, at, node.position);
+    let value = session.passes(|| T::deserialize(NodeDeserializer::root(node, &session)));
+    let Found { unknown_fields, warnings, mistakes, unread } = session.finish();
+    Reading { value, mistakes, unread, unknown_fields, warnings }
 }
 
 /// What an empty value or `null` in a mapping stands for.
@@ -48,8 +44,12 @@ pub enum Nulls {
 /// What [`read`] found.
 #[derive(Debug)]
 pub struct Reading<T> {
-    /// The value, or why there is none.
-    pub value: Result<T, Diagnostic>,
+    /// The value, with something empty wherever one could not be read; `None` if nothing is left of it.
+    pub value: Option<T>,
+    /// Every value that is not what is wanted, in the order of the text.
+    pub mistakes: Vec<Diagnostic>,
+    /// Where those values are, and whatever could not be read because of them.
+    pub unread: Unread,
     /// Fields that the type at their place does not have, in the order of the text.
     pub unknown_fields: Vec<UnknownField>,
     /// Plain words that YAML 1.1, and so kubectl, takes for something else.
@@ -85,5 +85,13 @@ impl UnknownField {
             None if names.is_empty() || names.len() > 12 => error,
             None => error.with_help(format!("expected {}", listed(names))),
         }
+    }
+
+    /// The path of the field that was probably meant, if it is among `names` and `root` has no such field besides.
+    #[must_use]
+    pub fn meant_among(&self, names: &[&str], root: &Node) -> Option<String> {
+        let name = nearest(&self.name, names.iter().copied())?;
+        let owner = parent(self.location.field.as_deref()?)?;
+        root.at_path(owner).entry(name).is_none().then(|| field_path(owner, name))
     }
 }

@@ -1,11 +1,13 @@
 //! The operating system as a world to run in: kernel sockets and files, its clock and entropy, its signals.
 //!
 //! Events become `tracing` events with target `hermesh`: field `kind`, field `fields` with the event as JSON, field
-//! `seq`, and field `cause` where one is known.
+//! `seq`, and field `cause` where one is known. [`Logs`] writes them to standard error; [`Program`] is what programs share.
 
 #![expect(clippy::disallowed_methods, reason = "this is what the rest of the code goes through")]
 
 mod files;
+mod logs;
+mod program;
 mod sockets;
 
 use std::io;
@@ -22,6 +24,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
+
+pub use logs::{LogFormat, LogLevel, Logs};
+pub use program::Program;
 
 use crate::latch::Latch;
 use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail};

@@ -1,8 +1,10 @@
 //! From the files and folders of the command line to scenarios that are understood, or to all that is wrong with them.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hermesh::scenario::Scenario;
+use hermesh::{Manifests, ReadError};
 use hermesh_istiod::yaml;
 
 use super::mistake::Mistake;
@@ -40,7 +42,6 @@ struct Folder {
 }
 
 impl Folder {
-    #[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
     fn read(path: &Path) -> std::io::Result<Self> {
         let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
         let mut files: Vec<PathBuf> = entries.collect::<std::io::Result<_>>()?;
@@ -49,11 +50,13 @@ impl Folder {
         files.sort();
         let mut folder = Self::default();
         for file in files {
-            match std::fs::read(&file).map(String::from_utf8) {
-                Ok(Ok(text)) if is_scenario(&file, &text) => folder.scenarios.push(file),
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => folder.unreadable.push(format!("{} is no text: it is not UTF-8", file.display())),
-                Err(error) => folder.unreadable.push(format!("{}: {error}", file.display())),
+            match Manifests::open(&file) {
+                Ok(texts) if texts.iter().any(|text| is_scenario(&file, &text.text)) => folder.scenarios.push(file),
+                Ok(_) => {}
+                Err(ReadError { error, .. }) if error.kind() == ErrorKind::InvalidData => {
+                    folder.unreadable.push(format!("{} is no text: it is not UTF-8", file.display()));
+                }
+                Err(ReadError { error, .. }) => folder.unreadable.push(format!("{}: {error}", file.display())),
             }
         }
         if folder.scenarios.is_empty() && folder.unreadable.is_empty() {

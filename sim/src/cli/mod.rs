@@ -78,7 +78,7 @@ struct RunArgs {
     /// The seed of all random choices; before the scenario's own, which is 1 if it names none
     #[arg(long, value_name = "N", env = "HERMESH_SEED")]
     seed: Option<u64>,
-    /// Run this many seeds, one after the other from the seed on
+    /// Run this many seeds, one after the other from the seed on; ten that do not hold are enough
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Run twice, on two threads, and compare every byte of both traces, down to the bytes on the wire

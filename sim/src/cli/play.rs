@@ -1,5 +1,6 @@
 //! Runs on threads of their own: a simulation is one thread, and a panic in it must not take the report along.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -49,22 +50,26 @@ pub(super) fn twice(scenario: &Scenario, options: &RunOptions) -> (Played, Playe
     })
 }
 
-/// Plays every seed on as many threads as there are processors, and hands each result to `done` as it comes.
+/// Plays one seed after the other on as many threads as there are processors, and hands each result to `done` as it
+/// comes. Once that breaks off no other seed begins; all below those that were played have been played too.
 pub(super) fn seeds(
     scenario: &Scenario,
     seeds: std::ops::RangeInclusive<u64>,
     options: impl Fn(u64) -> RunOptions + Sync,
-    done: impl FnMut(u64, Played) + Send,
+    done: impl FnMut(u64, Played) -> ControlFlow<()> + Send,
 ) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = Mutex::new(seeds);
+    let next = Mutex::new(Some(seeds));
     let done = Mutex::new(done);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(seed) = { next.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+                let take = || next.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(Iterator::next);
+                while let Some(seed) = take() {
                     let played = play(scenario, &options(seed));
-                    (done.lock().unwrap_or_else(PoisonError::into_inner))(seed, played);
+                    if (done.lock().unwrap_or_else(PoisonError::into_inner))(seed, played).is_break() {
+                        *next.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    }
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! `hermesh run`
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::time::Duration;
 
 use hermesh::report::{self, Entry, Report};
@@ -16,6 +16,9 @@ use super::{Exit, Format, RunArgs, input, output};
 
 /// The seed if nobody names one.
 const SEED_DEFAULT: u64 = 1;
+
+/// After how many seeds that did not hold `--seeds` has seen enough.
+const BAD_SEEDS_MAX: usize = 10;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
     let (scenarios, trace) = match prepare(args) {
@@ -81,16 +84,18 @@ impl RunCommand<'_> {
 
     fn twice(&mut self, scenario: &Scenario, seed: u64) {
         let (one, other) = play::twice(scenario, &self.options(seed));
-        let Some((one, wall)) = self.told(one) else { return };
-        self.write_trace(&one.trace);
-        let entry = Entry::new(&one, wall);
-        match other.and_then(|(other, _)| same(&one, &other)) {
+        let (run, agreement) = agreed(one, other);
+        let entry = run.and_then(|run| self.told(Ok(run))).map(|(run, wall)| {
+            self.write_trace(&run.trace);
+            Entry::new(&run, wall)
+        });
+        match agreement {
             Ok(message) => {
                 self.say(&message);
-                self.report.extend([entry.verified()]);
+                self.report.extend(entry.map(Entry::verified));
             }
             Err(difference) => {
-                self.report.extend([entry]);
+                self.report.extend(entry);
                 self.not_played(difference);
             }
         }
@@ -98,37 +103,34 @@ impl RunCommand<'_> {
 
     fn many(&mut self, scenario: &Scenario, seeds: RangeInclusive<u64>) {
         let (first, last) = (*seeds.start(), *seeds.end());
-        let count = (last - first).saturating_add(1);
-        let progress = progress(scenario.name(), count);
+        let progress = progress(scenario.name(), count(first, last));
         let begin = play::now();
-        let mut failures: Vec<u64> = Vec::new();
-        let mut first_failure: Option<(Run, Duration)> = None;
-        let mut missing: Vec<(u64, NotPlayed)> = Vec::new();
-        let mut entries = Vec::new();
+        let mut seen = Seeds::default();
         let verify = self.args.verify;
+        let in_json = self.args.format == Format::Json;
         let options = |seed| self.options(seed);
         play::seeds(scenario, seeds, options, |seed, played| {
             progress.inc(1);
             let played = if verify { again(scenario, &options(seed), played) } else { played };
             match played {
                 Ok((run, wall)) => {
-                    let entry = Entry::new(&run, wall);
-                    entries.push((seed, if verify { entry.verified() } else { entry }));
+                    // Of millions of runs that held nobody could keep all, and only the report in JSON asks for them.
+                    if in_json {
+                        let entry = Entry::new(&run, wall);
+                        seen.entries.push((seed, if verify { entry.verified() } else { entry }));
+                    }
                     if run.verdict == Verdict::Failed {
                         progress.set_message("an expectation failed");
-                        failures.push(seed);
-                        // Thousands of traces would fill the memory: only that of the lowest seed stays.
-                        if first_failure.as_ref().is_none_or(|(first, _)| seed < first.seed) {
-                            first_failure = Some((run, wall));
-                        }
+                        seen.failed(seed, run, wall);
                     }
                 }
-                Err(why) => missing.push((seed, why)),
+                Err(why) => seen.missing.push((seed, why)),
             }
+            if seen.end().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish_and_clear();
-        failures.sort_unstable();
-        missing.sort_by_key(|(seed, _)| *seed);
+        let end = seen.end();
+        let Seeds { mut entries, failures, first_failure, missing } = seen.until(end.unwrap_or(last));
         entries.sort_by_key(|(seed, _)| *seed);
         self.report.extend(entries.into_iter().map(|(_, entry)| entry));
         if let Some((run, wall)) = first_failure {
@@ -144,7 +146,9 @@ impl RunCommand<'_> {
         }
 
         let wall = report::compact(begin.elapsed());
-        let seeds = format!("{}, seeds {first} to {last}", scenario.name());
+        let played_last = end.unwrap_or(last);
+        let count = count(first, played_last);
+        let seeds = format!("{}, seeds {first} to {played_last}", scenario.name());
         let verified = if verify { ", verified by a second run of each," } else { "" };
         self.say(&match bad {
             0 => format!("all {count} seeds held{verified} in {wall} - {seeds}"),
@@ -152,7 +156,9 @@ impl RunCommand<'_> {
                 let numbers: Vec<String> = failures.iter().map(ToString::to_string).collect();
                 let others =
                     if numbers.len() > 1 { format!("; failed: {}", numbers.join(", ")) } else { String::new() };
-                format!("{bad} of {count} seeds did not hold in {wall} - {seeds}{others}")
+                let left = last - played_last;
+                let left = if left > 0 { format!("; enough, {left} more were not played") } else { String::new() };
+                format!("{bad} of {count} seeds did not hold in {wall} - {seeds}{others}{left}")
             }
         });
     }
@@ -222,27 +228,95 @@ impl RunCommand<'_> {
     }
 }
 
+/// What many seeds came to so far, in no order.
+#[derive(Default)]
+struct Seeds {
+    entries: Vec<(u64, Entry)>,
+    failures: Vec<u64>,
+    /// Of the lowest seed that failed; thousands of traces would fill the memory.
+    first_failure: Option<(Run, Duration)>,
+    missing: Vec<(u64, NotPlayed)>,
+}
+
+impl Seeds {
+    fn failed(&mut self, seed: u64, run: Run, wall: Duration) {
+        self.failures.push(seed);
+        if self.first_failure.as_ref().is_none_or(|(first, _)| seed < first.seed) {
+            self.first_failure = Some((run, wall));
+        }
+    }
+
+    /// The seed after which enough is known, if it has come: the last of [`BAD_SEEDS_MAX`] that did not hold, or the
+    /// first with which the scenario's setting is refused, since it would be with every other.
+    fn end(&self) -> Option<u64> {
+        let refused =
+            self.missing.iter().filter(|(_, why)| matches!(why, NotPlayed::Setting(_))).map(|(seed, _)| *seed);
+        let mut bad: Vec<u64> =
+            self.failures.iter().copied().chain(self.missing.iter().map(|(seed, _)| *seed)).collect();
+        bad.sort_unstable();
+        refused.chain(bad.get(BAD_SEEDS_MAX - 1).copied()).min()
+    }
+
+    /// Without the seeds above `last`: those that other threads were at, more or fewer.
+    fn until(mut self, last: u64) -> Self {
+        self.entries.retain(|(seed, _)| *seed <= last);
+        self.failures.retain(|seed| *seed <= last);
+        self.failures.sort_unstable();
+        self.missing.retain(|(seed, _)| *seed <= last);
+        self.missing.sort_by_key(|(seed, _)| *seed);
+        self.first_failure = self.first_failure.filter(|(run, _)| run.seed <= last);
+        self
+    }
+}
+
+fn count(first: u64, last: u64) -> u64 {
+    (last - first).saturating_add(1)
+}
+
 /// Plays a seed once more and compares.
 fn again(scenario: &Scenario, options: &RunOptions, played: Played) -> Played {
-    let (one, wall) = played?;
-    let (other, _) = play::apart(scenario, options)?;
-    same(&one, &other).map(|_| (one, wall))
+    let (run, agreement) = agreed(played, play::apart(scenario, options));
+    agreement?;
+    run.ok_or_else(|| NotPlayed::Fault("two equal runs, and neither is there".to_owned()))
+}
+
+/// What two runs of one seed come to: one of them, and whether the other was the same.
+fn agreed(one: Played, other: Played) -> (Option<(Run, Duration)>, Result<String, NotPlayed>) {
+    use NotPlayed::{Fault, Setting};
+    match (one, other) {
+        (Ok((one, wall)), Ok((other, _))) => {
+            let agreement = same(&one, &other);
+            (Some((one, wall)), agreement)
+        }
+        (Err(Fault(fault)), Ok(run)) | (Ok(run), Err(Fault(fault))) => (Some(run), Err(Fault(fault))),
+        (Err(Fault(fault)), Err(_)) | (Err(_), Err(Fault(fault))) => (None, Err(Fault(fault))),
+        (Err(Setting(refused)), Ok(run)) | (Ok(run), Err(Setting(refused))) => {
+            (Some(run), differ(&format!("one was played, and the other refused: {refused}")))
+        }
+        (Err(Setting(one)), Err(Setting(other))) if one.diagnostics == other.diagnostics => (None, Err(Setting(one))),
+        (Err(Setting(one)), Err(Setting(other))) => {
+            (None, differ(&format!("one was refused because of\n{one}\nand the other because of\n{other}")))
+        }
+    }
 }
 
 /// Whether two runs wrote the same trace, byte by byte.
 fn same(one: &Run, other: &Run) -> Result<String, NotPlayed> {
-    let differs = |how: String| Err(NotPlayed::Fault(format!("the same seed gave two different runs: {how}")));
     if let Some(difference) = first_difference(&one.trace, &other.trace) {
-        return differs(difference.to_string());
+        return differ(&difference.to_string());
     }
     if one.trace.digest() != other.trace.digest() {
-        return differs("the digests differ, and no event does".to_owned());
+        return differ("the digests differ, and no event does");
     }
     Ok(format!(
         "verified: two runs on two threads wrote the same {} events, {}",
         one.trace.len(),
         one.trace.digest_hex()
     ))
+}
+
+fn differ(how: &str) -> Result<String, NotPlayed> {
+    Err(NotPlayed::Fault(format!("the same seed gave two different runs: {how}")))
 }
 
 fn progress(name: &str, count: u64) -> ProgressBar {
@@ -254,5 +328,59 @@ fn progress(name: &str, count: u64) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use hermesh::scenario::InputError;
+
+    use super::*;
+
+    fn file(steps: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let head = "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps:";
+        writeln!(file, "{head}\n{steps}").unwrap();
+        file
+    }
+
+    fn played(seed: u64) -> Played {
+        play::play(&Scenario::open(file("- wait: 1s").path()).unwrap(), &RunOptions::seed(seed))
+    }
+
+    fn refused(steps: &str) -> InputError {
+        Scenario::open(file(steps).path()).unwrap_err()
+    }
+
+    #[test]
+    fn two_runs_of_which_one_alone_is_refused_are_two_different_runs() {
+        let setting = |steps: &str| Err(NotPlayed::Setting(refused(steps)));
+        for (one, other) in [(played(1), setting("- wiat: 1s")), (setting("- wiat: 1s"), played(1))] {
+            let (run, agreement) = agreed(one, other);
+            assert_eq!(run.map(|(run, _)| run.seed), Some(1), "the run is told");
+            let Err(NotPlayed::Fault(fault)) = agreement else { panic!("no difference") };
+            assert!(fault.contains("one was played, and the other refused: ") && fault.contains("`wait`"), "{fault}");
+        }
+        let (run, agreement) = agreed(setting("- wiat: 1s"), setting("- get: 1s"));
+        assert!(run.is_none() && matches!(agreement, Err(NotPlayed::Fault(_))));
+        let error = refused("- wiat: 1s");
+        let (run, agreement) = agreed(Err(NotPlayed::Setting(error.clone())), Err(NotPlayed::Setting(error)));
+        assert!(run.is_none() && matches!(agreement, Err(NotPlayed::Setting(_))));
+        assert!(agreed(played(1), played(1)).1.is_ok() && agreed(played(1), played(2)).1.is_err());
+    }
+
+    #[test]
+    fn enough_seeds_are_those_up_to_the_tenth_that_did_not_hold() {
+        let mut seen = Seeds { failures: vec![30, 1, 9, 8, 7, 6, 5, 4, 3], ..Seeds::default() };
+        assert_eq!(seen.end(), None);
+        seen.missing.push((12, NotPlayed::Fault("broken".to_owned())));
+        seen.failures.push(40);
+        assert_eq!(seen.end(), Some(30));
+        seen.missing.push((20, NotPlayed::Setting(refused("- wiat: 1s"))));
+        assert_eq!(seen.end(), Some(20));
+        let seen = seen.until(20);
+        assert_eq!((seen.failures, seen.missing.len()), (vec![1, 3, 4, 5, 6, 7, 8, 9], 2));
     }
 }

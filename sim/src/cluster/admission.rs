@@ -20,9 +20,10 @@ pub(crate) struct Admission {
     world: World,
     store: Store,
     addresses: Arc<Mutex<Pool>>,
-    /// Pods as their manifests have them, before injection.
-    pods: Arc<Mutex<BTreeMap<ObjectKey, Arc<Pod>>>>,
 }
+
+/// What to do about a Pod that was deleted and is still there.
+const APPLY_LATER: &str = "apply it once it is gone, after its grace period at the latest";
 
 /// What admission has to say about a batch of objects.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ pub(crate) struct Review {
 impl Admission {
     pub(crate) fn new(world: &World, store: &Store) -> Self {
         let addresses = Arc::new(Mutex::new(Pool::services()));
-        Self { world: world.clone(), store: store.clone(), addresses, pods: Arc::default() }
+        Self { world: world.clone(), store: store.clone(), addresses }
     }
 
     /// Looks at `objects`, which are to be applied in this order. Nothing is changed.
@@ -44,8 +45,7 @@ impl Admission {
             self.store.keys(Kind::Namespace).into_iter().map(|key| key.name).collect();
         let mut labels = BTreeMap::new();
         let mut census = Census::of(&self.store);
-        let mut given = lock(&self.pods).clone();
-        let mut own_pods = BTreeSet::new();
+        let mut own_pods = BTreeMap::new();
         for object in objects {
             let metadata = object.metadata();
             if let Object::Namespace(namespace) = object {
@@ -67,8 +67,8 @@ impl Admission {
                     pods(pod, name, object, own_labels, deployments, images, &mut review);
                 }
                 Object::Pod(pod) => {
-                    let again = !own_pods.insert(pod.key());
-                    self.replaced_pod(pod, again, &mut given, &mut review);
+                    let earlier = own_pods.insert(pod.key(), Arc::clone(pod));
+                    self.replaced_pod(pod, earlier, &mut review);
                     pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review);
                 }
                 _ => {}
@@ -134,33 +134,35 @@ impl Admission {
         }
     }
 
-    /// A Pod that is there already, or is given `again`: hardly anything of it can change.
-    fn replaced_pod(
-        &self,
-        pod: &Arc<Pod>,
-        again: bool,
-        given: &mut BTreeMap<ObjectKey, Arc<Pod>>,
-        review: &mut Review,
-    ) {
+    /// A Pod that is there already, or stands `earlier` in the same manifests: hardly anything of it can change.
+    fn replaced_pod(&self, pod: &Arc<Pod>, earlier: Option<Arc<Pod>>, review: &mut Review) {
         let key = pod.key();
         let there = self.store.get(&key);
         let owner = there.as_ref().and_then(|there| there.metadata().owner.clone());
-        let before = given.insert(key.clone(), Arc::clone(pod));
-        let object = Object::from(Pod::clone(pod));
+        let ends = there.is_some_and(|there| there.metadata().deletion_timestamp.is_some());
+        let kept = || match self.store.manifest(&key) {
+            Some(Object::Pod(kept)) => Some(kept),
+            _ => None,
+        };
+        let changes = earlier.or_else(kept).is_some_and(|before| before.spec != pod.spec);
+        let object = Object::Pod(Arc::clone(pod));
         if let Some(owner) = owner {
             let message = format!("the Pod belongs to {} {}", owner.kind, owner.name);
             let error = Diagnostic::error("owned", place(&object, "metadata.name"), message);
             review.errors.push(error.with_help(format!("change the {} instead", owner.kind)));
-        } else if (again || there.is_some()) && before.is_some_and(|before| before.spec != pod.spec) {
+        } else if changes {
             let error =
                 Diagnostic::error("immutable", place(&object, "spec"), "the spec of a Pod that is there changes");
-            review.errors.push(error.with_help("delete the Pod first; changes of its images are not supported yet"));
+            let help = "delete the Pod first; changes of its images are not supported yet";
+            review.errors.push(match ends {
+                true => error.with_help(format!("the Pod is being deleted: {APPLY_LATER}")),
+                false => error.with_help(help),
+            });
+        } else if ends {
+            let message = "the Pod is being deleted: it ends all the same, and no other takes its place";
+            let note = Diagnostic::warning("terminating", place(&object, "metadata.name"), message);
+            review.notes.push(note.with_help(APPLY_LATER));
         }
-    }
-
-    /// Takes note of a Pod that is about to be stored.
-    pub(crate) fn give(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
-        lock(&self.pods).insert(pod.key(), Arc::clone(pod))
     }
 
     fn missing_namespace(&self, object: &Object, objects: &[Object]) -> Diagnostic {
@@ -176,12 +178,8 @@ impl Admission {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        lock(&self.addresses)
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the objects of the cluster, and those about to be applied, ask for.

@@ -38,6 +38,8 @@ struct State {
 pub(crate) struct Membership {
     pub(crate) deployment: ObjectKey,
     pub(crate) ordinal: u32,
+    /// The Deployment's UID: another one may have its name later.
+    uid: String,
     hash: String,
 }
 
@@ -55,7 +57,6 @@ impl Deployments {
             match delivery.change {
                 Change::Applied(Object::Deployment(deployment)) => self.reconcile(&deployment.key(), delivery.cause),
                 Change::Applied(Object::Pod(pod)) => self.pod_changed(&pod.key(), delivery.cause),
-                Change::Deleted(key) if key.kind == Kind::Deployment => self.reconcile(&key, delivery.cause),
                 Change::Deleted(key) if key.kind == Kind::Pod => {
                     let gone = self.lock().members.remove(&key);
                     if let Some(membership) = gone {
@@ -96,7 +97,7 @@ impl Deployments {
         let Some(Object::Deployment(deployment)) = self.store.get(key) else {
             return Some(format!("{}: there is no such Deployment", key.name));
         };
-        let members = self.members(key, Some(&hash(&deployment)));
+        let members = self.members(&deployment, &hash(&deployment));
         let replicas = deployment.spec.replicas as usize;
         let current = || members.iter().filter(|member| member.current && !member.terminating);
         let ready = current().filter(|member| member.ready).count();
@@ -116,6 +117,17 @@ impl Deployments {
         Some(why)
     }
 
+    /// Deletes a Deployment. Its pods end with it, as after `kubectl delete`; a cluster's garbage collector takes a
+    /// moment to mark them.
+    pub(crate) fn delete(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
+        let Some(Object::Deployment(deployment)) = self.store.get(key) else { return false };
+        let members = self.members(&deployment, &hash(&deployment));
+        for member in members.into_iter().filter(|member| !member.terminating) {
+            delete_pod(&self.world, &self.store, &pod_key(key, &member.name), cause);
+        }
+        self.store.delete(key, cause)
+    }
+
     fn pod_changed(&self, pod: &ObjectKey, cause: Option<EventId>) {
         if let Some(membership) = self.membership(pod) {
             self.reconcile(&membership.deployment, cause);
@@ -123,36 +135,28 @@ impl Deployments {
     }
 
     fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
-        let deployment = match self.store.get(key) {
-            Some(Object::Deployment(deployment)) => Some(deployment),
-            _ => None,
-        };
-        let hash = deployment.as_ref().map(|deployment| hash(deployment));
-        let members = self.members(key, hash.as_deref());
-        let Some(deployment) = deployment else {
-            for member in members.into_iter().filter(|member| !member.terminating) {
-                delete_pod(&self.world, &self.store, &pod_key(key, &member.name), cause);
-            }
-            return;
-        };
-        let plan = plan(&deployment.spec, &members);
+        let Some(Object::Deployment(deployment)) = self.store.get(key) else { return };
+        let hash = hash(&deployment);
+        let plan = plan(&deployment.spec, &self.members(&deployment, &hash));
         for name in plan.delete {
             delete_pod(&self.world, &self.store, &pod_key(key, &name), cause);
         }
-        let hash = hash.expect("the Deployment is there");
         for ordinal in plan.create {
             self.create(&deployment, &hash, ordinal, cause);
         }
     }
 
-    fn members(&self, deployment: &ObjectKey, hash: Option<&str>) -> Vec<Member> {
+    /// The pods of this very Deployment: those of one that had its name before belong to nobody any more.
+    fn members(&self, deployment: &Deployment, hash: &str) -> Vec<Member> {
+        let (key, uid) = (deployment.key(), &deployment.metadata.uid);
         let state = self.lock();
-        let own = state.members.iter().filter(|(_, membership)| membership.deployment == *deployment);
+        let of_name = state.members.iter().filter(|(_, membership)| membership.deployment == key);
+        let own = of_name.filter(|(_, membership)| membership.uid == *uid);
         let member = |(pod, membership): (&ObjectKey, &Membership)| match self.store.get(pod) {
             Some(Object::Pod(found)) => Some(Member {
                 name: pod.name.clone(),
                 ordinal: membership.ordinal,
-                current: Some(membership.hash.as_str()) == hash,
+                current: membership.hash == hash,
                 ready: found.status.ready,
                 terminating: found.metadata.deletion_timestamp.is_some(),
             }),
@@ -176,7 +180,8 @@ impl Deployments {
         let path = if incarnation == 0 { path } else { format!("{path}#{incarnation}") };
         let mut draws = self.world.runtime().draws(&path);
         let mut pod = template_pod(deployment);
-        pod.metadata.name = names::pod_name(&key.name, hash, &mut draws);
+        let is_taken = |name: &str| self.store.contains(&pod_key(&key, name));
+        pod.metadata.name = names::pod_name(&key.name, hash, &mut draws, is_taken);
         pod.metadata.labels.insert(HASH_LABEL.to_owned(), hash.to_owned());
         pod.metadata.owner = Some(OwnerReference {
             kind: Kind::Deployment,
@@ -196,7 +201,8 @@ impl Deployments {
             self.world.emit("cluster", cause, InjectionNoted { pod: name.clone(), note });
         }
         let pod_key = injected.pod.key();
-        let membership = Membership { deployment: key, ordinal, hash: hash.to_owned() };
+        let membership =
+            Membership { deployment: key, ordinal, uid: deployment.metadata.uid.clone(), hash: hash.to_owned() };
         self.lock().members.insert(pod_key, membership);
         self.store.apply(injected.pod.into(), cause);
     }

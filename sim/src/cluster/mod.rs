@@ -125,13 +125,16 @@ impl Cluster {
     /// Webhooks see a pod once, when it is created. Of one that is there only labels and annotations change.
     fn put_pod(&self, pod: &Arc<Pod>, cause: Option<EventId>) -> ApplyOutcome {
         let key = pod.key();
-        let before = self.admission.give(pod);
+        let manifest = Object::Pod(Arc::clone(pod));
         if !self.store.contains(&key) {
             let injected = self.deployments.inject(Pod::clone(pod), None, None);
             let injected = injected.map_or_else(|_| Pod::clone(pod), |injected| injected.pod);
-            return self.store.apply(injected.into(), cause);
+            let outcome = self.store.apply(injected.into(), cause);
+            self.store.keep_manifest(manifest);
+            return outcome;
         }
-        let before = before.map(|before| before.metadata.clone()).unwrap_or_default();
+        let before = self.store.keep_manifest(manifest);
+        let before = before.map(|before| before.metadata().clone()).unwrap_or_default();
         let change = |object: &mut Object| {
             let metadata = object.metadata_mut();
             metadata.labels.retain(|key, _| !before.labels.contains_key(key));
@@ -171,13 +174,15 @@ impl Cluster {
         self.admission.review(objects, &self.deployments, self.kubelet.images())
     }
 
-    /// Deletes an object as the API server does: pods end gracefully, namespaces take along what is in them.
+    /// Deletes an object as a cluster does: pods end gracefully, Deployments take along their pods, and namespaces what
+    /// is in them.
     pub(crate) fn remove(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         match key.kind {
             Kind::Pod if self.store.contains(key) => {
                 deployments::delete_pod(&self.world, &self.store, key, cause);
                 true
             }
+            Kind::Deployment => self.deployments.delete(key, cause),
             Kind::Namespace => {
                 for inner in self.store.keys_in(&key.name) {
                     self.remove(&inner, cause);

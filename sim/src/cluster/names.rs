@@ -25,9 +25,16 @@ pub(crate) fn template_hash(template: &[u8]) -> String {
     hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
 }
 
-/// `echo-v1-69d6d96cb7-gpcpd`: the Deployment, its template's hash, and five drawn letters.
-pub(crate) fn pod_name(deployment: &str, hash: &str, draws: &mut Draws) -> String {
-    generated(&format!("{deployment}-{hash}"), draws)
+/// `echo-v1-69d6d96cb7-gpcpd`: the Deployment, its template's hash, and five drawn letters, drawn again while the name
+/// is taken. Of some thousand pods of one template two draw the same as likely as not.
+pub(crate) fn pod_name(deployment: &str, hash: &str, draws: &mut Draws, is_taken: impl Fn(&str) -> bool) -> String {
+    let base = format!("{deployment}-{hash}");
+    loop {
+        let name = generated(&base, draws);
+        if !is_taken(&name) {
+            return name;
+        }
+    }
 }
 
 /// `base` and five drawn letters, as for `generateName`.
@@ -63,7 +70,8 @@ mod tests {
 
     #[test]
     fn pod_names_end_in_five_letters_of_the_alphabet_that_the_seed_decides() {
-        let name = |seed| pod_name("echo-v1", "69d6d96cb7", &mut Draws::new(seed, "pod/echo-grpc/echo-v1/0", 0));
+        let free = |_: &str| false;
+        let name = |seed| pod_name("echo-v1", "69d6d96cb7", &mut Draws::new(seed, "pod/echo-grpc/echo-v1/0", 0), free);
         let suffix = name(7).strip_prefix("echo-v1-69d6d96cb7-").map(str::to_owned).expect("deployment and hash lead");
         assert_eq!(suffix.len(), 5);
         assert!(suffix.bytes().all(|letter| ALPHABET.contains(&letter)), "{suffix}");
@@ -72,8 +80,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_taken_is_not_given_again() {
+        let name = |taken: &[String]| {
+            let is_taken = |name: &str| taken.iter().any(|taken| taken == name);
+            pod_name("web", "69d6d96cb7", &mut Draws::new(7, "pod/shop/web/0", 0), is_taken)
+        };
+        let first = name(&[]);
+        let second = name(std::slice::from_ref(&first));
+        assert_ne!(first, second);
+        assert!(![first.clone(), second.clone()].contains(&name(&[first, second])));
+    }
+
+    #[test]
     fn a_long_name_is_cut_to_fit_a_dns_label() {
-        let name = pod_name(&"x".repeat(80), "69d6d96cb7", &mut Draws::new(1, "pod", 0));
+        let name = pod_name(&"x".repeat(80), "69d6d96cb7", &mut Draws::new(1, "pod", 0), |_| false);
         assert_eq!(name.len(), 63);
     }
 }

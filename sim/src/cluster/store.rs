@@ -36,12 +36,17 @@ struct Inner {
     watches: Vec<Weak<Queue>>,
     /// How many watches each watcher has had: a restarted one draws afresh.
     incarnations: BTreeMap<String, u64>,
+    /// How many objects of a name have gone: the next one is another, and has a UID of its own. Names of objects with
+    /// an owner are drawn and do not come again.
+    gone: BTreeMap<ObjectKey, u64>,
 }
 
 struct Stored {
     object: Object,
     /// The event that recorded this state.
     event: Option<EventId>,
+    /// What a user's manifest says of it, where that is kept.
+    manifest: Option<Object>,
 }
 
 /// What an apply did, in kubectl's words.
@@ -92,7 +97,11 @@ impl Store {
             }
             None => {
                 let metadata = object.metadata_mut();
-                metadata.uid = uid(&mut self.world.runtime().draws(&format!("uid/{key}")));
+                let path = match inner.gone.get(&key) {
+                    None => format!("uid/{key}"),
+                    Some(before) => format!("uid/{key}#{before}"),
+                };
+                metadata.uid = uid(&mut self.world.runtime().draws(&path));
                 // Kubernetes keeps whole seconds: two objects applied within one are equally old.
                 metadata.creation_timestamp = Some(self.world.wall().as_secs());
                 ApplyOutcome::Created
@@ -119,11 +128,23 @@ impl Store {
         true
     }
 
+    /// Keeps, as long as the object is there, what a user's manifest says of it: kubectl does so in an annotation. The
+    /// answer is what was kept before.
+    pub(crate) fn keep_manifest(&self, manifest: Object) -> Option<Object> {
+        self.lock().objects.get_mut(&manifest.key())?.manifest.replace(manifest)
+    }
+
+    /// What was kept of an object's manifest.
+    pub(crate) fn manifest(&self, key: &ObjectKey) -> Option<Object> {
+        self.lock().objects.get(key)?.manifest.clone()
+    }
+
     /// Removes an object.
     pub(crate) fn delete(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         let mut inner = self.lock();
-        if inner.objects.remove(key).is_none() {
-            return false;
+        let Some(stored) = inner.objects.remove(key) else { return false };
+        if stored.object.metadata().owner.is_none() {
+            *inner.gone.entry(key.clone()).or_default() += 1;
         }
         inner.version += 1;
         let deleted = ObjectDeleted { object: key.to_string(), resource_version: inner.version };
@@ -212,7 +233,8 @@ impl Inner {
         let applied = ObjectApplied { object: object_name, resource_version: self.version, change, endpoints };
         let event = world.emit("cluster", cause, applied);
         self.tell(key.kind, &Change::Applied(object.clone()), event);
-        self.objects.insert(key, Stored { object, event });
+        let manifest = self.objects.get_mut(&key).and_then(|stored| stored.manifest.take());
+        self.objects.insert(key, Stored { object, event, manifest });
     }
 
     fn tell(&mut self, kind: Kind, change: &Change, event: Option<EventId>) {
@@ -422,8 +444,29 @@ mod tests {
             store.apply(config_map("a", "2"), None);
             let again = store.get(&created.key()).expect("it was applied");
             assert_eq!(again.metadata().creation_timestamp, created.metadata().creation_timestamp.map(|at| at + 1));
+            assert_ne!(again.metadata().uid, created.metadata().uid, "it is another object of the same name");
         };
         simulation.block_on(run).expect("one timer is all it waits for");
+    }
+
+    #[test]
+    fn a_manifest_is_kept_as_long_as_its_object_is_there() {
+        let mut simulation = Simulation::new(Config::new(1));
+        let world = simulation.world().clone();
+        let run = async {
+            let store = Store::new(world);
+            let (first, second) = (config_map("a", "1"), config_map("a", "2"));
+            assert_eq!(store.keep_manifest(first.clone()), None, "there is no such object");
+            store.apply(first.clone(), None);
+            assert_eq!(store.keep_manifest(first.clone()), None);
+            store.apply(second.clone(), None);
+            assert_eq!(store.keep_manifest(second.clone()), Some(first.clone()));
+            assert_eq!(store.manifest(&first.key()), Some(second));
+            store.delete(&first.key(), None);
+            store.apply(first.clone(), None);
+            assert_eq!(store.manifest(&first.key()), None);
+        };
+        simulation.block_on(run).expect("it waits for nothing");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The xDS clients of a mesh, as the trace tells of them: whether they have their streams, what they wait for, and
 //! whether they use what they got.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,23 +17,19 @@ use crate::trace::{Recorded, Trace};
 /// How long a client waits for a resource, and a tick of the clock in which it acts on that.
 const GIVES_UP_AFTER: Duration = DOES_NOT_EXIST_TIMEOUT.saturating_add(Duration::from_millis(1));
 
-/// By this name the client of a process's servers is known.
-const SERVERS: &str = "#server";
-
 /// The xDS clients that live, as far as the trace tells.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     /// Events looked at so far.
     seen: usize,
-    /// By container and the client's key.
-    clients: BTreeMap<(Arc<str>, Arc<str>), Client>,
-    /// Whoever has told that it uses a configuration, or cannot. Of several clients of one process with one key one
-    /// has told for all.
-    told: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// By container and the client's number there: several may have one key.
+    clients: BTreeMap<(Arc<str>, u64), Client>,
 }
 
 #[derive(Debug, Default)]
 struct Client {
+    /// What messages call it: a channel's target, or `#server`.
+    key: Arc<str>,
     /// Whether it has lost its stream.
     cut_off: bool,
     /// Whether it has a stream that an agent carries on.
@@ -68,11 +64,11 @@ impl Clients {
 
     /// Who has not worked in what it got, or has no stream to get it by.
     pub(super) fn unsettled(&self, until: Until, now: Duration) -> Vec<String> {
-        let lacks = |key: &str, client: &Client| match until {
-            Until::Told => client.lacks_stream(key),
-            Until::Used => client.lacks_stream(key).or_else(|| client.lacks(key, now)),
+        let lacks = |client: &Client| match until {
+            Until::Told => client.lacks_stream(),
+            Until::Used => client.lacks_stream().or_else(|| client.lacks(now)),
         };
-        self.clients.iter().filter_map(|((at, key), client)| Some(format!("{at}: {}", lacks(key, client)?))).collect()
+        self.clients.iter().filter_map(|((at, _), client)| Some(format!("{at}: {}", lacks(client)?))).collect()
     }
 
     /// How many clients of each pod, `namespace/name`, have a stream to their agent.
@@ -100,42 +96,40 @@ impl Clients {
     fn event(&mut self, event: &Recorded) {
         if event.get::<ContainerExited>().is_some() || event.get::<ContainerKilled>().is_some() {
             self.clients.retain(|(at, _), _| *at != event.at);
-            self.told.retain(|(at, _)| *at != event.at);
         } else if let Some(opened) = event.get::<StreamOpened>() {
-            let client = self.client(event, &opened.client);
+            let client = self.client(event, opened.client_ordinal, &opened.client);
             client.cut_off = false;
             client.by_agent = opened.server.starts_with("unix:");
         } else if let Some(closed) = event.get::<StreamClosed>() {
-            self.client(event, &closed.client).lose_stream();
+            self.client(event, closed.client_ordinal, &closed.client).lose_stream();
         } else if let Some(closed) = event.get::<ClientClosed>() {
-            self.clients.remove(&(Arc::clone(&event.at), Arc::clone(&closed.client)));
+            self.clients.remove(&(Arc::clone(&event.at), closed.client_ordinal));
         } else if let Some(request) = event.get::<XdsRequest>() {
             let now = Duration::from_micros(event.t_us);
-            self.client(event, &request.client).ask(now, request);
+            self.client(event, request.client_ordinal, &request.client).ask(now, request);
         } else if let Some(response) = event.get::<XdsResponse>() {
-            self.client(event, &response.client).hear(response);
+            self.client(event, response.client_ordinal, &response.client).hear(response);
         } else if let Some(applied) = event.get::<ConfigApplied>() {
-            self.apply(event, &applied.target);
+            self.apply(event, applied.client_ordinal);
         } else if let Some(failed) = event.get::<ConfigFailed>() {
-            self.apply(event, &failed.target);
-        } else if event.get::<ListenerApplied>().is_some() || event.get::<ServingModeChanged>().is_some() {
-            self.apply(event, SERVERS);
+            self.apply(event, failed.client_ordinal);
+        } else if let Some(applied) = event.get::<ListenerApplied>() {
+            self.apply(event, applied.client_ordinal);
+        } else if let Some(changed) = event.get::<ServingModeChanged>() {
+            self.apply(event, changed.client_ordinal);
         }
     }
 
-    fn client(&mut self, event: &Recorded, key: &Arc<str>) -> &mut Client {
-        let key = (Arc::clone(&event.at), Arc::clone(key));
-        let applied = self.told.contains(&key);
-        self.clients.entry(key).or_insert_with(|| Client { applied, ..Client::default() })
+    fn client(&mut self, event: &Recorded, ordinal: u64, key: &Arc<str>) -> &mut Client {
+        let fresh = || Client { key: Arc::clone(key), ..Client::default() };
+        self.clients.entry((Arc::clone(&event.at), ordinal)).or_insert_with(fresh)
     }
 
-    /// A channel may tell of its configuration when its client has gone.
-    fn apply(&mut self, event: &Recorded, key: &str) {
-        let key = (Arc::clone(&event.at), key.into());
-        if let Some(client) = self.clients.get_mut(&key) {
+    /// Of several channels or servers that share a client one tells for all. One whose client has gone tells in vain.
+    fn apply(&mut self, event: &Recorded, ordinal: u64) {
+        if let Some(client) = self.clients.get_mut(&(Arc::clone(&event.at), ordinal)) {
             client.applied = true;
         }
-        self.told.insert(key);
     }
 }
 
@@ -169,11 +163,12 @@ impl Client {
         }
     }
 
-    fn lacks_stream(&self, key: &str) -> Option<String> {
-        self.cut_off.then(|| format!("the xDS stream of {} is not open", name(key)))
+    fn lacks_stream(&self) -> Option<String> {
+        self.cut_off.then(|| format!("the xDS stream of {} is not open", name(&self.key)))
     }
 
-    fn lacks(&self, key: &str, now: Duration) -> Option<String> {
+    fn lacks(&self, now: Duration) -> Option<String> {
+        let key = &self.key;
         let waits = self.wanted.iter().flat_map(|(kind, names)| names.iter().map(move |(name, it)| (kind, name, it)));
         for (kind, resource, answer) in waits {
             if answer.is_open(now) {

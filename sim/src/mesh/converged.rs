@@ -95,11 +95,8 @@ pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients,
 fn unserved(cluster: &Cluster, clients: &Clients) -> Vec<String> {
     let mut served: BTreeMap<String, usize> = BTreeMap::new();
     for connection in cluster.istiod().iter().flat_map(|status| status.state().connections.into_values()) {
-        // `sidecar~<address>~<pod>.<namespace>~<domain>`
-        let pod = connection.node.split('~').nth(2).and_then(|pod| pod.rsplit_once('.'));
-        if let Some((name, namespace)) = pod {
-            *served.entry(format!("{namespace}/{name}")).or_default() += 1;
-        }
+        let (namespace, name) = connection.pod;
+        *served.entry(format!("{namespace}/{name}")).or_default() += 1;
     }
     let streams = clients.streams_by_pod();
     let behind = streams.iter().map(|(pod, open)| (pod, *open, served.get(*pod).copied().unwrap_or_default()));

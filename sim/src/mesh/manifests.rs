@@ -38,7 +38,6 @@ impl Manifests {
     ///
     /// # Errors
     /// If it cannot be read.
-    #[expect(clippy::disallowed_methods, reason = "a mesh's manifests are files of the machine, not of a container")]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
         let failed = |path: &Path| {
@@ -60,7 +59,7 @@ impl Manifests {
             files.push(path.to_owned());
         }
         let read = |file: PathBuf| {
-            let text = std::fs::read_to_string(&file).map_err(failed(&file))?;
+            let text = crate::files::read(&file).map_err(failed(&file))?;
             Ok(Manifest { name: file.display().to_string(), text })
         };
         files.into_iter().map(read).collect::<Result<_, _>>().map(Self)

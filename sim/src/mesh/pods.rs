@@ -54,6 +54,12 @@ impl PodRow {
     pub fn is_ready(&self) -> bool {
         self.ready.split_once('/').is_some_and(|(ready, all)| ready == all) && self.status == "Running"
     }
+
+    /// Whether it was deleted and is about to end.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.status == "Terminating"
+    }
 }
 
 /// The rows of `kubectl get pods`; `Display` prints them under their headings.

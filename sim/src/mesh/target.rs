@@ -59,8 +59,8 @@ impl Mesh {
         if let Some(ordinal) = ordinal {
             pods.retain(|row| row.ordinal == ordinal);
             // While a rollout is on, old and new pods share ordinals: the one that stays is meant.
-            if pods.iter().any(|row| row.status != "Terminating") {
-                pods.retain(|row| row.status != "Terminating");
+            if !pods.iter().all(PodRow::is_terminating) {
+                pods.retain(|row| !row.is_terminating());
             }
             if pods.is_empty() {
                 return Err(unknown("pod", &format!("{workload}/{ordinal}"), &[]));
@@ -97,12 +97,14 @@ impl Mesh {
         }
     }
 
-    /// A pod that can be asked to call others: the first ready one, else the first that runs.
+    /// A pod that can be asked to call others: the first ready one, else the first that runs, of those that end none as
+    /// long as there are others.
     pub(super) fn caller(&self, name: &str) -> Result<(PodId, PodRow), TargetError> {
         let pods = self.choose(name)?.pods;
         let ready = pods.iter().find(|row| row.is_ready());
         let runs = |row: &&PodRow| self.net(row).is_some();
-        let row = ready.or_else(|| pods.iter().find(runs)).ok_or_else(|| TargetError::NotRunning(name.to_owned()))?;
+        let running = || pods.iter().filter(runs).min_by_key(|row| row.is_terminating());
+        let row = ready.or_else(running).ok_or_else(|| TargetError::NotRunning(name.to_owned()))?;
         let net = self.net(row).ok_or_else(|| TargetError::NotRunning(name.to_owned()))?;
         Ok((net, row.clone()))
     }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hermesh_istiod::objects::Object;
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, Objects};
 use super::read::{At, Place, Problems};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
@@ -14,28 +13,28 @@ use super::units::{Calls, Percent};
 use super::url::{Scheme, Url};
 
 /// The objects that a step applies or deletes.
-pub(super) type StepObjects = BTreeMap<usize, Vec<Object>>;
+pub(super) type StepObjects = BTreeMap<usize, Objects>;
 
 /// Checks `file`, of which the objects in the same file are `own` and those of its steps `objects`.
-pub(super) fn check(file: &File, own: &[Object], objects: &StepObjects, problems: &Problems) {
+pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems: &Problems) {
     let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let mut now = Inventory::seen_from(namespace);
-    own.iter().for_each(|object| now.apply(object));
+    now.apply_all(own);
     let mut ever = now.clone();
-    objects.values().flatten().for_each(|object| ever.apply(object));
+    objects.values().for_each(|objects| ever.apply_all(objects));
 
     names_are_unique(&file.steps, problems);
     let mut unsettled = None;
     for (index, step) in file.steps.iter().enumerate() {
-        let step_objects = objects.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let step_objects = objects.get(&index);
         let checker = Checker { now: &now, ever: &ever, problems };
         match step.action() {
             Some(Action::Apply(_)) => {
-                step_objects.iter().for_each(|object| now.apply(object));
+                step_objects.into_iter().for_each(|objects| now.apply_all(objects));
                 unsettled = Some("apply");
             }
             Some(Action::Delete(_)) => {
-                step_objects.iter().for_each(|object| now.delete(object));
+                step_objects.into_iter().flat_map(Objects::named).for_each(|object| now.delete(object));
                 unsettled = Some("delete");
             }
             Some(Action::Wait(wait)) => {
@@ -109,7 +108,6 @@ impl Checker<'_> {
         }
         // Whoever expects a failure may call anybody.
         let may_fail = expect.is_some_and(Expect::fails);
-        let namespace = self.now.resolve(&call.from.value).map(|(namespace, _)| namespace);
         for url in &call.url {
             let parsed = match Url::parse(&url.value) {
                 Ok(parsed) => parsed,
@@ -118,11 +116,7 @@ impl Checker<'_> {
                     continue;
                 }
             };
-            let complaint = namespace
-                .as_ref()
-                .filter(|_| !may_fail)
-                .and_then(|namespace| self.now.services().complaint(&parsed, namespace, self.ever.services()));
-            if let Some(complaint) = complaint {
+            if let Some(complaint) = self.unreachable(&call.from.value, &parsed).filter(|_| !may_fail) {
                 let error = Diagnostic::error("unknown-host", self.problems.location(&url.place), complaint);
                 self.problems.add(error.with_help("if the call is to fail, expect its `error`"));
             }
@@ -131,6 +125,25 @@ impl Checker<'_> {
             let message = format!("these are {} calls; a step makes {CALLS_MAX} at most", call.total());
             let place = call.count.as_ref().map_or(&call.url[0].place, |count| &count.place);
             self.error(place, "out-of-range", message);
+        }
+    }
+
+    /// Why a call from `caller` cannot reach anybody. If nobody knows the caller: not if it is only too early, nor if
+    /// the call makes sense from any namespace.
+    fn unreachable(&self, caller: &Target, url: &Url<'_>) -> Option<String> {
+        if self.now.has_more() {
+            return None;
+        }
+        let ever = self.ever.services();
+        if let Some((namespace, _)) = self.now.resolve(caller) {
+            return self.now.services().complaint(url, &namespace, ever);
+        }
+        let complaint = |namespace: &str| ever.complaint(url, namespace, ever);
+        let namespaces = self.ever.namespaces(caller);
+        if namespaces.iter().all(|namespace| complaint(namespace).is_some()) {
+            complaint(self.ever.namespace_of(caller))
+        } else {
+            None
         }
     }
 
@@ -238,9 +251,10 @@ impl Checker<'_> {
         self.populated(target);
         if target.value.container.is_none() {
             let name = &target.value;
+            let container = if name.workload == "istiod" { "discovery" } else { "istio-proxy" };
             let message = match name.ordinal {
-                Some(_) => format!("expected a container, such as `{name}/istio-proxy`, found the pod `{name}`"),
-                None => format!("expected a container, such as `{name}/0/istio-proxy`, found the workload `{name}`"),
+                Some(_) => format!("expected a container, such as `{name}/{container}`, found the pod `{name}`"),
+                None => format!("expected a container, such as `{name}/0/{container}`, found the workload `{name}`"),
             };
             self.error(&target.place, "bad-value", message);
         }

@@ -10,8 +10,9 @@ use schemars::JsonSchema;
 
 use super::read::{At, Place};
 use super::schema::{
-    self, AllWord, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord, Code, IstioVersion,
-    Kind, Latency, OneOrMany, Pair, Spiffe, Text,
+    self, AllWord, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord, Code,
+    Container, Headers, IstioVersion, Kind, Latency, Namespace, OneOrMany, OneOrMore, Pair, PerWorkload, Pod,
+    ScalarText, Seed, Spiffe, Text,
 };
 use super::target::Target;
 use super::units::{Calls, Percent, Time, TimeRange};
@@ -68,10 +69,10 @@ pub(super) struct File {
     #[schemars(with = "Option<Text>")]
     pub about: Option<At<String>>,
     /// For objects and workloads that name none, like `kubectl -n`; `default` if left out.
-    #[schemars(with = "Option<Text>")]
+    #[schemars(with = "Option<Namespace>")]
     pub namespace: Option<At<String>>,
     /// The seed of all random choices, unless `--seed` or HERMESH_SEED gives one; 1 if left out.
-    #[schemars(with = "Option<u64>")]
+    #[schemars(with = "Option<Seed>")]
     pub seed: Option<At<u64>>,
     /// The mesh that is played.
     pub mesh: MeshOptions,
@@ -118,10 +119,10 @@ pub(super) struct Step {
     /// What must come of the call.
     pub expect: Option<Expect>,
     /// Containers to kill (SIGKILL), as `workload/ordinal/container`.
-    #[schemars(with = "Option<OneOrMany<Text>>")]
+    #[schemars(with = "Option<OneOrMore<Container>>")]
     pub kill: Option<Vec<At<Target>>>,
     /// Workloads, pods or containers to stop with SIGTERM and start again; `istiod` is known everywhere.
-    #[schemars(with = "Option<OneOrMany<Text>>")]
+    #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
     pub restart: Option<Vec<At<Target>>>,
     /// Two workloads or pods between which no packet passes any more.
     #[schemars(with = "Option<Pair>")]
@@ -167,7 +168,7 @@ pub(super) enum Get {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Call {
     /// The workload that calls; its first pod does.
-    #[schemars(with = "Text")]
+    #[schemars(with = "Pod")]
     pub from: At<Target>,
     /// Whom to call: `xds:///host:port`, `grpc://host:port` or `http://host:port/path`; several are called one after
     /// the other, `count` times each.
@@ -180,14 +181,14 @@ pub(super) struct Call {
     #[schemars(with = "Option<CallRate>")]
     pub qps: Option<At<u64>>,
     /// Metadata to send; `Host` becomes the authority.
-    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(with = "Headers")]
     #[schemars(default)]
     pub headers: Vec<(At<String>, String)>,
     /// The text to have echoed.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<ScalarText>")]
     pub message: Option<String>,
     /// Which lines of the output to show, as `grep` would; `Hostname` if left out.
-    #[schemars(with = "Option<Text>")]
+    #[schemars(with = "Option<ScalarText>")]
     pub grep: Option<At<String>>,
     /// For the whole batch; 5s if left out.
     #[schemars(with = "Option<CallTime>")]
@@ -199,16 +200,16 @@ pub(super) struct Call {
 
 /// What must come of a call. All of it must hold.
 #[derive(Clone, Debug, JsonSchema)]
-#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1), transform = schema::success_or_failure)]
 pub(super) struct Expect {
     /// `all`: every call succeeds.
     #[schemars(with = "Option<AllWord>")]
     pub ok: Option<Place>,
     /// How many calls each workload answers; workloads that are not named answer none.
-    #[schemars(with = "Option<BTreeMap<String, Calls>>")]
+    #[schemars(with = "Option<PerWorkload<Calls>>")]
     pub to: Option<At<ByWorkload<Calls>>>,
     /// Which share of the calls each workload answers, judged by exact binomial bounds.
-    #[schemars(with = "Option<BTreeMap<String, Percent>>")]
+    #[schemars(with = "Option<PerWorkload<Percent>>")]
     pub share: Option<At<ByWorkload<Percent>>>,
     /// The status code with which every call fails.
     #[schemars(with = "Option<Code>")]

@@ -14,11 +14,42 @@ const ISTIOD: (&str, &str) = ("istio-system", "istiod");
 /// The container that injection adds.
 const SIDECAR: &str = "istio-proxy";
 
+/// The objects in the file of a scenario, or those of a step.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Objects {
+    pub(super) whole: Vec<Object>,
+    /// Those with mistakes in them: their names count, and little else.
+    pub(super) broken: Vec<Object>,
+    /// Whether there is more, of which nothing is known.
+    pub(super) more: bool,
+}
+
+impl Objects {
+    /// All that have a name.
+    pub(super) fn named(&self) -> impl Iterator<Item = &Object> {
+        self.whole.iter().chain(&self.broken)
+    }
+
+    /// The images that their containers want, and whether that is all of them.
+    pub(super) fn images(&self) -> (Vec<WantedImage>, bool) {
+        let mut wanted: Vec<WantedImage> = self.whole.iter().flat_map(images).collect();
+        let mut all = !self.more;
+        for broken in &self.broken {
+            let images = images(broken);
+            let deploys = matches!(broken, Object::Deployment(_) | Object::Pod(_));
+            all &= !deploys || (!images.is_empty() && images.iter().all(|wanted| !wanted.image.is_empty()));
+            wanted.extend(images.into_iter().filter(|wanted| !wanted.image.is_empty()));
+        }
+        (wanted, all)
+    }
+}
+
 /// A Deployment, or a Pod without one.
 #[derive(Clone, Debug)]
 struct Workload {
-    pods: usize,
-    containers: Vec<String>,
+    /// `None` if nobody knows, and so of the containers.
+    pods: Option<usize>,
+    containers: Option<Vec<String>>,
 }
 
 /// An image that a container wants.
@@ -34,18 +65,34 @@ pub(super) struct Inventory {
     namespace: String,
     workloads: BTreeMap<(String, String), Workload>,
     services: Services,
+    /// Whether there is more, of which nothing is known.
+    more: bool,
 }
 
 impl Inventory {
     /// An empty cluster, seen from `namespace`.
     pub(super) fn seen_from(namespace: &str) -> Self {
         let (istio_system, istiod) = ISTIOD;
-        let workload = Workload { pods: 1, containers: vec!["discovery".to_owned()] };
+        let workload = Workload { pods: Some(1), containers: Some(vec!["discovery".to_owned()]) };
         let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
-        Self { namespace: namespace.to_owned(), workloads, services: Services::of_istio() }
+        Self { namespace: namespace.to_owned(), workloads, services: Services::of_istio(), more: false }
     }
 
-    pub(super) fn apply(&mut self, object: &Object) {
+    pub(super) fn apply_all(&mut self, objects: &Objects) {
+        objects.whole.iter().for_each(|object| self.apply(object));
+        for object in &objects.broken {
+            match object {
+                Object::Deployment(_) | Object::Pod(_) => {
+                    self.workloads.insert(key(object), Workload { pods: None, containers: None });
+                }
+                Object::Service(service) => self.services.apply_name(service),
+                _ => {}
+            }
+        }
+        self.more |= objects.more;
+    }
+
+    fn apply(&mut self, object: &Object) {
         let (pods, spec) = match object {
             Object::Deployment(deployment) => (deployment.spec.replicas as usize, &deployment.spec.template.spec),
             Object::Pod(pod) => (1, &pod.spec),
@@ -53,7 +100,7 @@ impl Inventory {
             _ => return,
         };
         let containers = spec.containers.iter().map(|container| container.name.clone()).collect();
-        self.workloads.insert(key(object), Workload { pods, containers });
+        self.workloads.insert(key(object), Workload { pods: Some(pods), containers: Some(containers) });
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
@@ -69,6 +116,21 @@ impl Inventory {
         }
     }
 
+    /// Whether any name may be that of something there.
+    pub(super) fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// The namespaces in which a pod may be that nobody knows.
+    pub(super) fn namespaces(&self, target: &Target) -> BTreeSet<String> {
+        self.workloads.keys().map(|(of, _)| of.clone()).chain([self.namespace_of(target).to_owned()]).collect()
+    }
+
+    /// The namespace that a name means.
+    pub(super) fn namespace_of<'a>(&'a self, target: &'a Target) -> &'a str {
+        target.namespace.as_ref().unwrap_or(&self.namespace)
+    }
+
     /// The Services there are.
     pub(super) fn services(&self) -> &Services {
         &self.services
@@ -76,12 +138,12 @@ impl Inventory {
 
     /// Whether a workload is known, and none of its pods can ever be.
     pub(super) fn is_without_pods(&self, target: &Target) -> bool {
-        self.resolve(target).is_some_and(|key| self.workloads[&key].pods == 0)
+        self.resolve(target).is_some_and(|key| self.workloads[&key].pods == Some(0))
     }
 
     /// Whether any workload but istiod is deployed.
     pub(super) fn is_empty(&self) -> bool {
-        self.workloads.len() <= 1
+        self.workloads.len() <= 1 && !self.more
     }
 
     /// The name by which reports and traces know the workload: with its namespace unless it is the scenario's.
@@ -99,22 +161,27 @@ impl Inventory {
     /// What is wrong with a name, if something is. `ever` is all that any step of the scenario deploys.
     pub(super) fn complaint(&self, target: &Target, ever: &Self) -> Option<String> {
         let Some(key) = self.resolve(target) else {
+            if self.more {
+                return None;
+            }
             if ever.resolve(target).is_some() {
-                return Some(format!("workload `{}` is not deployed at this step", target.workload));
+                return Some(not_deployed(target));
             }
             return Some(self.unknown(target, ever));
         };
         let workload = &self.workloads[&key];
         let name = &target.workload;
-        if let Some(ordinal) = target.ordinal.filter(|ordinal| *ordinal >= workload.pods) {
-            return Some(match workload.pods {
+        if let (Some(pods), Some(ordinal)) = (workload.pods, target.ordinal)
+            && ordinal >= pods
+        {
+            return Some(match pods {
                 0 => format!("workload `{name}` has no pods"),
                 1 => format!("workload `{name}` has no pod {ordinal}; its only pod is `{name}/0`"),
                 pods => format!("workload `{name}` has no pod {ordinal}; its pods are 0 to {}", pods - 1),
             });
         }
         let container = target.container.as_deref()?;
-        let mut names: Vec<&str> = workload.containers.iter().map(String::as_str).collect();
+        let mut names: Vec<&str> = workload.containers.as_ref()?.iter().map(String::as_str).collect();
         if key.0 != ISTIOD.0 {
             names.push(SIDECAR);
         }
@@ -125,7 +192,7 @@ impl Inventory {
     }
 
     fn unknown(&self, target: &Target, ever: &Self) -> String {
-        let namespace = target.namespace.as_ref().unwrap_or(&self.namespace);
+        let namespace = self.namespace_of(target);
         let names: BTreeSet<&str> =
             ever.workloads.keys().filter(|(of, _)| of == namespace).map(|(_, name)| name.as_str()).collect();
         let name = &target.workload;
@@ -135,6 +202,9 @@ impl Inventory {
         let elsewhere = ever.workloads.keys().find(|(_, other)| other == name);
         if let Some((of, _)) = elsewhere {
             return format!("no workload `{name}` in namespace {namespace}; did you mean `{of}/{name}`?");
+        }
+        if ever.more {
+            return not_deployed(target);
         }
         match names.into_iter().collect::<Vec<_>>().as_slice() {
             [] => format!("no workload `{name}` in namespace {namespace}; no manifest deploys anything there"),
@@ -146,13 +216,17 @@ impl Inventory {
     }
 }
 
+fn not_deployed(target: &Target) -> String {
+    format!("workload `{}` is not deployed at this step", target.workload)
+}
+
 fn key(object: &Object) -> (String, String) {
     let metadata = object.metadata();
     (metadata.namespace.clone(), metadata.name.clone())
 }
 
 /// The images that the containers of `object` want.
-pub(super) fn images(object: &Object) -> Vec<WantedImage> {
+fn images(object: &Object) -> Vec<WantedImage> {
     let (spec, path): (&PodSpec, &str) = match object {
         Object::Deployment(deployment) => (&deployment.spec.template.spec, "spec.template.spec"),
         Object::Pod(pod) => (&pod.spec, "spec"),
@@ -184,13 +258,17 @@ mod tests {
         inventory.apply(&deployment("shop", "web", 2));
         inventory.apply(&deployment("shop", "cart-v1", 1));
         inventory.apply(&deployment("bank", "ledger", 0));
+        inventory.apply_all(&Objects { broken: vec![deployment("shop", "broken", 0)], ..Objects::default() });
         inventory
     }
 
     #[test]
     fn names_that_mean_something_give_no_complaint() {
         let inventory = inventory();
-        for name in ["web", "web/1", "web/0/app", "web/0/istio-proxy", "bank/ledger", "istiod", "istiod/0/discovery"] {
+        for name in ["web", "web/1", "web/0/app", "web/0/istio-proxy", "bank/ledger", "istiod", "istiod/0/discovery"]
+            .into_iter()
+            .chain(["broken", "broken/7", "broken/0/sidecar"])
+        {
             assert_eq!(inventory.complaint(&name.parse().unwrap(), &inventory), None, "{name}");
         }
     }
@@ -201,7 +279,7 @@ mod tests {
         for (name, complaint) in [
             ("wep", "no workload `wep` in namespace shop; did you mean `web`?"),
             ("ledger", "no workload `ledger` in namespace shop; did you mean `bank/ledger`?"),
-            ("checkout", "no workload `checkout` in namespace shop; the manifests deploy cart-v1 or web"),
+            ("checkout", "no workload `checkout` in namespace shop; the manifests deploy broken, cart-v1 or web"),
             ("none/web", "no workload `web` in namespace none; did you mean `shop/web`?"),
             ("none/x", "no workload `x` in namespace none; no manifest deploys anything there"),
             ("web/2", "workload `web` has no pod 2; its pods are 0 to 1"),

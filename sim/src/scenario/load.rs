@@ -1,19 +1,24 @@
 //! Reads a scenario and every file it names, and checks that all of it means something.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use hermesh_istiod::objects::{self, Object};
-use hermesh_istiod::yaml::{self, Diagnostic, Location, Node};
+use hermesh_istiod::objects;
+use hermesh_istiod::yaml::{self, Diagnostic, Location, Node, Position};
 use sha2::{Digest as _, Sha256};
 
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
+use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
-use super::{InputError, Scenario, Sources, inventory, namespaces, reader};
+use super::{InputError, Scenario, Sources, namespaces, reader, syntax, unreadable};
+use crate::files;
 use crate::image::Images;
-use crate::mesh::{Manifest, Manifests};
+use crate::mesh::{Manifest, Manifests, ReadError};
+
+/// The code of a field that is there twice, so that nobody knows which one counts.
+const DUPLICATE_KEY: &str = "yaml-duplicate-key";
 
 /// Reads a scenario and what it names.
 pub(super) struct Loader {
@@ -44,19 +49,21 @@ impl Loader {
             }
         };
         self.sources.0.insert(self.name.clone(), text.clone());
-        let documents = match yaml::parse(&self.name, &text) {
-            Ok(documents) => documents,
-            Err(errors) => {
-                errors.into_iter().for_each(|error| self.problems.add(error));
+        let parsed = yaml::parse_each(&self.name, &text);
+        parsed.errors.into_iter().for_each(|error| self.problems.add(error));
+        let mut documents = parsed.documents.into_iter();
+        let first = match documents.next() {
+            Some(Some(first)) => first,
+            Some(None) => return Err(self.fail()),
+            None => {
+                let location = Location::in_file(&self.name);
+                self.problems.add(Diagnostic::error("empty", location, "the file is empty; expected a scenario"));
                 return Err(self.fail());
             }
         };
-        let Some(first) = documents.first() else {
-            let location = Location::in_file(&self.name);
-            self.problems.add(Diagnostic::error("empty", location, "the file is empty; expected a scenario"));
-            return Err(self.fail());
-        };
-        if let Some(error) = manifest(&first.root, &self.name) {
+        let rest: Vec<_> = documents.collect();
+        let second = || syntax::second_scenario(&first, rest.iter().flatten(), &self.name);
+        if let Some(error) = manifest(&first.root, &self.name).or_else(second) {
             self.problems.add(error);
             return Err(self.fail());
         }
@@ -64,32 +71,32 @@ impl Loader {
         let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str()).to_owned();
 
         let mut notes = Vec::new();
-        let own = (documents.len() > 1)
-            .then(|| Manifests::from(Manifest { name: self.name.clone(), text: without_first_document(&text) }));
-        let own_objects = own.as_ref().map(|own| self.objects(own, &namespace, &mut notes)).unwrap_or_default();
+        let own = rest.iter().flatten().next().map(|second| {
+            Manifests::from(Manifest { name: self.name.clone(), text: from(&text, second.root.position) })
+        });
+        let mut own_objects = own.as_ref().map(|own| self.objects(own, &namespace, &mut notes)).unwrap_or_default();
+        own_objects.more |= rest.contains(&None) || self.hides_names(&first.root);
         let mut manifests = BTreeMap::new();
         let mut step_objects = StepObjects::new();
         for (index, step) in file.steps.iter().enumerate() {
             if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
                 let texts = self.manifests(paths);
-                step_objects.insert(index, self.objects(&texts, &namespace, &mut notes));
+                let mut objects = self.objects(&texts, &namespace, &mut notes);
+                let paths = format!("{}.{}", step.place.path, if step.apply.is_some() { "apply" } else { "delete" });
+                objects.more |= self.problems.any(|problem| field_of(problem).starts_with(&paths));
+                step_objects.insert(index, objects);
                 manifests.insert(index, texts);
             }
         }
 
-        // Of manifests that cannot be read nobody knows what they would bring.
-        let all_read = self.problems.is_empty();
         check(&file, &own_objects, &step_objects, &self.problems);
-        let missing = match all_read {
-            true => namespaces::check(&file, &own_objects, &step_objects, &self.problems),
-            false => Vec::new(),
-        };
-        for missing in missing {
+        for missing in namespaces::check(&file, &own_objects, &step_objects, &self.problems) {
             let location = self.precise(missing.location.clone());
             self.problems.add(Diagnostic { location, ..missing });
         }
+        let has_mesh = first.root.get("mesh").is_some();
         let images = std::mem::take(&mut file.mesh.images);
-        let images = self.images(&images, own_objects.iter().chain(step_objects.values().flatten()));
+        let images = self.images(has_mesh, &images, std::iter::once(&own_objects).chain(step_objects.values()));
 
         // Applying the same file twice says the same things twice. Beside mistakes, remarks would only distract.
         notes.extend(self.problems.take_remarks());
@@ -101,7 +108,8 @@ impl Loader {
         let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files })
+        let refused = OnceLock::new();
+        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files, refused })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -112,7 +120,9 @@ impl Loader {
                 self.stdin().map(|text| Manifests::text("-", text))
             } else {
                 let wanted = self.folder.join(&path.value);
-                Manifests::open(&wanted).map_err(|error| unreadable(Path::new(&path.value), &wanted, &error.error))
+                let why =
+                    |error: ReadError| unreadable::why_in(Path::new(&path.value), &wanted, &error.path, &error.error);
+                Manifests::open(&wanted).map_err(why)
             };
             match read {
                 Ok(manifests) => {
@@ -131,23 +141,46 @@ impl Loader {
         all
     }
 
-    fn objects(&mut self, manifests: &Manifests, namespace: &str, notes: &mut Vec<Diagnostic>) -> Vec<Object> {
-        let mut all = Vec::new();
+    fn objects(&mut self, manifests: &Manifests, namespace: &str, notes: &mut Vec<Diagnostic>) -> Objects {
+        let mut all = Objects::default();
         for manifest in manifests.iter() {
             let loaded = objects::load(&manifest.name, &manifest.text, namespace);
             notes.extend(loaded.notes);
             loaded.errors.into_iter().for_each(|error| self.problems.add(error));
-            all.extend(loaded.objects);
+            all.whole.extend(loaded.objects);
+            all.broken.extend(loaded.broken);
+            all.more |= loaded.more;
         }
         all
+    }
+
+    /// Whether mistakes in the scenario hide what its names mean: the namespace, or a step that applies something.
+    fn hides_names(&self, scenario: &Node) -> bool {
+        let misspelt = |key: &str, name: &str| key != name && yaml::nearest(key, [name]).is_some();
+        let keys = |node: &Node| {
+            let entries = node.entries().unwrap_or_default();
+            entries.iter().map(|entry| entry.key.text.clone()).collect::<Vec<_>>()
+        };
+        let steps = scenario.get("steps").and_then(Node::items).unwrap_or_default();
+        self.problems.any(|problem| field_of(problem) == "namespace" || problem.code == DUPLICATE_KEY)
+            || keys(scenario).iter().any(|key| misspelt(key, "namespace"))
+            || steps.iter().flat_map(keys).any(|key| misspelt(&key, "apply"))
     }
 
     /// The images of the scenario, checked against those that the objects want.
     fn images<'o>(
         &self,
+        has_mesh: bool,
         named: &[(At<String>, At<&'static str>)],
-        objects: impl Iterator<Item = &'o Object>,
+        objects: impl Iterator<Item = &'o Objects>,
     ) -> Images {
+        // What a mistake among the images was meant to play is not missing.
+        let all_named = has_mesh
+            && !self.problems.any(|problem| {
+                let field = field_of(problem);
+                let other = ["mesh.istio", "mesh.latency"].iter().any(|other| field.starts_with(other));
+                field.starts_with("mesh") && !other || problem.code == DUPLICATE_KEY
+            });
         let mut images = self.images.clone();
         for (glob, name) in named {
             images.add_named(&glob.value, name.value).expect("the reader takes built-in names only");
@@ -157,8 +190,13 @@ impl Loader {
                 self.problems.error(&glob.place, "istios-own-image", message);
             }
         }
-        let wanted: Vec<_> = objects.flat_map(inventory::images).collect();
-        for (glob, name) in named.iter().filter(|(glob, _)| glob.value != "*") {
+        let mut wanted = Vec::new();
+        let mut all_wanted = true;
+        for (images, all) in objects.map(Objects::images) {
+            wanted.extend(images);
+            all_wanted &= all;
+        }
+        for (glob, name) in named.iter().filter(|(glob, _)| glob.value != "*" && all_wanted) {
             let mut alone = Images::new();
             alone.add_named(&glob.value, name.value).expect("the reader takes built-in names only");
             if !wanted.iter().any(|wanted| alone.find(&wanted.image).is_some()) {
@@ -167,7 +205,7 @@ impl Loader {
             }
         }
         let all = images.clone().with_built_in();
-        for wanted in wanted.into_iter().filter(|wanted| all.find(&wanted.image).is_none()) {
+        for wanted in wanted.into_iter().filter(|wanted| all_named && all.find(&wanted.image).is_none()) {
             let message = format!("nothing plays image {:?}", wanted.image);
             let help = format!("under `mesh.images` add `{:?}: stand-in`", glob_for(&wanted.image));
             let error = Diagnostic::error("unknown-image", self.precise(wanted.location), message).with_help(help);
@@ -178,8 +216,9 @@ impl Loader {
 
     /// The location's own line, where only its object's is known.
     fn precise(&self, location: Location) -> Location {
-        let documents = self.sources.0.get(&*location.file).and_then(|text| yaml::parse(&location.file, text).ok());
-        let document = documents.into_iter().flatten().rfind(|document| document.root.position <= location.position());
+        let text = self.sources.0.get(&*location.file).map(String::as_str).unwrap_or_default();
+        let mut documents = yaml::parse_each(&location.file, text).documents.into_iter().flatten();
+        let document = documents.rfind(|document| document.root.position <= location.position());
         let (Some(document), Some(field)) = (document, location.field.clone()) else { return location };
         let position = document.root.at_path(&field).position;
         location.at(position)
@@ -189,43 +228,27 @@ impl Loader {
         if self.name == "-" {
             return self.stdin();
         }
-        read_file(&self.path).map_err(|error| unreadable(&self.path, &self.path, &error))
+        files::read(&self.path).map_err(|error| unreadable::why(&self.path, &self.path, &error))
     }
 
     fn stdin(&mut self) -> Result<String, String> {
         if self.stdin.is_some() {
             return Err("standard input can be read once only".to_owned());
         }
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
+        let text = files::read_to_end(std::io::stdin())
+            .map_err(|error| unreadable::why(Path::new("-"), Path::new("-"), &error))?;
         self.stdin = Some(text.clone());
         Ok(text)
     }
 
     fn fail(self) -> InputError {
-        let mut diagnostics = self.problems.into_found();
+        let text =
+            |error: &Diagnostic| self.sources.0.get(&*error.location.file).map(String::as_str).unwrap_or_default();
+        let found = self.problems.into_found().into_iter();
+        let mut diagnostics: Vec<_> = found.map(|found| syntax::at_its_cause(found.clone(), text(&found))).collect();
         diagnostics.sort();
         diagnostics.dedup();
         InputError { diagnostics, sources: self.sources }
-    }
-}
-
-/// Why `wanted`, which was written as `path`, cannot be read, with the name that is near if there is one.
-fn unreadable(path: &Path, wanted: &Path, error: &std::io::Error) -> String {
-    let shown = path.display();
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {}
-        std::io::ErrorKind::InvalidData => return format!("`{shown}` is no text: it is not UTF-8"),
-        _ => return format!("`{shown}`: {error}"),
-    }
-    let (Some(folder), Some(name)) = (wanted.parent(), wanted.file_name()) else {
-        return format!("no file or folder `{shown}`");
-    };
-    let names = list(folder);
-    match yaml::nearest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
-        Some(near) => format!("no file or folder `{shown}`; did you mean `{}`?", path.with_file_name(near).display()),
-        None if path == wanted => format!("no file or folder `{shown}`"),
-        None => format!("no file or folder `{shown}` (looked for {})", wanted.display()),
     }
 }
 
@@ -243,22 +266,23 @@ fn manifest(root: &Node, file: &str) -> Option<Diagnostic> {
     Some(Diagnostic::error("not-a-scenario", location, message).with_help(help))
 }
 
-/// The text with its first document blanked out, so that those after it keep their lines.
-fn without_first_document(text: &str) -> String {
-    let mut content_seen = false;
-    let mut blank = true;
-    let mut rest = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let separator =
-            line.strip_prefix("---").is_some_and(|tail| tail.is_empty() || tail.starts_with(char::is_whitespace));
-        if separator && content_seen {
-            blank = false;
-        }
-        let bare = line.trim_start();
-        content_seen |= !separator && !bare.is_empty() && !bare.starts_with(['#', '%']);
-        rest.push_str(if blank { "\n" } else { line });
-    }
-    rest
+/// The field that a problem is about.
+fn field_of(problem: &Diagnostic) -> &str {
+    problem.location.field.as_deref().unwrap_or_default()
+}
+
+/// The text with everything before `start` blanked out, so that what follows keeps its lines and columns.
+fn from(text: &str, start: Position) -> String {
+    let mut at = Position::START;
+    let blank = |c: char| {
+        let before = at < start;
+        at = match c {
+            '\n' => Position { line: at.line + 1, column: 1 },
+            _ => Position { column: at.column + 1, ..at },
+        };
+        if before && !matches!(c, '\n' | '\r') { ' ' } else { c }
+    };
+    text.chars().map(blank).collect()
 }
 
 /// A glob over the images beside this one: `registry.corp/shop/cart:1` gives `registry.corp/*`, unless Istio's own
@@ -292,18 +316,4 @@ fn digest<'m>(scenario: &str, manifests: impl Iterator<Item = &'m Manifest>) -> 
         hash.update(text);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "scenarios are files of the machine, not of a container")]
-fn read_file(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
-}
-
-/// The names of a folder's files, for suggestions.
-fn list(folder: &Path) -> Vec<String> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }

@@ -5,16 +5,19 @@
 //! documents the format; its JSON Schema comes from the same types that read it ([`schema`]).
 
 mod again;
+mod brackets;
 mod check;
 mod excerpt;
 mod expect;
 mod explain;
 mod file;
 mod forwarded;
+mod header;
 mod inventory;
 mod load;
 mod namespaces;
 mod outcome;
+mod overlap;
 mod read;
 mod reader;
 mod run;
@@ -23,16 +26,19 @@ mod seen;
 mod services;
 mod settle;
 mod shares;
+mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
 mod units;
+mod unreadable;
 mod url;
 mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use hermesh_istiod::yaml::{Diagnostic, Styles};
 
@@ -63,6 +69,8 @@ pub struct Scenario {
     /// The scenario's own text.
     sources: Sources,
     files: Vec<String>,
+    /// What a mesh refuses of it, once one has been asked: the same whatever the seed.
+    refused: OnceLock<Vec<Diagnostic>>,
 }
 
 /// A scenario that is not understood: all that is wrong with it.

@@ -7,14 +7,19 @@ use hermesh_istiod::yaml::{Diagnostic, Location, nearest};
 
 use super::check::StepObjects;
 use super::file::{Action, File};
+use super::inventory::Objects;
 use super::read::Problems;
 
 /// What a new cluster with Istio has.
 const AT_FIRST: [&str; 3] = ["default", "istio-system", "kube-system"];
 
 /// Reports objects whose namespace is not there when they are applied. Of the answer each says where the object is.
-pub(super) fn check(file: &File, own: &[Object], objects: &StepObjects, problems: &Problems) -> Vec<Diagnostic> {
-    let created = own.iter().chain(objects.values().flatten()).filter_map(namespace);
+pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems: &Problems) -> Vec<Diagnostic> {
+    let all = || std::iter::once(own).chain(objects.values());
+    if all().any(|objects| objects.more) {
+        return Vec::new();
+    }
+    let created = all().flat_map(Objects::named).filter_map(namespace);
     let mut namespaces = Namespaces {
         there: AT_FIRST.into(),
         ever: AT_FIRST.into_iter().chain(created).collect(),
@@ -22,11 +27,11 @@ pub(super) fn check(file: &File, own: &[Object], objects: &StepObjects, problems
     };
     let mut missing = namespaces.apply(own, file, problems);
     for (index, step) in file.steps.iter().enumerate() {
-        let objects = objects.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let Some(objects) = objects.get(&index) else { continue };
         match step.action() {
             Some(Action::Apply(_)) => missing.extend(namespaces.apply(objects, file, problems)),
             Some(Action::Delete(_)) => {
-                for name in objects.iter().filter_map(namespace) {
+                for name in objects.named().filter_map(namespace) {
                     namespaces.there.remove(name);
                 }
             }
@@ -44,9 +49,9 @@ struct Namespaces<'a> {
 }
 
 impl<'a> Namespaces<'a> {
-    fn apply(&mut self, objects: &'a [Object], file: &File, problems: &Problems) -> Vec<Diagnostic> {
+    fn apply(&mut self, objects: &'a Objects, file: &File, problems: &Problems) -> Vec<Diagnostic> {
         let mut missing = Vec::new();
-        for object in objects {
+        for object in objects.named() {
             if let Some(name) = namespace(object) {
                 self.there.insert(name);
                 continue;

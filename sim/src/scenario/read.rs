@@ -62,6 +62,11 @@ impl Problems {
         self.found.borrow().is_empty()
     }
 
+    /// Whether anything like this was found.
+    pub(super) fn any(&self, like: impl FnMut(&Diagnostic) -> bool) -> bool {
+        self.found.borrow().iter().any(like)
+    }
+
     /// Takes out what is no error.
     pub(super) fn take_remarks(&self) -> Vec<Diagnostic> {
         let (errors, remarks) =
@@ -139,8 +144,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A text that is not empty.
+    /// A text that is not empty. What YAML takes for a number or a truth value is none, unless it stands in quotes.
     pub(super) fn text(&self, expected: &str) -> Option<At<String>> {
+        let text = self.scalar(expected)?;
+        match &self.node.value {
+            Value::Scalar(scalar) if scalar.meaning() != Meaning::String => {
+                let message = format!("expected {expected}, found {}", kind(self.node));
+                let error = Diagnostic::error("wrong-type", self.problems.location(&text.place), message);
+                self.problems.add(error.with_help(format!("put it into quotes if it is meant: {:?}", text.value)));
+                None
+            }
+            _ => Some(text),
+        }
+    }
+
+    /// As [`text`](Self::text), where what is written without quotes is as good: `5` is the text "5".
+    pub(super) fn scalar(&self, expected: &str) -> Option<At<String>> {
         match &self.node.value {
             Value::Scalar(scalar) if !self.node.is_null() => {
                 if scalar.text.trim().is_empty() {
@@ -153,9 +172,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A text of a particular form; its parser's error says what was expected.
+    /// A text of a particular form; its parser's error says what was expected, of bare numbers too.
     pub(super) fn parsed<T: FromStr<Err = String>>(&self, expected: &str) -> Option<At<T>> {
+        let text = self.scalar(expected)?;
+        self.parse(text)
+    }
+
+    /// As [`parsed`](Self::parsed), of what YAML takes for a text.
+    pub(super) fn parsed_text<T: FromStr<Err = String>>(&self, expected: &str) -> Option<At<T>> {
         let text = self.text(expected)?;
+        self.parse(text)
+    }
+
+    fn parse<T: FromStr<Err = String>>(&self, text: At<String>) -> Option<At<T>> {
         match text.value.parse() {
             Ok(value) => Some(At { value, place: text.place }),
             Err(message) => {
@@ -169,7 +198,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn integer(&self, low: u64, high: u64) -> Option<At<u64>> {
         let number = match &self.node.value {
             Value::Scalar(scalar) if scalar.plain => match scalar.meaning() {
-                Meaning::Int(number) => u64::try_from(number).ok(),
+                Meaning::Int(number) if is_decimal(&scalar.text) => u64::try_from(number).ok(),
                 _ => None,
             },
             _ => None,
@@ -184,15 +213,16 @@ impl<'a> Cursor<'a> {
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
-            Value::Scalar(scalar) if scalar.plain && scalar.text == "true" => Some(true),
-            Value::Scalar(scalar) if scalar.plain && scalar.text == "false" => Some(false),
+            Value::Scalar(scalar) if matches!(scalar.meaning(), Meaning::Bool(_)) => {
+                Some(scalar.meaning() == Meaning::Bool(true))
+            }
             _ => self.expected("true or false"),
         }
     }
 
     /// One of a closed set of words.
     pub(super) fn word(&self, what: &str, words: &[&'static str]) -> Option<At<&'static str>> {
-        let text = self.text(&format!("{what}: {}", listed(words)))?;
+        let text = self.scalar(&format!("{what}: {}", listed(words)))?;
         if let Some(word) = words.iter().find(|word| **word == text.value) {
             return Some(At { value: word, place: text.place });
         }
@@ -208,6 +238,15 @@ impl<'a> Cursor<'a> {
     /// An error about this value's key.
     pub(super) fn error_at(&self, key: &Key, code: &'static str, message: impl Into<String>) {
         self.problems.error(&Place { position: key.position, path: self.path.clone() }, code, message);
+    }
+
+    /// An error about what stands at `place`.
+    pub(super) fn error_in(&self, place: &Place, code: &'static str, message: impl Into<String>) {
+        self.problems.error(place, code, message);
+    }
+
+    pub(super) fn problems(&self) -> &'a Problems {
+        self.problems
     }
 
     fn child(&self, node: &'a Node, path: String) -> Self {
@@ -266,6 +305,11 @@ impl<'a> Fields<'a> {
             }
         }
     }
+}
+
+/// Whether a number is written as this format has it: neither `0x10` nor `+5`.
+pub(super) fn is_decimal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `unknown xDS type "EDs"; expected LDS, RDS, CDS or EDS`, with the nearest name if there are many.

@@ -6,13 +6,15 @@ use super::file::{
     API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX,
     LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
 };
+use super::header;
+use super::overlap;
 use super::read::{At, Cursor, Fields, unknown};
 use super::target::Target;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 
-/// Reads the document of a scenario. Mistakes go where `cursor` collects them; the answer is there if what is left
-/// makes sense to look at further.
+/// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
+/// answer, which is there if what is left makes sense to look at further.
 pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     let mut fields = cursor.fields("a scenario: a mapping with apiVersion, kind, name, mesh and steps")?;
     if let Some(field) = fields.required("apiVersion") {
@@ -38,7 +40,11 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
         Some(items.iter().filter_map(step).collect::<Vec<_>>())
     });
     fields.finish(&[]);
-    Some(File { api_version: (), kind: (), name: name?, about, namespace, seed, mesh: mesh?, steps: steps? })
+    let name = name.unwrap_or_else(|| At { value: String::new(), place: cursor.place() });
+    let mesh = mesh.unwrap_or_else(|| MeshOptions { istio: some_istio(cursor), images: Vec::new(), latency: None });
+    let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
+    overlap::check(&file, cursor.problems());
+    Some(file)
 }
 
 fn namespace(field: &Cursor<'_>) -> Option<At<String>> {
@@ -81,7 +87,13 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         Some(range)
     });
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
-    Some(MeshOptions { istio: istio?, images: images.unwrap_or_default(), latency })
+    let istio = istio.unwrap_or_else(|| some_istio(cursor));
+    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency })
+}
+
+/// What takes the place of a version of Istio that is wrong or missing.
+fn some_istio(cursor: &Cursor<'_>) -> At<&'static str> {
+    At { value: ISTIO_VERSIONS[0], place: cursor.place() }
 }
 
 fn step(cursor: &Cursor<'_>) -> Option<Step> {
@@ -156,7 +168,15 @@ fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
             None
         }
         (Some(ready), None) if ready.node.text() == Some("all") => Some(Wait::Ready { workloads: None, within }),
-        (Some(ready), None) => Some(Wait::Ready { workloads: Some(targets(&ready, "a workload, or `all`")), within }),
+        (Some(ready), None) => {
+            let items = ready.one_or_many("a workload, or `all`");
+            if let Some(all) = items.iter().find(|item| item.node.text() == Some("all")) {
+                all.error("bad-value", "`all` stands alone, without a list: `ready: all`");
+                return None;
+            }
+            let workloads = items.iter().filter_map(|item| target(item, "a workload, or `all`")).collect();
+            Some(Wait::Ready { workloads: Some(workloads), within })
+        }
         (None, Some(converged)) => {
             converged.word("extent", &["all"])?;
             Some(Wait::Converged { within })
@@ -177,9 +197,15 @@ fn call(cursor: &Cursor<'_>) -> Option<Call> {
     let count = fields.optional("count").and_then(|field| field.integer(1, CALLS_MAX));
     let qps = fields.optional("qps").and_then(|field| field.integer(1, RATE_MAX));
     let headers = fields.optional("headers").and_then(|field| headers(&field)).unwrap_or_default();
-    let message = fields.optional("message").and_then(|field| field.text("a text")).map(|text| text.value);
-    let grep = fields.optional("grep").and_then(|field| field.text("a text to look for"));
+    let message = fields.optional("message").and_then(|field| field.scalar("a text")).map(|text| text.value);
+    let grep = fields.optional("grep").and_then(|field| field.scalar("a text to look for"));
     let timeout = fields.optional("timeout").and_then(|field| time(&field, "a time such as `5s`", TIMEOUT_MAX));
+    let timeout = timeout.filter(|timeout| {
+        if timeout.value.0.is_zero() {
+            fields.cursor().error_in(&timeout.place, "out-of-range", "no call ends in no time; expected 1ms at least");
+        }
+        !timeout.value.0.is_zero()
+    });
     let fresh = fields.optional("newConnectionPerRequest").and_then(|field| field.boolean());
     fields.finish(&[]);
     let new_connection_per_request = fresh.unwrap_or_default();
@@ -203,7 +229,16 @@ fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
 
 fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {
     let entries = field.entries("headers: a mapping such as `end-user: jason`")?;
-    let header = |(name, value): (At<String>, Cursor<'_>)| Some((name, value.text("the header's value")?.value));
+    let header = |(name, value): (At<String>, Cursor<'_>)| {
+        if let Err(message) = header::name(&name.value) {
+            value.error_in(&name.place, "bad-value", message);
+        }
+        let text = value.scalar("the header's value")?;
+        if let Err(message) = header::value(&text.value) {
+            value.error("bad-value", message);
+        }
+        Some((name, text.value))
+    };
     Some(entries.into_iter().filter_map(header).collect())
 }
 
@@ -220,7 +255,7 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
         caller: fields.optional("caller").and_then(|field| {
             let caller = field.text("a SPIFFE identity")?;
-            if !caller.value.starts_with("spiffe://") {
+            if !is_spiffe(&caller.value) {
                 let message = format!(
                     "expected a SPIFFE identity such as `spiffe://cluster.local/ns/shop/sa/default`, \
                                        found {:?}",
@@ -240,6 +275,18 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
     Some(expect)
 }
 
+/// Whether a text is `spiffe://`, a trust domain and a path, by the characters that the SPIFFE ID standard allows (2.1
+/// and 2.2).
+fn is_spiffe(text: &str) -> bool {
+    let domain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
+    let path = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let mut parts = text.strip_prefix("spiffe://").unwrap_or_default().split('/');
+    let of = |part: &str, allowed: &dyn Fn(char) -> bool| !part.is_empty() && part.chars().all(allowed);
+    let trust_domain = parts.next().is_some_and(|part| of(part, &domain));
+    let segments: Vec<&str> = parts.collect();
+    trust_domain && !segments.is_empty() && segments.iter().all(|part| of(part, &path))
+}
+
 fn by_workload<T: std::str::FromStr<Err = String>>(
     field: &Cursor<'_>,
     what: &str,
@@ -254,7 +301,7 @@ fn by_workload<T: std::str::FromStr<Err = String>>(
         match key.value.parse() {
             Ok(target) => Some((At { value: target, place: key.place }, parsed?)),
             Err(message) => {
-                value.error("bad-value", message);
+                value.error_in(&key.place, "bad-value", message);
                 None
             }
         }
@@ -270,7 +317,7 @@ fn texts(field: &Cursor<'_>, expected: &str) -> Vec<At<String>> {
 }
 
 fn target(field: &Cursor<'_>, expected: &str) -> Option<At<Target>> {
-    field.parsed(expected)
+    field.parsed_text(expected)
 }
 
 fn targets(field: &Cursor<'_>, expected: &str) -> Vec<At<Target>> {

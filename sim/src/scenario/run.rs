@@ -116,6 +116,14 @@ impl Scenario {
 
     /// Finds what would be refused when its step comes, before any step is carried out.
     fn refuse(&self, mesh: &Mesh) -> Result<(), RunError> {
+        let diagnostics = self.refused.get_or_init(|| self.refusals(mesh));
+        if diagnostics.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Setting(InputError { diagnostics: diagnostics.clone(), sources: self.sources.clone() }))
+    }
+
+    fn refusals(&self, mesh: &Mesh) -> Vec<Diagnostic> {
         let applied =
             self.file.steps.iter().enumerate().filter(|(_, step)| matches!(step.action(), Some(Action::Apply(_))));
         let steps = applied.filter_map(|(index, _)| self.manifests.get(&index));
@@ -127,10 +135,7 @@ impl Scenario {
                 diagnostics.push(error);
             }
         }
-        if diagnostics.is_empty() {
-            return Ok(());
-        }
-        Err(RunError::Setting(InputError { diagnostics, sources: self.sources.clone() }))
+        diagnostics
     }
 
     /// What the scenario's own settings brought about is its author's to mend.

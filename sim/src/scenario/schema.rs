@@ -8,8 +8,10 @@ use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, RATE_MAX, TIMEOUT_MAX,
     VERBS, WAIT_MAX, Wait,
 };
+use super::target::pattern;
 use super::units::Time;
 use super::words::{CAUSES, CODES};
+use super::{header, url};
 
 /// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
 #[must_use]
@@ -32,6 +34,9 @@ fn forbid_null(schema: &mut serde_json::Value) {
                     fields.insert("type".to_owned(), only);
                 }
             }
+            if let Some(serde_json::Value::Array(words)) = fields.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
             if let Some(serde_json::Value::Array(choices)) = fields.get_mut("anyOf") {
                 choices.retain(|choice| choice != &serde_json::json!({"type": "null"}));
             }
@@ -47,6 +52,14 @@ pub(super) fn exactly_one_verb(schema: &mut Schema) {
     let one_of: Vec<_> = VERBS.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
     schema.insert("oneOf".to_owned(), one_of.into());
     schema.insert("dependentRequired".to_owned(), serde_json::json!({"expect": ["call"]}));
+}
+
+/// Says that a step expects its calls to succeed or to fail.
+pub(super) fn success_or_failure(schema: &mut Schema) {
+    let success: Vec<_> =
+        ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
+    let only = serde_json::json!({"not": {"anyOf": success}});
+    schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
 }
 
 /// Types that exist for the schema: closed words and texts that are not empty.
@@ -79,18 +92,76 @@ schema_types! {
     Code => {"enum": CODES}
     CauseWord => {"enum": CAUSES}
     Text => {"type": "string", "pattern": "\\S"}
-    CallUrl => {"type": "string", "pattern": "^(xds:///|grpc://|http://)."}
+    Namespace => {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}
+    Seed => {"type": "integer", "minimum": 0, "maximum": u64::MAX}
+    Workload => {"type": "string", "pattern": pattern::WORKLOAD}
+    Pod => {"type": "string", "pattern": pattern::POD}
+    Container => {"type": "string", "pattern": pattern::CONTAINER}
+    AnyTarget => {"type": "string", "pattern": pattern::ANY}
+    CallUrl => {"type": "string", "pattern": url::pattern()}
+    Headers => {
+        "type": "object",
+        "propertyNames": {"pattern": header::NAME_PATTERN},
+        "additionalProperties": {"type": ["string", "number", "boolean"], "pattern": header::VALUE_PATTERN},
+    }
+    ScalarText => {"type": ["string", "number", "boolean"], "pattern": "\\S"}
     CallCount => {"type": "integer", "minimum": 1, "maximum": CALLS_MAX}
     CallRate => {"type": "integer", "minimum": 1, "maximum": RATE_MAX}
-    CallTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(TIMEOUT_MAX))}
+    CallTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(TIMEOUT_MAX))}
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
-    Spiffe => {"type": "string", "pattern": "^spiffe://"}
-    Pair => {"type": "array", "items": {"type": "string", "pattern": "\\S"}, "minItems": 2, "maxItems": 2}
+    Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
+    Pair => {
+        "type": "array",
+        "items": {"type": "string", "pattern": pattern::POD},
+        "minItems": 2,
+        "maxItems": 2,
+        "uniqueItems": true,
+    }
 }
 
 /// One value, or a list of them.
 pub(super) struct OneOrMany<T>(std::marker::PhantomData<T>);
+
+/// One value, or a list of them in which none stands twice.
+pub(super) struct OneOrMore<T>(std::marker::PhantomData<T>);
+
+/// Values by workload, of which there is one at least.
+pub(super) struct PerWorkload<T>(std::marker::PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMore_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": true}]})
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for PerWorkload<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("PerWorkload_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": {"pattern": pattern::WORKLOAD},
+            "additionalProperties": generator.subschema_for::<T>(),
+            "minProperties": 1,
+        })
+    }
+}
 
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn inline_schema() -> bool {
@@ -114,7 +185,7 @@ impl JsonSchema for Wait {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let time = generator.subschema_for::<WaitTime>();
-        let workloads = generator.subschema_for::<OneOrMany<Text>>();
+        let workloads = generator.subschema_for::<OneOrMore<Workload>>();
         json_schema!({
             "description": "A length of simulated time, or what to wait for; after `within` (60s) the wait fails.",
             "anyOf": [
@@ -122,7 +193,7 @@ impl JsonSchema for Wait {
                 {
                     "type": "object",
                     "properties": {
-                        "ready": {"description": "Workloads, or `all`, whose pods must be ready.", "anyOf": [workloads]},
+                        "ready": {"description": "Workloads, or `all`, whose pods must be ready.", "anyOf": [{"const": "all"}, workloads]},
                         "within": time,
                     },
                     "required": ["ready"],

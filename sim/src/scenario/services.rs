@@ -12,6 +12,9 @@ const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
 /// The ports of the Service `istiod`, which every mesh has.
 const ISTIOD_PORTS: [u16; 4] = [443, 15010, 15012, 15014];
 
+/// Services of every real cluster that nothing plays here, by namespace and name.
+const NOT_PLAYED: [(&str, &str); 2] = [("default", "kubernetes"), ("kube-system", "kube-dns")];
+
 /// The Services there are at some point of a scenario, by namespace and name.
 #[derive(Clone, Debug)]
 pub(super) struct Services(BTreeMap<(String, String), Ports>);
@@ -20,14 +23,14 @@ pub(super) struct Services(BTreeMap<(String, String), Ports>);
 struct Ports {
     numbers: BTreeSet<u16>,
     headless: bool,
-    /// Nothing is known of what another name stands for.
-    external: bool,
+    /// Whether nothing is known of them.
+    any: bool,
 }
 
 impl Services {
     /// Those of an installation of Istio.
     pub(super) fn of_istio() -> Self {
-        let istiod = Ports { numbers: ISTIOD_PORTS.into(), headless: false, external: false };
+        let istiod = Ports { numbers: ISTIOD_PORTS.into(), headless: false, any: false };
         Self([(("istio-system".to_owned(), "istiod".to_owned()), istiod)].into())
     }
 
@@ -35,8 +38,14 @@ impl Services {
         let ports = Ports {
             numbers: service.spec.ports.iter().map(|port| port.port).collect(),
             headless: service.is_headless(),
-            external: service.spec.service_type == ServiceType::ExternalName,
+            any: service.spec.service_type == ServiceType::ExternalName,
         };
+        self.0.insert((service.metadata.namespace.clone(), service.metadata.name.clone()), ports);
+    }
+
+    /// A Service of which no more than the name is known.
+    pub(super) fn apply_name(&mut self, service: &Service) {
+        let ports = Ports { numbers: BTreeSet::new(), headless: false, any: true };
         self.0.insert((service.metadata.namespace.clone(), service.metadata.name.clone()), ports);
     }
 
@@ -74,7 +83,7 @@ impl Services {
             ));
         }
         // Without xDS, a headless Service's name leads to its pods and all of their ports.
-        let any_port = ports.external || (ports.headless && url.scheme != Scheme::Xds);
+        let any_port = ports.any || (ports.headless && url.scheme != Scheme::Xds);
         if any_port || ports.numbers.contains(&url.port) {
             return None;
         }
@@ -86,6 +95,9 @@ impl Services {
         let Some((of, name)) = key(host, namespace) else {
             return format!("no Service has the name `{host}`");
         };
+        if NOT_PLAYED.contains(&(&of, &name)) {
+            return format!("the cluster's own Service `{name}` in namespace {of} is not played: nobody answers there");
+        }
         let none = format!("no Service `{name}` in namespace {of}");
         let names: Vec<&str> = self.0.keys().filter(|(other, _)| *other == of).map(|(_, name)| name.as_str()).collect();
         if let Some(near) = nearest(&name, names.iter().copied()) {
@@ -170,6 +182,10 @@ mod tests {
             ),
             ("xds:///checkout:7070", "no Service `checkout` in namespace shop; the manifests have cart or pods"),
             ("grpc://x.none:1", "no Service `x` in namespace none; no manifest has any there"),
+            (
+                "grpc://kubernetes.default:443",
+                "the cluster's own Service `kubernetes` in namespace default is not played: nobody answers there",
+            ),
             ("http://www.example.com/", "no Service has the name `www.example.com`"),
             ("xds:///cart:7071", "Service `cart` has no port 7071; expected 80 or 7070"),
             ("xds:///pods:9999", "Service `pods` has no port 9999; expected 80 or 7070"),

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::read::is_decimal;
+
 /// A workload, one of its pods, or one of its containers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
@@ -17,6 +19,25 @@ pub(super) struct Target {
     pub container: Option<String>,
 }
 
+/// The word for everything there is, where a step takes it.
+const ALL: &str = "all";
+
+/// Regular expressions for targets as steps take them. A second part that is no number tells that the first is a
+/// namespace.
+pub(super) mod pattern {
+    /// `web`, `shop/web`
+    pub(in super::super) const WORKLOAD: &str = r"^(?!all$)([^/\s]+/(?![0-9]+$))?[^/\s]+$";
+
+    /// `web`, `web/0`, `shop/web/0`
+    pub(in super::super) const POD: &str = r"^(?!all$)([^/\s]+/(?![0-9]+(/|$)))?[^/\s]+(/[0-9]+)?$";
+
+    /// `web/0/app`, `shop/web/0/app`
+    pub(in super::super) const CONTAINER: &str = r"^([^/\s]+/(?![0-9]+/))?[^/\s]+/[0-9]+/[^/\s]+$";
+
+    /// Any of these.
+    pub(in super::super) const ANY: &str = r"^(?!all$)([^/\s]+/(?![0-9]+(/|$)))?[^/\s]+(/[0-9]+(/[^/\s]+)?)?$";
+}
+
 impl FromStr for Target {
     type Err = String;
 
@@ -26,7 +47,10 @@ impl FromStr for Target {
         if parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
             return Err(wrong());
         }
-        let ordinal = |part: &str| part.parse::<usize>().ok();
+        if text == ALL {
+            return Err(format!("`{ALL}` is no workload; name those that are meant, one of that name as `shop/{ALL}`"));
+        }
+        let ordinal = |part: &str| part.parse::<usize>().ok().filter(|_| is_decimal(part));
         let (namespace, rest) = match parts.as_slice() {
             [namespace, workload, ..] if ordinal(workload).is_none() => (Some(*namespace), &parts[1..]),
             _ => (None, &parts[..]),
@@ -83,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_none_of_these_is_refused() {
-        for text in ["", "/", "web/", "a/b/c", "a b", "web/0/app/x/y"] {
+        for text in ["", "/", "web/", "a/b/c", "a/b/c/d", "a b", "web/0/app/x/y"] {
             assert!(text.parse::<Target>().unwrap_err().contains(&format!("{text:?}")), "{text}");
         }
     }

@@ -3,7 +3,9 @@
 mod bounds;
 mod calls;
 mod files;
+mod one_pass;
 mod reach;
+mod sense;
 
 use hermesh_istiod::yaml;
 
@@ -135,7 +137,7 @@ fn the_envelope_names_format_mesh_and_steps() {
         ],
     );
     refused(
-        "apiVersion: hermesh/v2\nkind: Scenaro\nname: ''\nmesh: {istio: 1.11}\nseed: -1\nnamespace: Shop\nsteps: {}\nabuot: x\n",
+        "apiVersion: hermesh/v2\nkind: Scenaro\nname: ''\nmesh: {istio: \"1.11\"}\nseed: -1\nnamespace: Shop\nsteps: {}\nabuot: x\n",
         &[
             "s.yaml:1:13: apiVersion: unknown version \"hermesh/v2\"; this Hermesh reads hermesh/v1alpha1",
             "s.yaml:2:7: kind: unknown kind \"Scenaro\"; did you mean `Scenario`?",
@@ -334,6 +336,10 @@ fn faults_name_what_is_there() {
     refused_step(
         "- kill: echo-v1",
         "s.yaml:8:9: steps[1].kill: expected a container, such as `echo-v1/0/istio-proxy`, found the workload `echo-v1`",
+    );
+    refused_step(
+        "- kill: istiod/0",
+        "s.yaml:8:9: steps[1].kill: expected a container, such as `istiod/0/discovery`, found the pod `istiod/0`",
     );
     refused_step(
         "- kill: echo-v1/1/app",

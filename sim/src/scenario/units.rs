@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::read::is_decimal;
+
 /// A length of simulated time: `500ms`, `2s`, `1m30s`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time(pub Duration);
@@ -36,7 +38,7 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("expected a time with its unit, such as `500ms`, `2s` or `1m30s`, found {text:?}");
-        if let Ok(number) = text.parse::<f64>() {
+        if let Some(number) = bare_number(text) {
             return Err(format!(
                 "expected a time with its unit, such as `{number}s` or `{number}ms`, found the bare number {text}"
             ));
@@ -58,6 +60,11 @@ impl FromStr for Time {
         }
         Ok(Self(Duration::from_millis(total_ms)))
     }
+}
+
+/// A number without a unit; `inf` and `nan` are words here.
+fn bare_number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|_| text.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 impl fmt::Display for Time {
@@ -113,9 +120,9 @@ impl FromStr for Percent {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("expected a share from 0% to 100%, such as `20%` or `0.5%`, found {text:?}");
         let Some(number) = text.strip_suffix('%') else {
-            return Err(match text.parse::<f64>() {
-                Ok(number) => format!("expected a share such as `{number}%`, found the bare number {text}"),
-                Err(_) => expected(),
+            return Err(match bare_number(text) {
+                Some(number) => format!("expected a share such as `{number}%`, found the bare number {text}"),
+                None => expected(),
             });
         };
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
@@ -161,7 +168,7 @@ impl FromStr for Calls {
         if text == "all" {
             return Ok(Self::All);
         }
-        let number = |text: &str| text.parse::<u64>().map_err(|_| expected());
+        let number = |text: &str| text.parse().ok().filter(|_| is_decimal(text)).ok_or_else(expected);
         let (low, high) = match text.split_once("..") {
             Some((low, high)) => (number(low)?, number(high)?),
             None => (number(text)?, number(text)?),
@@ -193,7 +200,7 @@ impl Time {
 }
 
 /// A regular expression for the whole numbers up to `most`.
-fn up_to(most: u64) -> String {
+pub(super) fn up_to(most: u64) -> String {
     let digits = most.to_string();
     let mut choices = Vec::new();
     if digits.len() > 1 {
@@ -218,7 +225,7 @@ impl JsonSchema for Percent {
         json_schema!({
             "description": "A part of all calls, such as `20%`; the shares of one expectation sum to 100 %.",
             "type": "string",
-            "pattern": r"^(100(\.0{1,3})?|[0-9]{1,2}(\.[0-9]{1,3})?)%$",
+            "pattern": r"^0*(100(\.0{1,3})?|[0-9]{1,2}(\.[0-9]{1,3})?)%$",
         })
     }
 }
@@ -229,11 +236,12 @@ impl JsonSchema for Calls {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let number = up_to(u64::MAX);
         json_schema!({
             "description": "How many calls: `3`, `2..3` with both ends included, or `all`.",
             "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^(all|[0-9]+\.\.[0-9]+)$"},
+                {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+                {"type": "string", "pattern": format!(r"^(all|0*{number}(\.\.0*{number})?)$")},
             ],
         })
     }
@@ -250,8 +258,20 @@ mod tests {
         assert_eq!(ms("2s"), Ok(2_000));
         assert_eq!(ms("1m30s"), Ok(90_000));
         assert_eq!(ms("1h0m1s5ms"), Ok(3_601_005));
-        for text in ["", "s", "1x", "1s1s", "1s1m", "1.5s", "-1s", " 1s", "99999999999999999999s", "9999999999999999h"]
-        {
+        for text in [
+            "",
+            "s",
+            "inf",
+            "nan",
+            "1x",
+            "1s1s",
+            "1s1m",
+            "1.5s",
+            "-1s",
+            " 1s",
+            "99999999999999999999s",
+            "9999999999999999h",
+        ] {
             assert_eq!(
                 ms(text).unwrap_err(),
                 format!("expected a time with its unit, such as `500ms`, `2s` or `1m30s`, found {text:?}")

@@ -241,7 +241,8 @@ impl Actor {
                 Action::Apply(config) => self.apply(config, cause),
                 Action::Fail(error) => {
                     let (target, error) = (self.target.clone(), error.to_string());
-                    let event = self.rt.emit_because(cause, ConfigFailed { target, error: error.clone() });
+                    let failed = ConfigFailed { target, client_ordinal: self.client.ordinal(), error: error.clone() };
+                    let event = self.rt.emit_because(cause, failed);
                     let message = format!(
                         "name resolver error: [xDS node id: {}]: rpc error: code = Unavailable desc = {error}",
                         self.node_id
@@ -255,7 +256,8 @@ impl Actor {
     }
 
     fn apply(&mut self, config: Arc<XdsConfig>, cause: Option<EventId>) {
-        let event = self.rt.emit_because(cause, ConfigApplied::new(self.target.clone(), &config));
+        let applied = ConfigApplied::new(self.target.clone(), self.client.ordinal(), &config);
+        let event = self.rt.emit_because(cause, applied);
         let configs = config.clusters.iter().map(|(name, state)| {
             let security = |cluster: &Cluster| self.credentials.security(cluster.security.as_ref());
             let built = match state {

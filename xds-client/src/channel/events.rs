@@ -15,6 +15,8 @@ hermesh_runtime::event! {
     ConfigApplied = "config.applied" {
         /// The channel's target.
         target: Arc<str>,
+        /// The number of its xDS client in the process.
+        client_ordinal: u64,
         /// The listener's name.
         listener: String,
         /// The version of the response that brought the listener.
@@ -33,6 +35,8 @@ hermesh_runtime::event! {
     ConfigFailed = "config.failed" {
         /// The channel's target.
         target: Arc<str>,
+        /// The number of its xDS client in the process.
+        client_ordinal: u64,
         /// Why.
         error: String,
     }
@@ -106,7 +110,7 @@ pub struct AppliedCluster {
 }
 
 impl ConfigApplied {
-    pub(super) fn new(target: Arc<str>, config: &XdsConfig) -> Self {
+    pub(super) fn new(target: Arc<str>, client_ordinal: u64, config: &XdsConfig) -> Self {
         let version = |kind, name: &str| config.versions.get(&(kind, name.to_owned())).cloned();
         let clusters = config.clusters.iter().map(|(name, state)| {
             let mut applied = AppliedCluster {
@@ -134,6 +138,7 @@ impl ConfigApplied {
         });
         Self {
             target,
+            client_ordinal,
             listener: config.listener.name.clone(),
             listener_version: version(ResourceType::Listener, &config.listener.name),
             route_configuration: config.route_configuration.name.clone(),

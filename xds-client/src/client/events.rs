@@ -12,6 +12,8 @@ hermesh_runtime::event! {
     StreamOpened = "xds.stream.opened" {
         /// The client's key: a channel's target, or `#server`.
         client: Arc<str>,
+        /// Its number among all clients that the process has had, from 0.
+        client_ordinal: u64,
         /// The `server_uri`.
         server: Arc<str>,
     }
@@ -20,6 +22,8 @@ hermesh_runtime::event! {
     StreamClosed = "xds.stream.closed" {
         /// The client's key.
         client: Arc<str>,
+        /// Its number in the process.
+        client_ordinal: u64,
         /// The `server_uri`.
         server: Arc<str>,
         /// The status code's name.
@@ -32,6 +36,8 @@ hermesh_runtime::event! {
     ClientClosed = "xds.client.closed" {
         /// The client's key.
         client: Arc<str>,
+        /// Its number in the process.
+        client_ordinal: u64,
         /// The `server_uri`.
         server: Arc<str>,
     }
@@ -40,6 +46,8 @@ hermesh_runtime::event! {
     XdsRequest = "xds.request" {
         /// The client's key.
         client: Arc<str>,
+        /// Its number in the process.
+        client_ordinal: u64,
         /// `LDS`, `RDS`, `CDS` or `EDS`; else the type URL.
         r#type: String,
         /// The last accepted version.
@@ -57,6 +65,8 @@ hermesh_runtime::event! {
     XdsResponse = "xds.response" {
         /// The client's key.
         client: Arc<str>,
+        /// Its number in the process.
+        client_ordinal: u64,
         /// `LDS`, `RDS`, `CDS` or `EDS`; else the type URL.
         r#type: String,
         /// Its version.
@@ -71,6 +81,8 @@ hermesh_runtime::event! {
     XdsNack = "xds.nack" {
         /// The client's key.
         client: Arc<str>,
+        /// Its number in the process.
+        client_ordinal: u64,
         /// `LDS`, `RDS`, `CDS` or `EDS`; else the type URL.
         r#type: String,
         /// Of the rejected response.
@@ -81,9 +93,10 @@ hermesh_runtime::event! {
 }
 
 impl XdsRequest {
-    pub(super) fn new(client: Arc<str>, request: &DiscoveryRequest) -> Self {
+    pub(super) fn new(client: Arc<str>, client_ordinal: u64, request: &DiscoveryRequest) -> Self {
         Self {
             client,
+            client_ordinal,
             r#type: short(&request.type_url),
             version: request.version_info.clone(),
             nonce: request.response_nonce.clone(),
@@ -94,9 +107,10 @@ impl XdsRequest {
 }
 
 impl XdsResponse {
-    pub(super) fn new(client: Arc<str>, response: &DiscoveryResponse) -> Self {
+    pub(super) fn new(client: Arc<str>, client_ordinal: u64, response: &DiscoveryResponse) -> Self {
         Self {
             client,
+            client_ordinal,
             r#type: short(&response.type_url),
             version: response.version_info.clone(),
             nonce: response.nonce.clone(),

@@ -90,6 +90,7 @@ impl XdsClientPool {
         let client = Arc::new(XdsClient {
             rt: self.rt.clone(),
             key: key.to_owned(),
+            ordinal: self.rt.ordinal("xds-client"),
             bootstrap: bootstrap.clone(),
             providers,
             servers: Mutex::default(),
@@ -123,6 +124,8 @@ impl XdsClientPool {
 pub(crate) struct XdsClient {
     rt: Runtime,
     key: String,
+    /// Tells it from other clients of the process, which may have the same key in another pool or at another time.
+    ordinal: u64,
     bootstrap: Arc<Bootstrap>,
     providers: CertificateProviders,
     servers: Mutex<BTreeMap<ServerConfig, ServerTask>>,
@@ -157,6 +160,11 @@ impl XdsClient {
         &self.bootstrap
     }
 
+    /// Its number among all clients that the process has had.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
     pub(crate) fn providers(&self) -> &CertificateProviders {
         &self.providers
     }
@@ -184,7 +192,7 @@ impl XdsClient {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let task = servers
             .entry(server.clone())
-            .or_insert_with(|| ServerTask::start(&self.rt, &self.key, &self.bootstrap, server));
+            .or_insert_with(|| ServerTask::start(&self.rt, (&self.key, self.ordinal), &self.bootstrap, server));
         let commands = task.commands();
         let _ = commands.send(Command::Watch { id, resource_type, name, watcher });
         Watch { id, commands: Some(commands) }

@@ -45,7 +45,13 @@ pub(super) enum Command {
 }
 
 impl ServerTask {
-    pub(super) fn start(rt: &Runtime, key: &str, bootstrap: &Bootstrap, server: ServerConfig) -> Self {
+    /// Starts the client called `key`, the process's `ordinal`-th.
+    pub(super) fn start(
+        rt: &Runtime,
+        (key, ordinal): (&str, u64),
+        bootstrap: &Bootstrap,
+        server: ServerConfig,
+    ) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let config = Config {
             node: bootstrap.node.clone(),
@@ -56,6 +62,7 @@ impl ServerTask {
         let shell = Shell {
             rt: rt.clone(),
             client: key.into(),
+            ordinal,
             uri: server.server_uri.as_str().into(),
             server,
             ads: AdsClient::new(config, draws),
@@ -76,6 +83,7 @@ impl ServerTask {
 struct Shell {
     rt: Runtime,
     client: Arc<str>,
+    ordinal: u64,
     uri: Arc<str>,
     server: ServerConfig,
     ads: AdsClient,
@@ -96,7 +104,8 @@ struct Watcher {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        self.rt.emit(ClientClosed { client: self.client.clone(), server: self.uri.clone() });
+        let (client, server) = (self.client.clone(), self.uri.clone());
+        self.rt.emit(ClientClosed { client, client_ordinal: self.ordinal, server });
     }
 }
 
@@ -181,14 +190,15 @@ impl Shell {
     fn progress(&mut self, progress: Progress) -> Option<EventId> {
         match progress {
             Progress::Opened => {
-                let event = StreamOpened { client: self.client.clone(), server: self.uri.clone() };
-                let event = self.rt.emit(event);
+                let (client, server) = (self.client.clone(), self.uri.clone());
+                let event = self.rt.emit(StreamOpened { client, client_ordinal: self.ordinal, server });
                 self.ads.on_stream_open(Instant::now());
                 event
             }
             Progress::Response(response) => {
                 let pushed = self.rt.received(&response.nonce);
-                let event = self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), &response));
+                let event =
+                    self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), self.ordinal, &response));
                 self.ads.on_response(Instant::now(), &response);
                 event
             }
@@ -196,6 +206,7 @@ impl Shell {
                 self.stream = None;
                 let closed = StreamClosed {
                     client: self.client.clone(),
+                    client_ordinal: self.ordinal,
                     server: self.uri.clone(),
                     code: format!("{:?}", status.code()),
                     message: status.message().to_owned(),
@@ -235,10 +246,10 @@ impl Shell {
         let mut cause = cause;
         if let Some(error) = &request.error_detail {
             let (client, nonce, error) = (self.client.clone(), request.response_nonce.clone(), error.message.clone());
-            let nack = XdsNack { client, r#type: short(&request.type_url), nonce, error };
+            let nack = XdsNack { client, client_ordinal: self.ordinal, r#type: short(&request.type_url), nonce, error };
             cause = self.rt.emit_because(cause, nack).or(cause);
         }
-        self.rt.emit_because(cause, XdsRequest::new(self.client.clone(), &request));
+        self.rt.emit_because(cause, XdsRequest::new(self.client.clone(), self.ordinal, &request));
         if let Some(stream) = &self.stream {
             // A stream that no longer takes requests is about to say that it ended.
             let _ = stream.requests.send(request);

@@ -27,6 +27,8 @@ hermesh_runtime::event! {
     ServingModeChanged = "server.serving" {
         /// Where it listens.
         address: SocketAddr,
+        /// The number of its xDS client in the process.
+        client_ordinal: u64,
         /// `SERVING` or `NOT_SERVING`.
         mode: &'static str,
         /// Why it does not serve.
@@ -48,6 +50,8 @@ hermesh_runtime::event! {
     ListenerApplied = "listener.applied" {
         /// Where it listens.
         address: SocketAddr,
+        /// The number of its xDS client in the process.
+        client_ordinal: u64,
         /// The listener resource's name.
         listener: String,
         /// The version of the response that brought it.
@@ -235,6 +239,7 @@ impl ListenerTask {
             cause,
             ListenerApplied {
                 address: self.address,
+                client_ordinal: self.client.ordinal(),
                 listener: self.name.clone(),
                 listener_version: version.clone(),
                 filter_chains: chains(&listener).map(|it| (it.name.clone(), it.security.is_some())).collect(),
@@ -274,7 +279,9 @@ impl ListenerTask {
             ServingMode::Serving => ("SERVING", None),
             ServingMode::NotServing(reason) => ("NOT_SERVING", Some(reason.clone())),
         };
-        self.told = self.server.rt.emit_because(cause, ServingModeChanged { address: self.address, mode: name, error });
+        let (address, client_ordinal) = (self.address, self.client.ordinal());
+        let told = ServingModeChanged { address, client_ordinal, mode: name, error };
+        self.told = self.server.rt.emit_because(cause, told);
         (self.server.on_serving_mode)(self.address, &mode);
     }
 

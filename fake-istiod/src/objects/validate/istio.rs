@@ -70,8 +70,11 @@ fn policy_fields(
             SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::Unspecified => {}
         }
     }
-    if let Some(ConnectionPool { tcp: None, http: None }) = pool {
-        check.error("missing-field", &format!("{path}.connectionPool"), "needs tcp or http");
+    let pool_path = format!("{path}.connectionPool");
+    if let Some(ConnectionPool { tcp: None, http: None }) = pool
+        && check.is_whole(&pool_path)
+    {
+        check.error("missing-field", &pool_path, "needs tcp or http");
     }
     let Some(tls) = tls else { return };
     let path = format!("{path}.tls");
@@ -99,7 +102,9 @@ fn policy_fields(
         }
         _ => None,
     };
-    if let Some(message) = wrong {
+    if let Some(message) = wrong
+        && check.is_whole(&path)
+    {
         check.error("invalid-value", &path, message);
     }
 }
@@ -114,7 +119,7 @@ pub(in crate::objects) fn virtual_service(check: &mut Check<'_>, service: &Virtu
     for (index, name) in spec.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{index}]");
         host(check, &path, name);
-        if name.value == "*" && for_mesh {
+        if name.value == "*" && for_mesh && check.is_whole("spec.gateways") {
             check.error("invalid-value", &path, "`*` would take over all hosts of the mesh; name a gateway or a host");
         }
         if !hosts.insert(name.as_str()) {
@@ -126,7 +131,7 @@ pub(in crate::objects) fn virtual_service(check: &mut Check<'_>, service: &Virtu
         let message = "names no `mesh`; routes for gateways have no effect on clients in the mesh";
         check.note("no-effect", "spec.gateways", message);
     }
-    if spec.http.is_empty() && !check.has("spec.tcp") && !check.has("spec.tls") {
+    if spec.http.is_empty() && !check.is_given("spec.tcp") && !check.is_given("spec.tls") {
         check.error("missing-field", "spec.http", "missing; a VirtualService needs at least one route");
     }
     for (index, route) in spec.http.iter().enumerate() {
@@ -135,11 +140,12 @@ pub(in crate::objects) fn virtual_service(check: &mut Check<'_>, service: &Virtu
 }
 
 fn http_route(check: &mut Check<'_>, path: &str, route: &HttpRoute) {
-    match (&route.redirect, &route.direct_response, route.route.is_empty()) {
-        (None, None, true) => {
+    let given = ["route", "redirect", "directResponse"].map(|field| check.is_given(&format!("{path}.{field}")));
+    match given {
+        [_, false, false] if route.route.is_empty() => {
             check.error("missing-field", &format!("{path}.route"), "missing; where do the requests go?");
         }
-        (None, None, false) | (Some(_), None, true) | (None, Some(_), true) => {}
+        [true, false, false] | [false, true, false] | [false, false, true] => {}
         _ => check.error("invalid-value", path, "expected one of route, redirect or directResponse"),
     }
     for (name, present) in [("redirect", route.redirect.is_some()), ("directResponse", route.direct_response.is_some())]
@@ -186,7 +192,9 @@ fn http_route(check: &mut Check<'_>, path: &str, route: &HttpRoute) {
         total += i64::from(destination.weight);
     }
     let paths = format!("{path}.route");
-    if route.route.len() > 1 && total == 0 {
+    if !check.is_whole(&paths) {
+        // Who knows what the weights are.
+    } else if route.route.len() > 1 && total == 0 {
         check.error("invalid-value", &paths, "the weights sum to 0; give at least one destination a weight");
     } else if total > i64::from(u32::MAX) {
         check.error("out-of-range", &paths, format!("the weights sum to {total}, more than a client accepts"));
@@ -204,19 +212,29 @@ fn http_route(check: &mut Check<'_>, path: &str, route: &HttpRoute) {
     }
 }
 
+fn string_match(check: &mut Check<'_>, path: &str) {
+    check.only_one(path, &["exact", "prefix", "regex"], "expected one of exact, prefix or regex");
+}
+
 fn match_fields(check: &mut Check<'_>, path: &str, http_match: &HttpMatch) {
-    if http_match.uri == Some(StringMatch::Present) {
+    string_match(check, &format!("{path}.uri"));
+    if http_match.uri == Some(StringMatch::Present) && check.is_whole(&format!("{path}.uri")) {
         check.error("missing-field", &format!("{path}.uri"), "needs one of exact, prefix or regex");
     }
     let headers = [("headers", &http_match.headers), ("withoutHeaders", &http_match.without_headers)];
     for (field, headers) in headers {
         for name in headers.keys() {
             let path = field_path(&format!("{path}.{field}"), name);
+            string_match(check, &path);
             let is_token = |b: u8| b.is_ascii_graphic() && !br#"(),/:;<=>?@[\]{}""#.contains(&b);
             if name.starts_with('@') {
                 check.error("not-supported", &path, "matching on JWT claims is not supported yet");
             } else if name.is_empty() || !name.bytes().all(is_token) {
                 check.error("invalid-name", &path, format!("invalid header name {name:?}"));
+            } else if field == "headers" && name.to_ascii_lowercase().ends_with("-bin") {
+                // gRFC A28: they count as absent.
+                let message = "gRPC clients keep binary metadata (-bin) out of routing: no call takes the route";
+                check.warning("never-matches", &path, message);
             }
         }
     }
@@ -226,10 +244,14 @@ fn match_fields(check: &mut Check<'_>, path: &str, http_match: &HttpMatch) {
     check.labels(&format!("{path}.sourceLabels"), &http_match.source_labels);
     let pseudo = [("method", &http_match.method), ("authority", &http_match.authority), ("scheme", &http_match.scheme)];
     for (field, condition) in pseudo {
+        string_match(check, &format!("{path}.{field}"));
         if condition.is_some() {
             let message = "gRPC clients match metadata only, never this: no call takes the route";
             check.warning("never-matches", &format!("{path}.{field}"), message);
         }
+    }
+    for name in http_match.query_params.keys() {
+        string_match(check, &field_path(&format!("{path}.queryParams"), name));
     }
     if !http_match.query_params.is_empty() {
         let message = "gRPC clients leave out routes with query parameters: no call takes the route";
@@ -243,7 +265,7 @@ pub(in crate::objects) fn peer_authentication(check: &mut Check<'_>, policy: &Pe
     if let Some(selector) = &spec.selector {
         check.labels("spec.selector.matchLabels", &selector.match_labels);
     }
-    if !spec.port_level_mtls.is_empty() && !has_selector {
+    if !spec.port_level_mtls.is_empty() && !has_selector && check.is_whole("spec.selector") {
         check.error("invalid-value", "spec.portLevelMtls", "needs a selector: ports belong to workloads");
     }
     mode(check, "spec.mtls.mode", spec.mtls);
@@ -285,7 +307,7 @@ fn export_to(check: &mut Check<'_>, namespaces: &[String]) {
             check.error("duplicate", &path, format!("{namespace:?} is already there"));
         }
     }
-    if seen.len() > 1 && namespaces.iter().any(|namespace| namespace == "*") {
+    if seen.len() > 1 && check.is_whole("spec.exportTo") && namespaces.iter().any(|namespace| namespace == "*") {
         check.error("invalid-value", "spec.exportTo", "`*` includes all other namespaces; leave them out");
     }
 }

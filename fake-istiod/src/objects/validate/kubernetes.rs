@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Check;
 use crate::objects::names::{is_dns_label, is_env_name, is_port_name};
+use crate::objects::probe::{LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER, ONE_PROBE_HANDLER, PROBE_HANDLERS};
+use crate::objects::volume::VOLUME_SOURCES;
 use crate::objects::{
     ConfigMap, Container, Deployment, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod,
     PodSpec, Probe, ProbeHandler, RestartPolicy, Service, ServiceAccount, ServiceType, StrategyType, VolumeSource,
@@ -28,9 +30,11 @@ pub(in crate::objects) fn service(check: &mut Check<'_>, service: &Service) {
     let spec = &service.spec;
     if spec.service_type == ServiceType::ExternalName {
         check.error("not-supported", "spec.type", "ExternalName is not supported yet; a real mesh would act on it");
-        return;
-    }
-    if spec.ports.is_empty() && !service.is_headless() {
+    } else if spec.ports.is_empty()
+        && !service.is_headless()
+        && check.is_read("spec.type")
+        && check.is_read("spec.clusterIP")
+    {
         check.error("missing-field", "spec.ports", "missing; a Service needs at least one port unless it is headless");
     }
     check.labels("spec.selector", &spec.selector);
@@ -64,6 +68,7 @@ pub(in crate::objects) fn service(check: &mut Check<'_>, service: &Service) {
 
 pub(in crate::objects) fn endpoint_slice(check: &mut Check<'_>, slice: &EndpointSlice) {
     use crate::objects::AddressType;
+    let has_type = check.has("addressType") && check.is_read("addressType");
     if !check.has("addressType") {
         check.error("missing-field", "addressType", "missing; write IPv4 or IPv6");
     }
@@ -72,11 +77,13 @@ pub(in crate::objects) fn endpoint_slice(check: &mut Check<'_>, slice: &Endpoint
     }
     for (index, endpoint) in slice.endpoints.iter().enumerate() {
         let path = format!("endpoints[{index}].addresses");
-        if endpoint.addresses.is_empty() {
+        if endpoint.addresses.is_empty() && check.is_whole(&path) {
             check.error("missing-field", &path, "missing; an endpoint needs an address");
         }
         for (number, address) in endpoint.addresses.iter().enumerate() {
-            if address.is_ipv4() != (slice.address_type == AddressType::IPv4) {
+            let is_of_type = address.is_ipv4() == (slice.address_type == AddressType::IPv4);
+            // Of addresses that could not be read, the others do not keep their numbers.
+            if !is_of_type && has_type && check.is_whole(&path) {
                 let message = format!("{address} is not of the slice's addressType {:?}", slice.address_type);
                 check.error("invalid-value", &format!("{path}[{number}]"), message);
             }
@@ -96,10 +103,12 @@ pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deploym
     let labels = &spec.template.metadata.labels;
     check.labels("spec.template.metadata.labels", labels);
     check.labels("spec.selector.matchLabels", &spec.selector.match_labels);
-    if spec.selector.match_labels.is_empty() {
+    if !check.is_whole("spec.selector") {
+        // What it selects is not known.
+    } else if spec.selector.match_labels.is_empty() {
         let message = "missing; a Deployment needs the labels of its pods, such as `matchLabels: {app: echo}`";
         check.error("missing-field", "spec.selector", message);
-    } else if !selects(&spec.selector.match_labels, labels) {
+    } else if !selects(&spec.selector.match_labels, labels) && check.is_whole("spec.template.metadata.labels") {
         let (key, value) = spec
             .selector
             .match_labels
@@ -143,8 +152,10 @@ fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
         check.error("missing-field", &format!("{path}.containers"), "missing; a pod needs at least one container");
     }
     let mut volumes = BTreeSet::new();
+    let mut volumes_known = check.is_read(&format!("{path}.volumes"));
     for (index, volume) in spec.volumes.iter().enumerate() {
         let path = format!("{path}.volumes[{index}]");
+        volumes_known &= check.is_read(&format!("{path}.name"));
         if !is_dns_label(&volume.name) {
             check.error(
                 "invalid-name",
@@ -154,6 +165,7 @@ fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
         } else if !volumes.insert(volume.name.as_str()) {
             check.error("duplicate", &format!("{path}.name"), format!("volume {:?} is already there", volume.name));
         }
+        check.only_one(&path, &VOLUME_SOURCES, "a volume has exactly one source; give each its own volume");
         volume_fields(check, &path, &volume.source);
     }
     let mut names = BTreeSet::new();
@@ -192,11 +204,12 @@ fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
                 }
             }
         }
-        container_fields(check, &path, container, &volumes);
+        container_fields(check, &path, container, volumes_known.then_some(&volumes));
     }
 }
 
-fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, volumes: &BTreeSet<&str>) {
+/// `volumes` are the pod's if all of them are known.
+fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, volumes: Option<&BTreeSet<&str>>) {
     for (index, variable) in container.env.iter().enumerate() {
         let path = format!("{path}.env[{index}]");
         if !is_env_name(&variable.name) {
@@ -215,11 +228,10 @@ fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, vo
                     field_reference(check, &format!("{path}.valueFrom.fieldRef.fieldPath"), &field.field_path)
                 }
                 (None, Some(reference)) if reference.name.is_empty() || reference.key.is_empty() => {
-                    check.error(
-                        "missing-field",
-                        &format!("{path}.valueFrom.configMapKeyRef"),
-                        "needs a name and a key",
-                    );
+                    let path = format!("{path}.valueFrom.configMapKeyRef");
+                    if check.is_whole(&path) {
+                        check.error("missing-field", &path, "needs a name and a key");
+                    }
                 }
                 (Some(_), Some(_)) => {
                     check.error("invalid-value", &format!("{path}.valueFrom"), "expected one source, found two")
@@ -231,7 +243,7 @@ fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, vo
     let mut mounts = BTreeSet::new();
     for (index, mount) in container.volume_mounts.iter().enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
-        if !volumes.contains(mount.name.as_str()) {
+        if let Some(volumes) = volumes.filter(|volumes| !volumes.contains(mount.name.as_str())) {
             let error = format!("the pod has no volume {:?}", mount.name);
             let error = match crate::yaml::nearest(&mount.name, volumes.iter().copied()) {
                 Some(name) => format!("{error}; did you mean `{name}`?"),
@@ -257,6 +269,7 @@ fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, vo
     }
     for (name, handler) in [("postStart", &container.lifecycle.post_start), ("preStop", &container.lifecycle.pre_stop)]
     {
+        check.only_one(&format!("{path}.lifecycle.{name}"), &LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER);
         match handler {
             Some(LifecycleHandler::Exec(action)) if action.command.is_empty() => {
                 check.error("missing-field", &format!("{path}.lifecycle.{name}.exec.command"), "missing; what runs?");
@@ -270,6 +283,7 @@ fn container_fields(check: &mut Check<'_>, path: &str, container: &Container, vo
 }
 
 fn probe_fields(check: &mut Check<'_>, path: &str, probe: &Probe, name: &str) {
+    check.only_one(path, &PROBE_HANDLERS, ONE_PROBE_HANDLER);
     match &probe.handler {
         ProbeHandler::HttpGet(action) => {
             port_or_name(check, &format!("{path}.httpGet.port"), &action.port);

@@ -139,8 +139,12 @@ impl Kubelet {
         let key = pod.key();
         let mut state = self.shared.lock();
         match state.pods.get(&key) {
-            None if !self.shared.store.contains(&key) => {}
             None => {
+                // It may be gone by now, and another pod have its name.
+                let stored = self.shared.store.get(&key);
+                if stored.is_none_or(|stored| stored.metadata().uid != pod.metadata.uid) {
+                    return;
+                }
                 let (messages, inbox) = mpsc::unbounded_channel();
                 let handle =
                     Handle { messages: messages.clone(), net: None, running: BTreeMap::new(), inside: BTreeMap::new() };
@@ -148,12 +152,12 @@ impl Kubelet {
                 let worker = Worker::new(Arc::clone(&self.shared), Pod::clone(pod), inbox, messages, cause);
                 self.shared.world.runtime().spawn("kubelet.pod", worker.run());
             }
-            Some(handle) if pod.metadata.deletion_timestamp.is_some() => {
+            Some(handle) => {
+                let Some(at) = pod.metadata.deletion_timestamp else { return };
                 let grace = Duration::from_secs(pod.spec.termination_grace_period_seconds);
                 // A worker that is gone has deleted its pod already.
-                let _ = handle.messages.send(Message::Delete { grace, cause });
+                let _ = handle.messages.send(Message::Delete { at, grace, cause });
             }
-            Some(_) => {}
         }
     }
 

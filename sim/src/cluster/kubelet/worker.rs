@@ -36,8 +36,8 @@ const CONFIGURATION_MS: (u64, u64) = (1_000, 60_000);
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The pod is to end.
-    Delete { grace: Duration, cause: Option<EventId> },
+    /// The pod is to end: it was deleted at this wall time, in seconds.
+    Delete { at: u64, grace: Duration, cause: Option<EventId> },
     /// A container is to be stopped gently; it starts again.
     Restart { container: String, cause: Option<EventId> },
     /// A container ended.
@@ -378,9 +378,11 @@ impl Worker {
 
     fn handle(&mut self, message: Message) -> Result<(), Deleted> {
         match message {
-            Message::Delete { grace, cause } => {
+            Message::Delete { at, grace, cause } => {
                 if self.deletion.is_none() {
                     self.deletion = Some((Instant::now() + grace, cause));
+                    self.pod.metadata.deletion_timestamp = Some(at);
+                    self.publish(cause);
                 }
                 return Err(Deleted);
             }

@@ -76,4 +76,8 @@ fn what_admission_would_refuse_is_found_before_any_step_is_carried_out() {
     let scenario = open(&text).unwrap();
     let Err(RunError::Setting(error)) = scenario.run(&RunOptions::seed(1)) else { panic!("it was played") };
     assert!(error.to_string().contains("many.yaml:12:13: spec.replicas: "), "{error}");
+    // It is known for every other seed.
+    assert_eq!(scenario.refused.get(), Some(&error.diagnostics));
+    let Err(RunError::Setting(again)) = scenario.run(&RunOptions::seed(2)) else { panic!("it was played") };
+    assert_eq!(again.diagnostics, error.diagnostics);
 }

@@ -1,7 +1,7 @@
 //! Files that are missing, no text, or something else than a scenario.
 
 use super::super::Scenario;
-use super::{ECHO, HEADER, open, refused, steps};
+use super::{ECHO, HEADER, open, refused, refused_step, steps};
 
 #[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
 fn open_bytes(name: &str, bytes: &[u8]) -> String {
@@ -77,4 +77,49 @@ fn the_command_that_repeats_a_run_is_one_for_a_shell() {
     scenario.file.steps[0].apply.as_mut().unwrap()[0].value = "-".to_owned();
     "a.yaml".clone_into(&mut scenario.path);
     assert_eq!(scenario.again(1), "hermesh run a.yaml --seed 1 < FILE, where FILE holds what standard input held");
+}
+
+#[test]
+fn a_file_holds_one_scenario() {
+    let one = format!("{HEADER}- wait: 1s\n");
+    refused(
+        &format!("{one}---\n{one}"),
+        &[
+            "s.yaml:9:1: a second scenario; a file holds one, and the first begins at line 1; move it to a file of its own",
+        ],
+    );
+}
+
+#[test]
+fn a_bracket_is_told_where_it_opens_and_a_tab_where_it_stands() {
+    for (step, told) in [
+        ("- wait: {ready: [a, b\n- wait: 1s", "s.yaml:8:17: this `[` is not closed; close it with `]`"),
+        ("- wait: {ready: all\n", "s.yaml:8:9: this `{` is not closed; close it with `}`"),
+        (
+            "- wait: {ready: [a, b}\n- wait: 1s",
+            "s.yaml:8:17: this `[` is closed by `}` at line 8, column 22; close it with `]`",
+        ),
+        ("- name: a\n\twait: 1s", "s.yaml:9:1: a tab cannot indent YAML; use spaces"),
+        (
+            "- apply: [-, echo.yaml]",
+            "s.yaml:8:11: a `-` that stands alone cannot be an item of a list in brackets; put it into quotes: \"-\"",
+        ),
+        (
+            "- name: \"a\n  wait: 1s\n- get: pods",
+            "s.yaml:8:9: invalid YAML: invalid indentation in quoted scalar; is the quote that opens here closed?",
+        ),
+        (
+            "- wait: {ready: all: b}\n- get: pods",
+            "s.yaml:8:20: invalid YAML: while parsing a flow mapping, did not find expected ',' or '}'; \
+             is a line near here indented differently from its neighbours?",
+        ),
+    ] {
+        refused_step(step, told);
+    }
+    let manifest = ECHO.replace("selector: {app: echo}", "selector: {app: echo");
+    let line = HEADER.lines().count() + 2 + 5;
+    refused(
+        &format!("{HEADER}- wait: 1s\n---\n{manifest}"),
+        &[&format!("s.yaml:{line}:13: this `{{` is not closed; close it with `}}`")],
+    );
 }

@@ -2,17 +2,10 @@
 //! perhaps meant.
 
 use hermesh::{Mesh, image};
+use hermesh_tests::shop;
 
-const SERVICE: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: cart}
-spec:
-  ports:
-  - {name: grpc, port: 7070}
-";
-
-const RULE: &str = "
+const RULE: &str = "\
+---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: cart}
@@ -22,7 +15,8 @@ spec:
   - {name: stable, labels: {version: v1}}
 ";
 
-const ROUTE: &str = "
+const ROUTE: &str = "\
+---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: cart}
@@ -42,15 +36,16 @@ fn warnings(mesh: &mut Mesh, yaml: &str) -> Vec<String> {
 #[test]
 fn all_documents_of_an_apply_are_in_before_anything_dangles() {
     let mut mesh = hermesh::mesh().seed(7).image("*", image::stand_in).start();
-    let all = [ROUTE, RULE, SERVICE].join("---").replace("stabel", "stable");
+    let all = [ROUTE, RULE, &shop::service("cart")].concat().replace("stabel", "stable");
     assert_eq!(warnings(&mut mesh, &all), [] as [String; 0]);
 }
 
 #[test]
 fn a_dangling_reference_is_told_once_and_again_when_it_comes_back() {
     let mut mesh = hermesh::mesh().seed(7).image("*", image::stand_in).start();
-    let all = [SERVICE, RULE, ROUTE].join("---");
-    let told = ["inline:24:41: warning: spec.http[0].route[0].destination.subset: no DestinationRule for \
+    let cart = shop::service("cart");
+    let all = [&cart, RULE, ROUTE].concat();
+    let told = ["inline:25:41: warning: spec.http[0].route[0].destination.subset: no DestinationRule for \
          cart.default.svc.cluster.local has a subset \"stabel\"; calls to it will fail; did you mean `stable`?"];
     assert_eq!(warnings(&mut mesh, &all), told);
     assert_eq!(warnings(&mut mesh, &all), [] as [String; 0]);
@@ -58,8 +53,8 @@ fn a_dangling_reference_is_told_once_and_again_when_it_comes_back() {
     // Whoever takes the subset away is told of the route that wants it.
     assert_eq!(warnings(&mut mesh, RULE), told);
 
-    mesh.delete(SERVICE);
-    let told = warnings(&mut mesh, &SERVICE.replace("name: cart", "name: carts"));
+    mesh.delete(cart.as_str());
+    let told = warnings(&mut mesh, &cart.replace("name: cart", "name: carts"));
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|text| text.contains("there is no Service cart.default") && text.contains("`carts.")));
 }

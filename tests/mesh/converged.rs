@@ -1,28 +1,14 @@
 //! What `wait_converged` waits for beyond istiod, and what it says if that does not come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hermesh::{Call, Mesh, Process, WaitError, image};
 use hermesh_echo::proto::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
+use hermesh_tests::shop;
 use hermesh_xds::client::XdsRequest;
 use hermesh_xds::{ChannelCredentials, XdsChannel};
-
-const MANIFESTS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
-  labels: {istio-injection: enabled}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cart}
-spec:
-  selector: {app: cart}
-  ports:
-  - {name: grpc, port: 7070, targetPort: 9000}
-";
 
 const MUTUAL: &str = "
 apiVersion: networking.istio.io/v1
@@ -34,31 +20,14 @@ spec:
     tls: {mode: ISTIO_MUTUAL}
 ";
 
-fn deployment(name: &str, more: &str) -> String {
-    format!(
-        "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}}}
-spec:
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata:
-      labels: {{app: {name}}}
-      annotations:
-        inject.istio.io/templates: grpc-agent
-        proxy.istio.io/config: '{{\"holdApplicationUntilProxyStarts\": true}}'
-    spec:
-      containers:
-      - name: server
-        image: {name}
-{more}"
-    )
+/// A Deployment whose image has its name.
+fn deployment(name: &str) -> String {
+    shop::deployment(name, name, &[])
 }
 
 fn start(web: impl Fn(Process) -> futures::future::BoxFuture<'static, ()> + Send + Sync + 'static) -> Mesh {
     let mut mesh = hermesh::mesh().image("web", web).image("*", image::stand_in).seed(7).namespace("shop").start();
-    mesh.apply(MANIFESTS);
+    mesh.apply(shop::NAMESPACE).apply(shop::service("cart"));
     mesh
 }
 
@@ -82,7 +51,7 @@ fn a_client_that_waits_for_a_resource_is_waited_for_until_it_gives_up() {
             call_on(process, "xds:///nowhere:7070").await;
         })
     });
-    mesh.apply(deployment("web", "")).wait_ready();
+    mesh.apply(deployment("web")).wait_ready();
     let asked = |mesh: &Mesh| {
         mesh.with_trace(|trace| {
             let mut requests =
@@ -104,6 +73,43 @@ fn a_client_that_waits_for_a_resource_is_waited_for_until_it_gives_up() {
 }
 
 #[test]
+fn of_two_clients_of_one_process_for_one_target_each_is_waited_for() {
+    const TARGET: &str = "xds:///nowhere:7070";
+    let mut mesh = start(|process| {
+        Box::pin(async move {
+            let rt = process.runtime();
+            let first = rt.spawn("first", call_on(process.clone(), TARGET)).abort_on_drop();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            rt.spawn("second", call_on(process, TARGET));
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            drop(first);
+            std::future::pending::<()>().await;
+        })
+    });
+    // When each client asked first, in seconds.
+    let asked = |mesh: &Mesh| {
+        mesh.with_trace(|trace| {
+            let mut asked = BTreeMap::new();
+            for (event, request) in trace.of::<XdsRequest>().filter(|(_, request)| *request.client == *TARGET) {
+                asked.entry(request.client_ordinal).or_insert(event.t_us / 1_000_000);
+            }
+            asked
+        })
+    };
+    mesh.apply(deployment("web"));
+    while asked(&mesh).len() < 2 {
+        mesh.run_for(Duration::from_millis(100));
+    }
+    let asked = asked(&mesh);
+    let second = asked[&1];
+    assert_eq!(second - asked[&0], 5);
+    mesh.run_for(Duration::from_secs(6));
+    mesh.wait_converged();
+    let took = mesh.now().as_secs() - second;
+    assert!((15..17).contains(&took), "the second gives up after 15 s, not {took} s");
+}
+
+#[test]
 fn a_client_that_rejects_its_configuration_fails_the_wait_with_its_words() {
     let mut mesh = start(|process| {
         Box::pin(async move {
@@ -117,8 +123,8 @@ fn a_client_that_rejects_its_configuration_fails_the_wait_with_its_words() {
             call_on(process, "xds:///cart:7070").await;
         })
     });
-    let own = "        env:\n        - {name: GRPC_XDS_BOOTSTRAP, value: /own.json}\n";
-    mesh.apply([deployment("web", own), deployment("cart", "")]).wait_ready().wait_converged();
+    let own = "env: [{name: GRPC_XDS_BOOTSTRAP, value: /own.json}]";
+    mesh.apply([shop::deployment("web", "web", &[own]), deployment("cart")]).wait_ready().wait_converged();
     mesh.apply(MUTUAL);
     let error = mesh.try_wait_converged(Duration::from_secs(60)).unwrap_err();
     let WaitError::Rejected { rejections } = &error else { panic!("{error}") };
@@ -131,7 +137,7 @@ fn a_client_that_rejects_its_configuration_fails_the_wait_with_its_words() {
 #[test]
 fn a_client_killed_while_it_has_no_stream_is_not_waited_for() {
     let mut mesh = start(|process| Box::pin(call_on(process, "xds:///cart:7070")));
-    mesh.apply([deployment("web", ""), deployment("cart", "")]).wait_ready().wait_converged();
+    mesh.apply([deployment("web"), deployment("cart")]).wait_ready().wait_converged();
     mesh.kill("web/0/istio-proxy").run_for(Duration::from_millis(100));
     mesh.kill("web/0/server");
     mesh.try_wait_converged(Duration::from_secs(30)).unwrap();

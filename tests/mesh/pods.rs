@@ -4,43 +4,11 @@ use std::time::Duration;
 
 use hermesh::engine::Exit;
 use hermesh::{ApplyError, Call, Mesh, WaitError, image};
-
-const NAMESPACE: &str = "
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
-  labels: {istio-injection: enabled}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports:
-  - {name: grpc, port: 7070, targetPort: 9000}
-";
+use hermesh_tests::shop;
 
 /// A Pod of its own that the Service `web` selects.
 fn pod(name: &str, image: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  labels: {{app: web}}
-  annotations:
-    inject.istio.io/templates: grpc-agent
-    proxy.istio.io/config: '{{\"holdApplicationUntilProxyStarts\": true}}'
-spec:
-  containers:
-  - name: server
-    image: {image}
-    readinessProbe:
-      httpGet: {{path: /healthz, port: 8081}}
-"
-    )
+    shop::pod(name, "web", image, &[shop::PROBED])
 }
 
 fn start() -> Mesh {
@@ -48,7 +16,7 @@ fn start() -> Mesh {
     let exits = |_| async { Exit::code(0) };
     let builder = hermesh::mesh().image("fails", fails).image("ends", exits).image("*", image::stand_in);
     let mut mesh = builder.seed(7).namespace("shop").start();
-    mesh.apply(NAMESPACE);
+    mesh.apply(shop::NAMESPACE).apply(shop::service("web"));
     mesh
 }
 

@@ -7,51 +7,16 @@ use hermesh::{Call, Images, Mesh, MeshBuilder, WaitError, image};
 use hermesh_echo::proto::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
+use hermesh_tests::shop;
 
-const NAMESPACE: &str = "
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
-  labels: {istio-injection: enabled}
-";
-
-/// A Service and its Deployment as people write them: no word about Hermesh.
+/// A Service and its Deployment.
 fn workload(name: &str, image: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec:
-  selector: {{app: {name}}}
-  ports:
-  - {{name: grpc, port: 7070, targetPort: 9000}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}}}
-spec:
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata:
-      labels: {{app: {name}, version: v3}}
-      annotations:
-        inject.istio.io/templates: grpc-agent
-        proxy.istio.io/config: '{{\"holdApplicationUntilProxyStarts\": true}}'
-    spec:
-      containers:
-      - name: server
-        image: {image}
-        readinessProbe:
-          httpGet: {{path: /healthz, port: 8081}}
-"
-    )
+    shop::service(name) + &shop::deployment(name, image, &[shop::PROBED])
 }
 
 fn start(builder: MeshBuilder) -> Mesh {
     let mut mesh = builder.seed(7).namespace("shop").start();
-    mesh.apply(NAMESPACE);
+    mesh.apply(shop::NAMESPACE);
     mesh
 }
 
@@ -62,7 +27,7 @@ fn a_stand_in_serves_what_services_and_probes_expect() {
     let report = mesh.call(Call::new("web", "xds:///cart:7070").count(3));
     assert!(report.is_ok(), "{report:#?}");
     assert_eq!(report.workloads, [("cart".to_owned(), 3)].into());
-    assert!(report.answers.iter().all(|answer| answer.version == "v3"), "{report:#?}");
+    assert!(report.answers.iter().all(|answer| answer.version == "v1"), "{report:#?}");
 }
 
 #[test]
