@@ -151,7 +151,10 @@ mod tests {
         let (web, cart) = ("shop/web-0".to_owned(), "shop/cart-0".to_owned());
         record(&mut trace, NetPartitioned { a: web.clone(), b: cart.clone() });
         let (client, error): (Arc<str>, _) = ("xds:///cart:80".into(), "bad".to_owned());
-        record(&mut trace, XdsNack { client: client.clone(), r#type: "LDS".into(), nonce: "1".into(), error });
+        record(
+            &mut trace,
+            XdsNack { client: client.clone(), client_ordinal: 0, r#type: "LDS".into(), nonce: "1".into(), error },
+        );
         assert_eq!(kinds(&trace), ["net.partitioned", "xds.nack"]);
         let servers = |pod| BTreeSet::from([pod]);
         let faults = standing(trace.events());
@@ -159,7 +162,7 @@ mod tests {
         assert!(!faults[0].concerns("shop/web-0", &servers("shop/db-0")));
         record(&mut trace, NetHealed { a: cart, b: web });
         assert_eq!(kinds(&trace), ["xds.nack"], "whichever end is named first");
-        record(&mut trace, ClientClosed { client, server: "unix:///xds".into() });
+        record(&mut trace, ClientClosed { client, client_ordinal: 0, server: "unix:///xds".into() });
         assert!(kinds(&trace).is_empty());
     }
 }

@@ -17,6 +17,9 @@ use crate::trace::{Recorded, Trace};
 /// How long a client waits for a resource, and a tick of the clock in which it acts on that.
 const GIVES_UP_AFTER: Duration = DOES_NOT_EXIST_TIMEOUT.saturating_add(Duration::from_millis(1));
 
+/// What events call the client that the servers of a process share.
+const SERVERS: &str = "#server";
+
 /// The xDS clients that live, as far as the trace tells.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
