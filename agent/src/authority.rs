@@ -77,7 +77,7 @@ impl Authority {
         let upstream = Upstream::authority(settings);
         let client = match self.connection.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => upstream.connect(&self.rt, cause).await?,
+            None => upstream.connect(&self.rt, cause).await.map_err(|error| error.status)?,
         };
         self.connection = Some(client.clone());
         let mut request = Request::new(IstioCertificateRequest {

@@ -14,7 +14,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use futures::Stream;
 use futures::future::BoxFuture;
 use hermesh_runtime::server::{ConnectionInfo, Router};
-use hermesh_runtime::{EventId, Runtime, TaskGuard};
+use hermesh_runtime::{EventId, Runtime, TaskGuard, Trail};
 use http::uri::PathAndQuery;
 use tokio::sync::{mpsc, oneshot};
 use tonic::body::Body;
@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::forward::{self, EndClass, Streams, Variant};
 use crate::settings::Settings;
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Unreached, Upstream};
 use crate::{RequestForwarded, ResponseForwarded, StreamClosed, StreamOpened};
 
 const SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
@@ -106,12 +106,14 @@ impl StreamingService<Bytes> for Accept {
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
         let (shared, variant) = (Arc::clone(&self.shared), self.variant);
         Box::pin(async move {
-            let cause = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.event);
+            let connection = request.extensions().get::<ConnectionInfo>().cloned();
+            let (cause, trail) = connection.map(|connection| (connection.event, connection.trail)).unwrap_or_default();
             let (responses_tx, responses) = mpsc::channel(1);
             let rt = shared.rt.clone();
             let (stream, closed) = shared.open();
             let opened = rt.emit_because(cause, StreamOpened { stream, method: variant.method() });
-            let stream = OpenStream { shared, stream, variant, opened, ended: false };
+            trail.set_told(opened);
+            let stream = OpenStream { shared, stream, variant, opened, trail, ended: false };
             let task = rt.spawn("ads-stream", stream.run(request.into_inner(), responses_tx, closed));
             Ok(Response::new(Responses { responses, _task: task.abort_on_drop() }))
         })
@@ -141,6 +143,8 @@ struct OpenStream {
     stream: u64,
     variant: Variant,
     opened: Option<EventId>,
+    /// Of the application's connection.
+    trail: Trail,
     ended: bool,
 }
 
@@ -154,11 +158,11 @@ impl OpenStream {
         let outcome = tokio::select! {
             biased;
             _ = closed => Ok(()),
-            () = responses.closed() => Err(Status::cancelled("the application closed the stream")),
+            () = responses.closed() => Err(Status::cancelled("the application closed the stream").into()),
             outcome = self.forward(requests, &responses) => outcome,
         };
-        let status = outcome.err().unwrap_or_else(|| Status::ok(""));
-        self.end(&status);
+        let Ended { status, cause } = outcome.err().unwrap_or_else(|| Status::ok("").into());
+        self.end(&status, cause);
         if status.code() != tonic::Code::Ok {
             // Nobody hears it if the application is gone.
             let _ = responses.send(Err(status)).await;
@@ -169,7 +173,7 @@ impl OpenStream {
         &self,
         mut requests: Streaming<Bytes>,
         responses: &mpsc::Sender<Result<Bytes, Status>>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Ended> {
         let Shared { rt, settings, .. } = &*self.shared;
         let (upstream_tx, upstream_rx) = mpsc::unbounded_channel();
         let upward = async {
@@ -179,16 +183,19 @@ impl OpenStream {
                     break;
                 }
             }
-            Ok::<(), Status>(())
+            Ok::<(), Ended>(())
         };
         let downward = async {
-            let mut upstream = self.open_upstream(rt, settings, upstream_rx).await?;
-            while let Some(message) = upstream.message().await? {
+            let client = Upstream::xds(settings).connect(rt, self.opened).await?;
+            let broken = |status| Ended { status, cause: client.trouble() };
+            let upstream = self.open_upstream(client.clone(), rt, settings, upstream_rx).await;
+            let mut upstream = upstream.map_err(broken)?;
+            while let Some(message) = upstream.message().await.map_err(broken)? {
                 if self.tell_response(&message) && responses.send(Ok(message)).await.is_err() {
                     break;
                 }
             }
-            Ok::<(), Status>(())
+            Ok::<(), Ended>(())
         };
         tokio::select! {
             biased;
@@ -199,16 +206,15 @@ impl OpenStream {
 
     async fn open_upstream(
         &self,
+        client: upstream::Client,
         rt: &Runtime,
         settings: &Settings,
         requests: mpsc::UnboundedReceiver<Bytes>,
     ) -> Result<Streaming<Bytes>, Status> {
-        let upstream = Upstream::xds(settings);
-        let client = upstream.connect(rt, self.opened).await?;
         let mut request = Request::new(tokio_stream::wrappers::UnboundedReceiverStream::new(requests));
         upstream::credentials(rt, settings, &settings.xds_headers, self.opened, request.metadata_mut()).await;
-        let mut grpc =
-            tonic::client::Grpc::with_origin(client, upstream.origin()).max_decoding_message_size(usize::MAX);
+        let mut grpc = tonic::client::Grpc::with_origin(client, Upstream::xds(settings).origin())
+            .max_decoding_message_size(usize::MAX);
         grpc.ready().await?;
         let path = format!("/{SERVICE}/{}", self.variant.method());
         let path = PathAndQuery::try_from(path).expect("service and method are letters and dots");
@@ -230,13 +236,17 @@ impl OpenStream {
         let forward::Head { type_url, version, nonce, .. } = forward::response_head(message);
         let forwarded = forward::is_forwarded(&type_url);
         let rt = &self.shared.rt;
-        let pushed = rt.sending_of(&nonce).or(self.opened);
+        let sent = rt.received(&nonce);
         let event = ResponseForwarded { stream: self.stream, type_url, version, nonce: nonce.clone(), forwarded };
-        rt.sent(&nonce, rt.emit_because(pushed, event));
+        let event = rt.emit_because(sent.or(self.opened), event).or(sent);
+        if forwarded {
+            rt.sent(&nonce, event);
+        }
         forwarded
     }
 
-    fn end(&mut self, status: &Status) {
+    /// `cause` is the event of what broke the upstream.
+    fn end(&mut self, status: &Status, cause: Option<EventId>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
@@ -251,13 +261,32 @@ impl OpenStream {
             message: status.message().to_owned(),
             class: EndClass::of(status),
         };
-        self.shared.rt.emit_because(self.opened, event);
+        let event = self.shared.rt.emit_because(cause.or(self.opened), event);
+        self.trail.set_told(event.or(cause));
+    }
+}
+
+/// How a stream ended, and the event of what broke the upstream if that did.
+struct Ended {
+    status: Status,
+    cause: Option<EventId>,
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        Self { status, cause: None }
+    }
+}
+
+impl From<Unreached> for Ended {
+    fn from(Unreached { status, event }: Unreached) -> Self {
+        Self { status, cause: event }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.end(&Status::cancelled("the application closed the stream"));
+        self.end(&Status::cancelled("the application closed the stream"), None);
     }
 }
 

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hermesh_runtime::http2::{CallError, ConnectOptions, Connection, Keepalive, connect};
+use hermesh_runtime::http2::{CallError, ConnectOptions, Connection, Keepalive, connect_on};
 use hermesh_runtime::tls::{ClientTls, PeerRule, TrustBundle};
-use hermesh_runtime::{EventId, Runtime};
+use hermesh_runtime::{EventId, Runtime, Trail};
 use tonic::body::Body;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -47,7 +47,7 @@ impl<'a> Upstream<'a> {
     }
 
     /// Opens a connection, trying one address of the host after another.
-    pub(crate) async fn connect(&self, rt: &Runtime, cause: Option<EventId>) -> Result<Client, Status> {
+    pub(crate) async fn connect(&self, rt: &Runtime, cause: Option<EventId>) -> Result<Client, Unreached> {
         let tls = match self.tls {
             Some((name, root)) => Some(client_tls(rt, name, root).await?),
             None => None,
@@ -55,12 +55,12 @@ impl<'a> Upstream<'a> {
         let options = ConnectOptions { tls, keepalive: Some(KEEPALIVE), cause, ..ConnectOptions::default() };
         let mut last = None;
         for address in self.resolve(rt, options.deadline).await? {
-            match connect(rt, address.into(), &options).await {
+            match connect_on(rt, &Trail::because(cause), address.into(), &options).await {
                 Ok((connection, _closed)) => return Ok(Client(connection)),
-                Err(error) => last = Some(error.status()),
+                Err(error) => last = Some(Unreached { status: error.status(), event: error.event }),
             }
         }
-        Err(last.unwrap_or_else(|| Status::unavailable(format!("{}: no address", self.address))))
+        Err(last.unwrap_or_else(|| Status::unavailable(format!("{}: no address", self.address)).into()))
     }
 
     /// The `:scheme` and `:authority` of calls.
@@ -124,6 +124,19 @@ async fn client_tls(rt: &Runtime, name: &str, root: &Path) -> Result<ClientTls, 
     ClientTls::new(rt, name, trust, None, PeerRule::dns(name)).map_err(|error| unusable(&error))
 }
 
+/// Why there is no connection, and the event that tells of it.
+#[derive(Debug)]
+pub(crate) struct Unreached {
+    pub(crate) status: Status,
+    pub(crate) event: Option<EventId>,
+}
+
+impl From<Status> for Unreached {
+    fn from(status: Status) -> Self {
+        Self { status, event: None }
+    }
+}
+
 /// A connection as tonic's clients take one.
 #[derive(Clone)]
 pub(crate) struct Client(Connection);
@@ -132,6 +145,11 @@ impl Client {
     /// The event that tells of the connection.
     pub(crate) fn event(&self) -> Option<EventId> {
         self.0.event()
+    }
+
+    /// The event behind what goes wrong with it.
+    pub(crate) fn trouble(&self) -> Option<EventId> {
+        self.0.trouble()
     }
 
     /// Whether it takes no more calls.
@@ -171,7 +189,7 @@ mod tests {
         let rt = Process::new(Setup::new().network(InMemory::with_silent_names())).rt;
         let begin = tokio::time::Instant::now();
         let upstream = Upstream { address: "istiod.istio-system.svc:15012", tls: None };
-        let status = upstream.connect(&rt, None).await.map(drop).unwrap_err();
+        let Unreached { status, .. } = upstream.connect(&rt, None).await.map(drop).unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         let text = "istiod.istio-system.svc:15012: lookup istiod.istio-system.svc: i/o timeout";
         assert_eq!((status.message(), begin.elapsed().as_secs()), (text, 20));

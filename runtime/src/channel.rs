@@ -30,10 +30,10 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use crate::backoff::Backoff;
-use crate::http2::{CallError, ConnectOptions, Connection, Keepalive, connect};
+use crate::http2::{CallError, ConnectOptions, Connection, Keepalive, connect_on};
 use crate::latch::Latch;
 use crate::tls::ClientTls;
-use crate::{Address, Draws, Runtime, TaskGuard, deadline};
+use crate::{Address, Draws, EventId, Runtime, TaskGuard, Trail, deadline};
 
 /// grpc-go's resolver takes this port where none is given.
 const DEFAULT_PORT: u16 = 443;
@@ -80,9 +80,29 @@ impl Channel {
                 dialer: Dialer { rt: rt.clone(), endpoint, connect },
                 wait_for_ready: options.wait_for_ready,
                 origin: (scheme, authority),
-                state: Mutex::new(State { phase: Phase::Idle, backoff: Backoff::default(), draws, connector: None }),
+                state: Mutex::new(State {
+                    phase: Phase::Idle,
+                    attempt: Trail::default(),
+                    backoff: Backoff::default(),
+                    draws,
+                    connector: None,
+                }),
             }),
         })
+    }
+
+    /// The event behind what goes wrong with the channel: what holds up the attempt under way, why the last one failed,
+    /// or [what troubles its connection](Connection::trouble).
+    #[must_use]
+    pub fn trouble(&self) -> Option<EventId> {
+        let state = self.shared.state();
+        match &state.phase {
+            Phase::Idle => None,
+            Phase::Connecting { failure, .. } => {
+                state.attempt.trouble().or_else(|| failure.as_ref().and_then(|failure| failure.event))
+            }
+            Phase::Ready(connection) => connection.trouble(),
+        }
     }
 }
 
@@ -137,6 +157,8 @@ struct Shared {
 
 struct State {
     phase: Phase,
+    /// What is known of the attempt under way.
+    attempt: Trail,
     backoff: Backoff,
     draws: Draws,
     /// Ends with the channel.
@@ -147,14 +169,27 @@ enum Phase {
     Idle,
     Connecting {
         /// How the last attempt failed, if one did since the channel was last ready.
-        failure: Option<Status>,
+        failure: Option<Failure>,
         outcome: Arc<Outcome>,
     },
     Ready(Connection),
 }
 
+/// Why an attempt failed, and the event that tells of it.
+#[derive(Clone)]
+struct Failure {
+    status: Status,
+    event: Option<EventId>,
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self { status, event: None }
+    }
+}
+
 /// How the current attempt ends.
-type Outcome = Latch<Result<Connection, Status>>;
+type Outcome = Latch<Result<Connection, Failure>>;
 
 impl Shared {
     async fn call(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -186,8 +221,8 @@ impl Shared {
                 let mut state = self.state();
                 match &state.phase {
                     Phase::Ready(connection) if !connection.is_closed() => return Ok(connection.clone()),
-                    Phase::Connecting { failure: Some(status), .. } if !self.wait_for_ready => {
-                        return Err(status.clone());
+                    Phase::Connecting { failure: Some(failure), .. } if !self.wait_for_ready => {
+                        return Err(failure.status.clone());
                     }
                     Phase::Connecting { outcome, .. } => Arc::clone(outcome),
                     Phase::Idle | Phase::Ready(_) => {
@@ -201,24 +236,25 @@ impl Shared {
             };
             match outcome.wait().await {
                 Ok(connection) => return Ok(connection),
-                Err(status) if !self.wait_for_ready => return Err(status),
+                Err(failure) if !self.wait_for_ready => return Err(failure.status),
                 Err(_) => {}
             }
         }
     }
 
     /// Notes how an attempt ended. Says how long to wait before the next one, if it failed.
-    fn note(&self, result: Result<Connection, Status>) -> Option<std::time::Duration> {
+    fn note(&self, result: Result<Connection, Failure>) -> Option<std::time::Duration> {
         let mut state = self.state();
+        state.attempt = Trail::default();
         let (next, delay) = match &result {
             Ok(connection) => {
                 state.backoff.reset();
                 (Phase::Ready(connection.clone()), None)
             }
-            Err(status) => {
+            Err(failure) => {
                 let State { backoff, draws, .. } = &mut *state;
                 let delay = backoff.next_delay(draws);
-                (Phase::Connecting { failure: Some(status.clone()), outcome: Arc::default() }, Some(delay))
+                (Phase::Connecting { failure: Some(failure.clone()), outcome: Arc::default() }, Some(delay))
             }
         };
         let last = std::mem::replace(&mut state.phase, next);
@@ -238,7 +274,9 @@ impl Shared {
 async fn keep_trying(channel: Weak<Shared>, dialer: Dialer) {
     loop {
         let begin = Instant::now();
-        let result = dialer.dial().await;
+        let trail = Trail::default();
+        let Some(()) = channel.upgrade().map(|channel| channel.state().attempt = trail.clone()) else { return };
+        let result = dialer.dial(&trail).await;
         let Some(delay) = channel.upgrade().and_then(|channel| channel.note(result)) else { return };
         tokio::time::sleep_until(begin + delay).await;
     }
@@ -253,7 +291,7 @@ struct Dialer {
 
 impl Dialer {
     /// One attempt: the addresses of the target in turn.
-    async fn dial(&self) -> Result<Connection, Status> {
+    async fn dial(&self, trail: &Trail) -> Result<Connection, Failure> {
         let addresses: Vec<Address> = match &self.endpoint {
             Target::Unix(path) => vec![Address::Unix(path.clone())],
             Target::Ip(address) => vec![Address::Tcp(*address)],
@@ -269,12 +307,12 @@ impl Dialer {
                 found.into_iter().map(|ip| Address::Tcp(SocketAddr::new(ip, *port))).collect()
             }
         };
-        let mut failure = Status::unavailable("name resolver error: produced zero addresses");
+        let mut failure = Status::unavailable("name resolver error: produced zero addresses").into();
         for address in addresses {
-            match connect(&self.rt, address, &self.connect).await {
+            match connect_on(&self.rt, trail, address, &self.connect).await {
                 // That it closes is noticed by the next call.
                 Ok((connection, _closed)) => return Ok(connection),
-                Err(error) => failure = error.status(),
+                Err(error) => failure = Failure { status: error.status(), event: error.event },
             }
         }
         Err(failure)

@@ -20,10 +20,15 @@ use crate::http2::Executor;
 use crate::server::{Acceptor, Calls, ConnectionInfo, Preface, Replayed, read_preface};
 use crate::{Listener, Runtime, Stream};
 
+mod patient;
+
+use patient::Patient;
+
 /// Longer bodies are refused; probes and status pages are small.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// How long a server waits for a client: for its first bytes, for the head of each request, and for its body.
+/// How long a server waits for a client: for its first bytes, for the head of each request, for its body, and until it
+/// has taken the answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A response with all of its body.
@@ -168,7 +173,7 @@ where
     let info = ConnectionInfo::plain(&*stream);
     // A client that connects and says nothing is a port probe.
     let Ok(Ok((preface, head))) = tokio::time::timeout(PATIENCE, read_preface(&mut stream)).await else { return };
-    let stream = TokioIo::new(Replayed::new(head, stream));
+    let stream = Replayed::new(head, stream);
     let calls = Calls::new();
     let service = service_fn(|mut request: Request<Incoming>| {
         let (handler, call) = (handler.clone(), calls.begin());
@@ -184,7 +189,7 @@ where
         Preface::Http2 => {
             let mut builder = http2::Builder::new(Executor::new(rt));
             builder.timer(TokioTimer::new()).auto_date_header(false);
-            let mut connection = pin!(builder.serve_connection(stream, service));
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
@@ -199,7 +204,8 @@ where
             let mut builder = http1::Builder::new();
             // This bounds the time between requests, too.
             builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).auto_date_header(false);
-            builder.serve_connection(stream, service).await
+            let stream = Patient::new(stream, PATIENCE);
+            builder.serve_connection(TokioIo::new(stream), service).await
         }
     };
 }

@@ -12,8 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{AbortHandle, BoxFuture};
 use rustls::crypto::CryptoProvider;
+use sha2::{Digest as _, Sha256};
 
 use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, Stream, Trail};
+
+/// How many counters of [`Runtime::ordinal`] all names share.
+const ORDINAL_COUNTERS: u16 = 4096;
 
 /// A world to run in: the operating system, or one container of a simulation.
 pub trait Backend: Send + Sync + 'static {
@@ -76,8 +80,8 @@ pub trait Backend: Send + Sync + 'static {
     fn emit(&self, cause: Option<EventId>, event: Box<dyn AnyEvent>) -> Option<EventId>;
     /// See [`Runtime::sent`]. Worlds that record nothing remember nothing.
     fn sent(&self, _message: &str, _event: EventId) {}
-    /// See [`Runtime::sending_of`].
-    fn sending_of(&self, _message: &str) -> Option<EventId> {
+    /// See [`Runtime::received`].
+    fn received(&self, _message: &str) -> Option<EventId> {
         None
     }
 }
@@ -106,7 +110,7 @@ impl Metadata {
 #[derive(Clone)]
 pub struct Runtime {
     backend: Arc<dyn Backend>,
-    ordinals: Arc<Mutex<BTreeMap<String, u64>>>,
+    ordinals: Arc<Mutex<BTreeMap<u16, u64>>>,
 }
 
 impl Runtime {
@@ -149,10 +153,11 @@ impl Runtime {
         }
     }
 
-    /// The event that recorded the sending of `message`, in whatever process; only a simulation knows it.
+    /// The event that recorded the sending of `message`, in whatever process; only a simulation knows it. It is
+    /// forgotten with this: who sends the message on says so again.
     #[must_use]
-    pub fn sending_of(&self, message: &str) -> Option<EventId> {
-        self.backend.sending_of(message)
+    pub fn received(&self, message: &str) -> Option<EventId> {
+        self.backend.received(message)
     }
 }
 
@@ -367,12 +372,15 @@ impl Runtime {
         self.backend.draws(stream)
     }
 
-    /// How many of this process asked for an ordinal of `name` before: what tells components of one name apart, such as
-    /// two channels to one target, so that each has a stream of draws of its own.
+    /// A number that nobody of this process got for `name` before: what tells components of one name apart, such as two
+    /// channels to one target, so that each has a stream of draws of its own. It counts from 0, and where names share a
+    /// counter, with gaps: names come from the network, and what is remembered of them is bounded.
     #[must_use]
     pub fn ordinal(&self, name: &str) -> u64 {
+        let [high, low, ..] = <[u8; 32]>::from(Sha256::digest(name));
+        let counter = u16::from_be_bytes([high, low]) % ORDINAL_COUNTERS;
         let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ordinals.entry(name.to_owned()).or_default();
+        let next = ordinals.entry(counter).or_default();
         *next += 1;
         *next - 1
     }
@@ -425,5 +433,18 @@ pub struct TaskGuard(Task);
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ordinals_tell_components_of_one_name_apart_and_are_remembered_within_bounds() {
+        let rt = crate::os::runtime();
+        assert_eq!([(); 3].map(|()| rt.ordinal("xds-channel/a")), [0, 1, 2]);
+        assert_eq!(rt.clone().ordinal("xds-channel/b"), 0);
+        let others: u64 = (0..10_000).map(|number| rt.ordinal(&format!("xds-channel/{number}"))).sum();
+        assert!(others > 0 && rt.ordinal("xds-channel/a") > 2);
+        assert!(rt.ordinals.lock().unwrap().len() <= usize::from(super::ORDINAL_COUNTERS));
     }
 }

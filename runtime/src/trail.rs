@@ -19,6 +19,7 @@ pub struct Trail {
 struct Events {
     opened: AtomicU64,
     trouble: AtomicU64,
+    told: AtomicU64,
 }
 
 impl Trail {
@@ -44,6 +45,17 @@ impl Trail {
     #[must_use]
     pub fn trouble(&self) -> Option<EventId> {
         event(&self.events.trouble)
+    }
+
+    /// The event behind what the server last did to a stream on this connection, such as ending it.
+    #[must_use]
+    pub fn told(&self) -> Option<EventId> {
+        event(&self.events.told)
+    }
+
+    /// For servers: notes the event that explains what the client is about to learn on this connection.
+    pub fn set_told(&self, event: Option<EventId>) {
+        self.events.told.store(event.map_or(0, EventId::seq), Relaxed);
     }
 
     /// For backends: notes the event of the connection's beginning.
@@ -74,5 +86,7 @@ mod tests {
         assert_eq!((clone.cause(), clone.opened(), clone.trouble()), (first, None, second));
         trail.set_trouble(None);
         assert_eq!(clone.trouble(), None);
+        clone.set_told(first);
+        assert_eq!((trail.told(), trail.trouble()), (first, None));
     }
 }

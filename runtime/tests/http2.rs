@@ -88,11 +88,12 @@ async fn a_server_that_hangs_up_before_settings_is_told_from_one_that_speaks_htt
     server.shutdown().await.unwrap();
     let error = soon(client).await.unwrap_err();
     assert_eq!((error.stage, error.message.as_str()), (Stage::Http2, "error reading server preface: EOF"));
+    assert_eq!((error.reached, error.not_http2), (Stage::Http2, false));
 
     let (mut server, client) = by_hand(&rt, options()).await;
     server.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     let error = soon(client).await.unwrap_err();
-    assert_eq!(error.stage, Stage::Http2);
+    assert_eq!((error.stage, error.not_http2), (Stage::Http2, true));
     assert!(error.message.contains("HTTP/1"), "{error}");
 }
 
@@ -101,7 +102,7 @@ async fn a_silent_server_fails_at_the_deadline() {
     let rt = os::runtime();
     let (_server, client) = by_hand(&rt, ConnectOptions { deadline: Duration::from_millis(100), ..options() }).await;
     let error = soon(client).await.unwrap_err();
-    assert_eq!(error.stage, Stage::Deadline);
+    assert_eq!((error.stage, error.reached), (Stage::Deadline, Stage::Http2));
     assert!(error.message.contains("no SETTINGS frame came"), "{error}");
 }
 

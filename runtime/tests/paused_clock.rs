@@ -131,3 +131,21 @@ async fn an_http_port_does_not_wait_for_ever_for_a_client() {
         assert!(elapsed >= http1::PATIENCE && elapsed <= 2 * http1::PATIENCE, "{what}: {elapsed:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_http_port_does_not_wait_for_ever_until_its_answer_is_taken() {
+    const LEN: usize = 8 << 20;
+    let rt = in_memory();
+    let listener = rt.listen(port(1)).await.unwrap();
+    let runtime = rt.clone();
+    rt.spawn("http port", async move {
+        let handler = |_| std::future::ready(http::Response::new(Bytes::from(vec![b'x'; LEN])));
+        http1::serve(&runtime, listener, handler).await.unwrap();
+    });
+    let mut client = rt.connect(port(1)).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").await.unwrap();
+    tokio::time::sleep(2 * http1::PATIENCE).await;
+    let mut answer = Vec::new();
+    let _ended = tokio::time::timeout(Duration::from_secs(1), client.read_to_end(&mut answer)).await;
+    assert!(answer.len() < LEN, "the server has waited for its client");
+}

@@ -267,7 +267,7 @@ impl Mesh {
         let world = World::clone(&self.simulation);
         let done = async {
             // The pod may go before it answers.
-            let answer = answered.await.unwrap_or_else(|_| Err(tonic::Status::unavailable("the pod is gone")));
+            let answer = answered.await.unwrap_or_else(|_| Err(tonic::Status::unavailable("the pod is gone").into()));
             world.exited(container).await;
             answer
         };

@@ -2,11 +2,12 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hermesh::engine::{Config, ContainerId, ContainerSpec, PodId, PodSpec, Simulation};
+use hermesh::engine::{Config, ContainerId, ContainerSpec, PodId, PodSpec, Simulation, Volume};
 use hermesh_runtime::{Address, EventId, Level, Runtime, Trail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
@@ -129,4 +130,55 @@ fn a_lost_connection_names_the_end_of_the_peer() {
     pair.run_for(300);
     let causes = pair.causes(pair.trail().trouble());
     assert!(causes.ends_with(&["net.closed", "container.killed"]), "{causes:?}");
+}
+
+/// A server at a Unix socket that removes its file when it is asked to end, and a client that connects at 100 ms; both
+/// see the same files. `end` is what is done to the server at 50 ms.
+fn unix_refusal(end: impl FnOnce(&Simulation, ContainerId)) -> (std::io::ErrorKind, Vec<&'static str>) {
+    let mut config = Config::new(1);
+    config.level = Level::Debug;
+    let mut simulation = Simulation::new(config);
+    let pod = simulation.add_pod(PodSpec::new("default/pod", ["10.0.0.1".parse().unwrap()]), None);
+    let files = Volume::new();
+    let mut server = ContainerSpec::new("server", |rt: Runtime| async move {
+        let mut listener = rt.listen(Address::Unix("/socket".into())).await?;
+        let terminated = rt.terminated();
+        tokio::select! {
+            biased;
+            () = terminated => rt.remove("/socket").await,
+            stream = listener.accept() => stream.map(drop),
+        }
+    });
+    server.root = files.clone();
+    let server = simulation.start(pod, server, None);
+    let refused = Arc::new(Mutex::new(None));
+    let shared = Arc::clone(&refused);
+    let mut client = ContainerSpec::new("client", move |rt: Runtime| async move {
+        sleep(ms(100)).await;
+        let trail = Trail::default();
+        let error = rt.connect_on(&trail, Address::Unix("/socket".into())).await.map(drop).unwrap_err();
+        *shared.lock().unwrap() = Some((error.kind(), trail.trouble()));
+    });
+    client.root = files;
+    simulation.start(pod, client, None);
+    simulation.run_for(ms(50)).unwrap();
+    end(&simulation, server);
+    simulation.run_for(ms(100)).unwrap();
+    let (error, trouble) = refused.lock().unwrap().take().expect("nobody answers");
+    let causes = |trouble: EventId| {
+        simulation.with_trace(|trace| trace.causes(trouble.seq()).map(|event| event.kind).collect::<Vec<_>>())
+    };
+    (error, trouble.map(causes).unwrap_or_default())
+}
+
+#[test]
+fn a_refusal_at_a_unix_socket_names_the_end_of_the_container_that_listened() {
+    let (error, causes) = unix_refusal(|simulation, server| simulation.kill(server, None));
+    assert_eq!((error, causes.as_slice()), (ErrorKind::ConnectionRefused, &["net.refused", "container.killed"][..]));
+}
+
+#[test]
+fn a_unix_socket_that_its_server_removed_names_why_that_ended() {
+    let (error, causes) = unix_refusal(|simulation, server| simulation.terminate(server, None));
+    assert_eq!((error, causes.as_slice()), (ErrorKind::NotFound, &["container.terminating"][..]));
 }

@@ -2,6 +2,8 @@
 
 use hermesh::scenario::{RunOptions, Scenario, Verdict};
 
+const TRACE_FORMAT: &str = include_str!("../../docs/trace.md");
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/why/");
 
 /// Expected, seen and why of the scenario's last step.
@@ -26,14 +28,27 @@ macro_rules! stories {
 }
 
 stories! {
+    all_at_once
     client_mtls_only
+    deleted_server
+    istiod_cut_off
+    killed_agent
+    killed_caller
+    killed_istiod
     killed_server
     missing_service
     missing_subset
+    never_converged
+    never_ready
     no_endpoints
     other_split
     partition
+    plain_call
+    restarted_server
     server_mtls_only
+    stopped_agent
+    unreachable_server
+    wrong_selector
 }
 
 /// People look for the deed behind a failure first.
@@ -41,15 +56,32 @@ stories! {
 fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
     let brought_about = [
         ("client_mtls_only", "mTLS for clients"),
+        ("deleted_server", "v2 goes"),
+        ("istiod_cut_off", "Cable out"),
+        ("killed_agent", "The agent dies"),
+        ("killed_caller", "The caller dies"),
+        ("killed_istiod", "istiod dies"),
         ("killed_server", "The server dies"),
         ("missing_subset", "Routes to subsets"),
+        ("never_converged", "Cable out"),
+        ("never_ready", "The server dies"),
         ("no_endpoints", "A Service for nobody"),
         ("other_split", "20 to 80"),
         ("partition", "Cable out"),
+        ("plain_call", "Cable out"),
+        ("restarted_server", "The server restarts"),
         ("server_mtls_only", "mTLS for servers"),
+        ("stopped_agent", "The agent stops"),
+        ("unreachable_server", "Cable out"),
+        ("wrong_selector", "The selector changes"),
     ];
+    // `docs/trace.md` has a row for each kind.
+    let kinds: Vec<&str> = TRACE_FORMAT.split("\n| `").filter_map(|row| row.split('`').next()).collect();
+    assert!(kinds.contains(&"xds.stream.closed"), "{kinds:?}");
     for (name, step) in brought_about {
         let story = story(name);
         assert!(story.contains(&format!(", {step}\n")), "{name}: {story}");
+        let raw = kinds.iter().find(|kind| story.contains(&format!(": {kind} ")));
+        assert_eq!(raw, None, "{name} has an event that nobody has put into words: {story}");
     }
 }

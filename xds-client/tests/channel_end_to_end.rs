@@ -225,6 +225,37 @@ async fn a_refused_connection_fails_rpcs_with_grpc_gos_words_and_a_chain_of_caus
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_up_is_told_from_one_that_speaks_something_else() {
+    use tokio::io::AsyncWriteExt as _;
+    let greetings: [(&[u8], &str); 3] = [
+        (b"", "xds-server-not-serving"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "connection-lost"),
+        (b"220 mail.shop ESMTP\r\n", "connection-lost"),
+    ];
+    for (greeting, cause) in greetings {
+        let mesh = Mesh::start().await;
+        let mut listener = mesh.rt.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let port = listener.local_address().tcp().unwrap().port();
+        mesh.rt.spawn("stranger", async move {
+            let mut greeted = Vec::new();
+            while let Ok(mut stream) = listener.accept().await {
+                if !greeting.is_empty() {
+                    let _ = stream.write_all(greeting).await;
+                    // A greeting that is followed by RST may not arrive.
+                    greeted.push(stream);
+                }
+            }
+        });
+        one_cluster(&mesh, to_cluster("one"), &[]);
+        let stranger = vec![locality("a", 1, 0, vec![lb_endpoint("127.0.0.1", port.into())])];
+        mesh.control_plane.set([(EDS, "one", any(&load_assignment("one", stranger)))]);
+        mesh.client(TARGET).await.say().await.unwrap_err();
+        let told = mesh.recorder.last("rpc.finished");
+        assert_eq!(told.fields["cause_kind"], cause, "{}", String::from_utf8_lossy(greeting));
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_in_use_is_announced_with_its_versions_and_its_cause() {
     let mesh = Mesh::start().await;
     let backend = Backend::start(&mesh.rt, "a").await;

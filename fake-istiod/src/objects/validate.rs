@@ -118,8 +118,8 @@ impl<'a> Check<'a> {
         self.at.clone().at(self.root.at_path(path).position).field(path)
     }
 
-    /// Whether what the text has at `path` could be read, apart from what may be wrong inside of it. [`error`](Self::error)
-    /// asks so of the path it is about; ask for any other that the error depends on.
+    /// Whether what the text has at `path` could be read, apart from what may be wrong inside of it.
+    /// [`error`](Self::error) asks so of the path it is about; ask for any other that the error depends on.
     fn is_read(&self, path: &str) -> bool {
         self.unread.is_read(path)
     }

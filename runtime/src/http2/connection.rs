@@ -108,11 +108,12 @@ impl Connection {
         &self.about.trail
     }
 
-    /// The event behind what goes wrong with the connection: what ended it or holds it up, else
-    /// [`event`](Self::event).
+    /// The event behind what goes wrong with the connection: what ended it or holds it up, else what the server has
+    /// told of it, else [`event`](Self::event).
     #[must_use]
     pub fn trouble(&self) -> Option<EventId> {
-        self.about.trail.trouble().or(self.about.event)
+        let trail = &self.about.trail;
+        trail.trouble().or_else(|| trail.told()).or(self.about.event)
     }
 }
 
@@ -209,12 +210,22 @@ pub(super) struct Signals {
     /// The socket is closed.
     pub(super) gone: Latch<()>,
     spoke: AtomicBool,
+    foreign: AtomicBool,
 }
 
 impl Signals {
     /// The peer sent a byte that is neither TLS nor the end.
     pub(super) fn note_peer_spoke(&self) {
         self.spoke.store(true, Ordering::Relaxed);
+    }
+
+    /// What the peer sent is not HTTP/2.
+    pub(super) fn note_foreign(&self) {
+        self.foreign.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign.load(Ordering::Relaxed)
     }
 
     pub(super) fn peer_spoke(&self) -> bool {

@@ -24,7 +24,6 @@ mod executor;
 mod failure;
 mod tap;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +107,10 @@ pub enum Stage {
 pub struct ConnectError {
     /// How far it came.
     pub stage: Stage,
+    /// Of [`Stage::Deadline`], what was waited for; else the stage itself.
+    pub reached: Stage,
+    /// Whether the peer answered, and in something else than HTTP/2.
+    pub not_http2: bool,
     /// What happened then.
     pub message: String,
     /// The [`ConnectionFailed`] event, a cause for what follows.
@@ -180,10 +183,10 @@ pub async fn connect_on(
             );
             Ok(established.finish(event))
         }
-        Err((stage, message)) => {
+        Err(Failure { stage, reached, not_http2, message }) => {
             let failed = ConnectionFailed { address: to, stage, error: message.clone() };
             let event = rt.emit_because(trail.trouble().or(options.cause), failed);
-            Err(ConnectError { stage, message, event })
+            Err(ConnectError { stage, reached, not_http2, message, event })
         }
     }
 }
@@ -201,7 +204,23 @@ struct Attempt<'a> {
     trail: Trail,
 }
 
-type Failure = (Stage, String);
+struct Failure {
+    stage: Stage,
+    reached: Stage,
+    not_http2: bool,
+    message: String,
+}
+
+impl Failure {
+    fn at(stage: Stage, message: String) -> Self {
+        Self { stage, reached: stage, not_http2: false, message }
+    }
+
+    /// The deadline passed at `reached`.
+    fn late(reached: Stage, message: String) -> Self {
+        Self { stage: Stage::Deadline, reached, not_http2: false, message }
+    }
+}
 
 impl Attempt<'_> {
     async fn run(&self) -> Result<connection::Established, Failure> {
@@ -231,13 +250,14 @@ impl Attempt<'_> {
                 None if error == tap::SPEAKS_TLS => Stage::Tls,
                 _ => Stage::Http2,
             };
-            (stage, format!("error reading server preface: {error}"))
+            let message = format!("error reading server preface: {error}");
+            Failure { not_http2: signals.is_foreign(), ..Failure::at(stage, message) }
         };
         let send = match tokio::time::timeout_at(self.deadline, settings).await {
             Ok(outcome) => outcome.map_err(preface)?,
             Err(_) => {
                 let waited = "error reading server preface: no SETTINGS frame came: context deadline exceeded";
-                return Err((Stage::Deadline, waited.to_owned()));
+                return Err(Failure::late(Stage::Http2, waited.to_owned()));
             }
         };
         nursery.release();
@@ -260,21 +280,19 @@ impl Attempt<'_> {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 let error = crate::net::describe(&error);
-                Err((Stage::Tcp, format!("transport: Error while dialing: {dial}: connect: {error}")))
+                Err(Failure::at(Stage::Tcp, format!("transport: Error while dialing: {dial}: connect: {error}")))
             }
-            Err(_) => Err((Stage::Deadline, format!("transport: Error while dialing: {dial}: i/o timeout"))),
+            Err(_) => Err(Failure::late(Stage::Tcp, format!("transport: Error while dialing: {dial}: i/o timeout"))),
         }
     }
 
     async fn secure(&self, stream: Box<dyn Stream>) -> Result<(Box<dyn Io>, Option<PeerCertificate>), Failure> {
         let Some(tls) = &self.options.tls else { return Ok((Box::new(stream), None)) };
-        let failed = |stage, error: &io::Error| {
-            (stage, format!("transport: authentication handshake failed: {}", tls::describe(error)))
-        };
+        let failed = |error: &str| format!("transport: authentication handshake failed: {error}");
         match tokio::time::timeout_at(self.deadline, tls.connect(stream)).await {
             Ok(Ok((stream, peer))) => Ok((Box::new(stream), Some(peer))),
-            Ok(Err(error)) => Err(failed(Stage::Tls, &error)),
-            Err(_) => Err(failed(Stage::Deadline, &io::Error::other("context deadline exceeded"))),
+            Ok(Err(error)) => Err(Failure::at(Stage::Tls, failed(&tls::describe(&error)))),
+            Err(_) => Err(Failure::late(Stage::Tls, failed("context deadline exceeded"))),
         }
     }
 

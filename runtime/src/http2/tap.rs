@@ -30,7 +30,11 @@ impl<S> FrameTap<S> {
 
     fn listen(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            let reason = self.frames.unfinished_greeting().unwrap_or("EOF");
+            let unfinished = self.frames.unfinished_greeting();
+            if unfinished.is_some() {
+                self.signals.note_foreign();
+            }
+            let reason = unfinished.unwrap_or("EOF");
             self.signals.ended.set(CloseReason::Closed(reason.to_owned()));
             return;
         }
@@ -39,7 +43,10 @@ impl<S> FrameTap<S> {
         self.frames.walk(bytes, |frame| match frame {
             Frame::Settings => drop(signals.settings.set(())),
             Frame::GoAway => drop(signals.ended.set(CloseReason::GoAway)),
-            Frame::NotHttp2(what) => drop(signals.ended.set(CloseReason::Closed(what.to_owned()))),
+            Frame::NotHttp2(what) => {
+                signals.note_foreign();
+                signals.ended.set(CloseReason::Closed(what.to_owned()));
+            }
         });
     }
 

@@ -1,7 +1,8 @@
 //! The operating system as a world to run in: kernel sockets and files, its clock and entropy, its signals.
 //!
 //! Events become `tracing` events with target `hermesh`: field `kind`, field `fields` with the event as JSON, field
-//! `seq`, and field `cause` where one is known. [`Logs`] writes them to standard error; [`Program`] is what programs share.
+//! `seq`, and field `cause` where one is known. [`Logs`] writes them to standard error; [`Program`] is what programs
+//! share.
 
 #![expect(clippy::disallowed_methods, reason = "this is what the rest of the code goes through")]
 

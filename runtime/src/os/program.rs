@@ -18,8 +18,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// Runs the program with the arguments and the environment of this process: `--help` is answered at once, `HERMESH_LOG` and `HERMESH_LOG_FORMAT` choose its [`Logs`], an error becomes a line on standard error
-    /// and the exit code.
+    /// Runs the program with the arguments and the environment of this process: `--help` is answered at once,
+    /// `HERMESH_LOG` and `HERMESH_LOG_FORMAT` choose its [`Logs`], an error becomes a line on standard error and the
+    /// exit code.
     pub async fn run<E: Display>(self, run: impl AsyncFnOnce(Runtime) -> Result<(), E>) -> ExitCode {
         let rt = super::runtime();
         if rt.args().iter().any(|arg| arg == "--help" || arg == "-h") {

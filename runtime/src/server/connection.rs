@@ -124,7 +124,7 @@ where
         peer_spiffe: certificate.as_ref().and_then(|peer| peer.spiffe_id()).map(str::to_owned),
     };
     let event = rt.emit_because(trail.opened().or(options.cause), accepted);
-    let info = ConnectionInfo { local, peer, peer_certificate: certificate.map(Arc::new), event };
+    let info = ConnectionInfo { local, peer, peer_certificate: certificate.map(Arc::new), event, trail };
 
     let calls = Calls::new();
     let adapter = Adapter { service, info, calls: calls.clone() };

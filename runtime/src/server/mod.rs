@@ -42,7 +42,7 @@ pub(crate) use preface::{Preface, Replayed, read_preface};
 
 use crate::http2::Keepalive;
 use crate::tls::{PeerCertificate, ServerTls};
-use crate::{Address, EventId, Listener, Runtime, Stream};
+use crate::{Address, EventId, Listener, Runtime, Stream, Trail};
 
 /// The connection a request came on; among the request's extensions, also those of
 /// [`http1::serve`](crate::http1::serve).
@@ -57,12 +57,20 @@ pub struct ConnectionInfo {
     pub peer_certificate: Option<Arc<PeerCertificate>>,
     /// The [`ConnectionAccepted`] event, a cause for what follows; none on an HTTP port.
     pub event: Option<EventId>,
+    /// What the trace knows of the connection.
+    pub trail: Trail,
 }
 
 impl ConnectionInfo {
     /// That of a connection without TLS and without an event of its own.
     pub(crate) fn plain(stream: &dyn Stream) -> Self {
-        Self { local: stream.local_address(), peer: stream.peer_address(), peer_certificate: None, event: None }
+        Self {
+            local: stream.local_address(),
+            peer: stream.peer_address(),
+            peer_certificate: None,
+            event: None,
+            trail: stream.trail(),
+        }
     }
 }
 

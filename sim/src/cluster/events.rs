@@ -1,6 +1,8 @@
 //! What the trace tells about the cluster.
 
+use hermesh_istiod::objects::{EndpointSlice, SERVICE_NAME_LABEL};
 use hermesh_runtime::event;
+use serde::Serialize;
 
 event! {
     /// An object came to be or changed.
@@ -8,6 +10,9 @@ event! {
         object: String,
         resource_version: u64,
         change: &'static str,
+        /// Of an EndpointSlice, the pods behind its Service.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoints: Option<SlicePods>,
     }
     /// An object is gone.
     ObjectDeleted = "object.deleted" {
@@ -75,5 +80,30 @@ event! {
     ServiceRouted = "service.routed" @ Debug {
         service: String,
         endpoint: Option<std::net::SocketAddr>,
+    }
+}
+
+/// The pods behind a Service.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SlicePods {
+    /// `namespace/name` of the Service.
+    pub service: String,
+    /// The pods that take connections.
+    pub ready: Vec<String>,
+    /// Those that the Service selects and that take none.
+    pub unready: Vec<String>,
+}
+
+impl SlicePods {
+    pub(super) fn of(slice: &EndpointSlice) -> Self {
+        let namespace = &slice.metadata.namespace;
+        let service = slice.metadata.labels.get(SERVICE_NAME_LABEL).cloned().unwrap_or_default();
+        let (ready, unready) =
+            slice.endpoints.iter().partition::<Vec<_>, _>(|endpoint| endpoint.conditions.ready.unwrap_or(true));
+        let pods = |endpoints: Vec<&hermesh_istiod::objects::Endpoint>| {
+            let targets = endpoints.into_iter().filter_map(|endpoint| endpoint.target_ref.as_ref());
+            targets.map(|target| format!("{}/{}", target.namespace, target.name)).collect()
+        };
+        Self { service: format!("{namespace}/{service}"), ready: pods(ready), unready: pods(unready) }
     }
 }

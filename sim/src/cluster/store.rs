@@ -13,7 +13,7 @@ use hermesh_runtime::{Draws, EventId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::events::{ObjectApplied, ObjectDeleted, WatchDelivered};
+use super::events::{ObjectApplied, ObjectDeleted, SlicePods, WatchDelivered};
 use crate::engine::World;
 use crate::signal::{Listener, Signal};
 
@@ -225,8 +225,12 @@ impl Inner {
         self.version += 1;
         object.metadata_mut().resource_version = self.version;
         let key = object.key();
-        let applied =
-            ObjectApplied { object: key.to_string(), resource_version: self.version, change: outcome.as_str() };
+        let endpoints = match &object {
+            Object::EndpointSlice(slice) => Some(SlicePods::of(slice)),
+            _ => None,
+        };
+        let (object_name, change) = (key.to_string(), outcome.as_str());
+        let applied = ObjectApplied { object: object_name, resource_version: self.version, change, endpoints };
         let event = world.emit("cluster", cause, applied);
         self.tell(key.kind, &Change::Applied(object.clone()), event);
         let manifest = self.objects.get_mut(&key).and_then(|stored| stored.manifest.take());

@@ -171,8 +171,8 @@ impl Backend for Process {
         self.0.world.recorder().sent(message, event);
     }
 
-    fn sending_of(&self, message: &str) -> Option<EventId> {
-        self.0.world.recorder().sending_of(message)
+    fn received(&self, message: &str) -> Option<EventId> {
+        self.0.world.recorder().received(message)
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Recorder {
     open: AtomicBool,
     level: Level,
     trace: Mutex<Trace>,
-    /// By message, the event that recorded its sending.
+    /// By message that is under way, the event that recorded its sending. Those lost with their connection stay.
     sent: Mutex<BTreeMap<String, EventId>>,
 }
 
@@ -62,9 +62,9 @@ impl Recorder {
         self.sent.lock().expect(UNPOISONED).insert(message.to_owned(), event);
     }
 
-    /// See [`hermesh_runtime::Runtime::sending_of`].
-    pub(super) fn sending_of(&self, message: &str) -> Option<EventId> {
-        self.sent.lock().expect(UNPOISONED).get(message).copied()
+    /// See [`hermesh_runtime::Runtime::received`].
+    pub(super) fn received(&self, message: &str) -> Option<EventId> {
+        self.sent.lock().expect(UNPOISONED).remove(message)
     }
 
     /// Whatever is emitted from now on is no part of the run.
@@ -78,3 +78,28 @@ impl Recorder {
 }
 
 const UNPOISONED: &str = "a map of copies cannot panic";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Header;
+
+    #[test]
+    fn a_message_is_forgotten_once_it_was_received() {
+        let header = Header {
+            format: Header::FORMAT,
+            version: "0.0.0",
+            seed: 1,
+            scenario: None,
+            profile: "istio".into(),
+            epoch_s: 0,
+            level: Level::Info,
+        };
+        let recorder = Recorder::new(Trace::new(header, true), Level::Info);
+        let event = crate::engine::ContainerKilled {};
+        let sent = recorder.emit(&"shop/web-0/app".into(), None, event).expect("it is recorded");
+        recorder.sent("nonce", sent);
+        assert_eq!((recorder.received("nonce"), recorder.received("nonce")), (Some(sent), None));
+        assert!(recorder.sent.lock().unwrap().is_empty());
+    }
+}

@@ -29,7 +29,10 @@ pub(super) async fn connect(scope: &Arc<Scope>, to: Address, trail: Trail) -> io
             (conn, Address::Tcp(local))
         }
         Address::Unix(path) => {
-            let socket = scope.files.socket(path)?;
+            let socket = scope.files.socket(path).inspect_err(|_| {
+                let removed = scope.files.removed_socket(path);
+                trail.set_trouble(removed.and_then(|socket| world.net(|net| net.unix_closed_by(socket))));
+            })?;
             let conn = world.net(|net| net.connect_unix(owner, id, socket, path.clone(), trail.clone()))?;
             (conn, Address::Unix(Default::default()))
         }
@@ -53,8 +56,8 @@ pub(super) fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn List
         }
         Address::Unix(path) => {
             let socket = world.net(|net| net.next_socket());
-            scope.files.bind_socket(&path, socket)?;
-            (world.net(|net| net.listen_unix(owner, socket, path.clone())), Address::Unix(path))
+            let before = scope.files.bind_socket(&path, socket)?;
+            (world.net(|net| net.listen_unix(owner, socket, path.clone(), before)), Address::Unix(path))
         }
     };
     Ok(Box::new(Bound { world, key, local }))

@@ -40,6 +40,7 @@ impl Volume {
 
     fn with(memory: bool) -> Self {
         Self(Arc::new(Mutex::new(Tree {
+            removed_sockets: BTreeMap::new(),
             inodes: BTreeMap::from([(ROOT, Inode::directory(0o755))]),
             next: ROOT + 1,
             memory,
@@ -124,6 +125,7 @@ impl Volume {
         let mut tree = self.tree();
         if tree.memory {
             tree.inodes = BTreeMap::from([(ROOT, Inode::directory(0o755))]);
+            tree.removed_sockets.clear();
             return;
         }
         for inode in tree.inodes.values_mut() {
@@ -287,8 +289,11 @@ impl Files {
         if matches!(&tree.inodes[&inode].kind, Kind::Directory(entries) if !entries.is_empty()) {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        tree.inodes.remove(&inode);
+        let removed = tree.inodes.remove(&inode);
         tree.entries(directory).remove(&name);
+        if let Some(Kind::Socket(socket)) = removed.map(|inode| inode.kind) {
+            tree.removed_sockets.insert((directory, name), socket);
+        }
         Ok(())
     }
 
@@ -335,14 +340,16 @@ impl Files {
         Ok(())
     }
 
-    /// Makes the file of a Unix socket.
-    pub(super) fn bind_socket(&self, path: &Path, socket: u64) -> io::Result<()> {
+    /// Makes the file of a Unix socket; answers with the one whose file stood there before.
+    pub(super) fn bind_socket(&self, path: &Path, socket: u64) -> io::Result<Option<u64>> {
         let (volume, directory, name) = self.vacant(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => ErrorKind::AddrInUse.into(),
             _ => error,
         })?;
-        volume.tree().add(directory, name, Inode { mode: 0o755, kind: Kind::Socket(socket) });
-        Ok(())
+        let mut tree = volume.tree();
+        let before = tree.removed_sockets.remove(&(directory, name.clone()));
+        tree.add(directory, name, Inode { mode: 0o755, kind: Kind::Socket(socket) });
+        Ok(before)
     }
 
     /// The Unix socket whose file this is; a file of another kind refuses connections.
@@ -351,6 +358,16 @@ impl Files {
         match found.volume.tree().inodes[&found.inode].kind {
             Kind::Socket(socket) => Ok(socket),
             _ => Err(ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
+    /// The Unix socket whose file stood there until it was removed.
+    pub(super) fn removed_socket(&self, path: &Path) -> Option<u64> {
+        match self.resolve(path, true).ok()? {
+            Place::Missing { volume, directory, name } => {
+                volume.tree().removed_sockets.get(&(directory, name)).copied()
+            }
+            Place::Found(_) => None,
         }
     }
 
@@ -434,6 +451,8 @@ const RESOLVED: &str = "a path resolves to an inode that exists, and no other ta
 
 struct Tree {
     inodes: BTreeMap<u64, Inode>,
+    /// By directory and name, the Unix sockets whose files stood there last.
+    removed_sockets: BTreeMap<(u64, OsString), u64>,
     next: u64,
     memory: bool,
 }

@@ -284,7 +284,8 @@ impl World {
         let scope = self.scope(container);
         if !scope.ended() && !scope.terminated.is_raised() {
             scope.terminated.raise();
-            self.0.recorder.emit(scope.at(), cause, events::ContainerTerminating {});
+            let event = self.0.recorder.emit(scope.at(), cause, events::ContainerTerminating {});
+            self.net(|net| net.ask_to_end(scope.owner.number, event.or(cause)));
         }
     }
 
@@ -312,6 +313,7 @@ impl World {
             return;
         };
         let Ending { code, reason, message } = ending;
+        let cause = cause.or_else(|| self.net(|net| net.asked_to_end(scope.owner.number)));
         let recorder = &self.0.recorder;
         let event = match reason {
             ExitReason::Killed => recorder.emit(scope.at(), cause, events::ContainerKilled {}),

@@ -1,16 +1,21 @@
 //! Why something happened: the events of the trace that led to it, in sentences.
 //!
-//! [`causes`] walks back from an event along the causes that the trace has. Two of them are not on that line and are
-//! added: what the server said of a connection that failed at its client, and the pushes that gave a client the
-//! configuration it used. Both lead on to the step that applied an object.
+//! [`causes`] walks back from an event along the causes that the trace has. What is not on that line is added: what the
+//! server said of a connection that failed at its client, the pushes that gave a client the configuration it used, the
+//! pods that its endpoints lack, and what stands between it and istiod while it waits. All of it leads on to the step
+//! that did it.
 
+mod endpoints;
+mod faults;
 mod sentence;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use crate::trace::{Recorded, Trace};
+use endpoints::{Endpoints, Late};
+use hermesh_xds::ConfigApplied;
 use sentence::Sentences;
 
 /// How many lines tell a story; of a longer one the middle is left out.
@@ -24,18 +29,36 @@ const RULES: [&str; 3] = ["DestinationRule ", "PeerAuthentication ", "VirtualSer
 
 /// What led to the event `seq`, the earliest first, a line an event.
 pub(crate) fn causes(trace: &Trace, seq: u64) -> Vec<String> {
-    let mut story = Story { trace, seqs: BTreeSet::new() };
+    let mut story = Story::new(trace);
     story.tell(seq);
     story.lines()
 }
 
-/// How the process `at` (or a container of the pod `at`) came to the configuration it last had in use for `target`.
+/// What is broken by now, and what led there.
+pub(crate) fn broken(trace: &Trace) -> Vec<String> {
+    let mut story = Story::new(trace);
+    faults::standing(trace.events()).iter().for_each(|fault| story.tell(fault.event.seq));
+    story.lines()
+}
+
+/// How the process `at` (or a container of the pod `at`) came to call `target` the way it does: the configuration that
+/// it last had in use, the pods that are missing there, and the connections that its last calls did not wait for.
 pub(crate) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String> {
-    let mut events = trace.events().iter().rev();
-    let applied = events.find(|event| {
-        event.kind == "config.applied" && event.is_at(at) && text(&fields(event), "target") == Some(target)
-    });
-    applied.map(|applied| causes(trace, applied.seq)).unwrap_or_default()
+    let mut story = Story::new(trace);
+    if let Some(applied) = applied(trace, target, |event| event.is_at(at)) {
+        story.tell(applied.seq);
+        story.tell_unready(applied);
+    }
+    for late in endpoints::late(trace.events(), at, target) {
+        story.tell_late(late);
+    }
+    story.lines()
+}
+
+/// The last configuration for `target` that one of those who are `here` took into use.
+pub(crate) fn applied<'t>(trace: &'t Trace, target: &str, here: impl Fn(&Recorded) -> bool) -> Option<&'t Recorded> {
+    let applied = |event: &&Recorded| event.get::<ConfigApplied>().is_some_and(|applied| *applied.target == *target);
+    trace.events().iter().rev().find(|event| applied(event) && here(event))
 }
 
 /// An event's own fields, as the trace shows them.
@@ -56,9 +79,15 @@ fn texts<'f>(fields: &'f Map<String, Value>, name: &str) -> impl Iterator<Item =
 struct Story<'t> {
     trace: &'t Trace,
     seqs: BTreeSet<u64>,
+    /// By the event that it is told at.
+    late: BTreeMap<u64, Late<'t>>,
 }
 
 impl<'t> Story<'t> {
+    fn new(trace: &'t Trace) -> Self {
+        Self { trace, seqs: BTreeSet::new(), late: BTreeMap::new() }
+    }
+
     /// Adds an event and what led to it.
     fn tell(&mut self, seq: u64) {
         let trace = self.trace;
@@ -77,7 +106,7 @@ impl<'t> Story<'t> {
                     let pushes = self.pushes(event);
                     pushes.into_iter().for_each(|push| self.tell(push));
                     // The last response brought endpoints, as a rule; where they came from matters if there are none.
-                    if !lacks_endpoints(event) {
+                    if !self.tell_missing(event) {
                         return;
                     }
                 }
@@ -87,11 +116,65 @@ impl<'t> Story<'t> {
                     if let Some(request) = self.unanswered(event) {
                         self.tell(request);
                     }
+                    if text(&fields(event), "cause_kind") == Some("deadline") {
+                        self.tell_cut_off(event);
+                    }
                 }
                 _ => {}
             }
             next = event.cause.and_then(|cause| trace.get(cause));
         }
+    }
+
+    /// Adds why clusters of a configuration have no endpoint; answers whether any has none.
+    fn tell_missing(&mut self, applied: &Recorded) -> bool {
+        let is_empty = |cluster: &Map<String, Value>| cluster.get("endpoints").and_then(Value::as_u64) == Some(0);
+        let services = endpoints::services(&fields(applied), is_empty);
+        let Some((before, _)) = self.split(applied) else { return false };
+        for service in &services {
+            let endpoints = Endpoints::of(before, service);
+            match endpoints.lost.values().map(|event| event.seq).max() {
+                Some(_) => endpoints.lost.values().for_each(|event| self.tell(event.seq)),
+                None => endpoints.last.into_iter().for_each(|event| self.tell(event.seq)),
+            }
+        }
+        !services.is_empty()
+    }
+
+    /// Adds why pods behind the Services of a configuration are not among its endpoints.
+    fn tell_unready(&mut self, applied: &Recorded) {
+        let Some((before, _)) = self.split(applied) else { return };
+        for service in endpoints::services(&fields(applied), |_| true) {
+            let Endpoints { lost, unready, .. } = Endpoints::of(before, &service);
+            let missing = lost.iter().filter(|(pod, _)| unready.contains(*pod));
+            missing.for_each(|(_, event)| self.tell(event.seq));
+        }
+    }
+
+    /// Adds a connection that calls did not wait for, and why it failed if it did.
+    fn tell_late(&mut self, late: Late<'t>) {
+        if late.state.as_deref() == Some("TRANSIENT_FAILURE") {
+            return self.tell(late.event.seq);
+        }
+        if late.state.as_deref() == Some("CONNECTING") {
+            let pod = sentence::pod_at(self.trace, late.event, &late.address);
+            let client = late.event.at.rsplit_once('/').map_or(&*late.event.at, |(pod, _)| pod);
+            let faults = faults::standing(self.trace.events());
+            let between = faults.iter().filter(|fault| fault.concerns(client, &pod.as_deref().into_iter().collect()));
+            between.for_each(|fault| self.tell(fault.event.seq));
+        }
+        self.seqs.insert(late.event.seq);
+        self.late.insert(late.event.seq, late);
+    }
+
+    /// Adds what stands between a client and istiod.
+    fn tell_cut_off(&mut self, finished: &Recorded) {
+        let Some((before, _)) = self.split(finished) else { return };
+        let client = finished.at.rsplit_once('/').map_or(&*finished.at, |(pod, _)| pod);
+        let istiods = faults::istiods(before);
+        let faults = faults::standing(before);
+        let between = faults.iter().filter(|fault| fault.concerns(client, &istiods));
+        between.for_each(|fault| self.tell(fault.event.seq));
     }
 
     /// What the server said of a connection that failed at its client.
@@ -173,7 +256,11 @@ impl<'t> Story<'t> {
         let sentences = Sentences::new(self.trace);
         let mut lines: Vec<String> = Vec::new();
         for event in self.seqs.iter().filter_map(|seq| self.trace.get(*seq)) {
-            let Some(sentence) = sentences.of(event) else { continue };
+            let sentence = match self.late.get(&event.seq) {
+                Some(late) => Some(sentences.late(late)),
+                None => sentences.of(event),
+            };
+            let Some(sentence) = sentence else { continue };
             let line = format!("{:>4}.{:03}s  {sentence}", event.t_us / 1_000_000, event.t_us / 1_000 % 1_000);
             if lines.last() != Some(&line) {
                 lines.push(line);
@@ -190,12 +277,6 @@ impl<'t> Story<'t> {
 
 fn has_rules(push: &Recorded) -> bool {
     texts(&fields(push), "from").any(|object| RULES.iter().any(|rule| object.starts_with(rule)))
-}
-
-fn lacks_endpoints(applied: &Recorded) -> bool {
-    let config = fields(applied);
-    let mut clusters = config.get("clusters").and_then(Value::as_array).into_iter().flatten();
-    clusters.any(|cluster| cluster.get("endpoints").and_then(Value::as_u64) == Some(0))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::endpoints::Late;
 use super::{fields, text, texts};
 use crate::trace::{Recorded, Trace};
 
@@ -28,18 +29,42 @@ impl<'t> Sentences<'t> {
         let sentence = match event.kind {
             "agent.request"
             | "agent.response"
+            | "agent.bootstrap.written"
+            | "agent.socket.listening"
+            | "agent.started"
             | "agent.stream.opened"
+            | "call.ended"
+            | "call.started"
+            | "cert.issued"
+            | "cert.loaded"
+            | "cert.published"
+            | "cert.requested"
+            | "cert.root.changed"
+            | "cert.rotation.scheduled"
+            | "ca.issued"
             | "conn.accepted"
             | "conn.ready"
+            | "echo.ready"
             | "echo.request"
+            | "image.pulled"
+            | "istiod.push.finished"
             | "istiod.push.started"
+            | "istiod.ready"
+            | "istiod.root.published"
+            | "istiod.serving"
             | "istiod.stream.opened"
             | "net.closed"
             | "net.connect"
+            | "net.data"
             | "net.reset"
+            | "net.retransmitted"
+            | "netns.added"
             | "probe.result"
             | "rpc.pick"
+            | "service.routed"
             | "watch.delivered"
+            | "xds.client.closed"
+            | "xds.nacked"
             | "xds.stream.opened" => return None,
             "subchannel.state" => return self.subchannel(event, &told),
             // The push that it came from says the same.
@@ -52,7 +77,11 @@ impl<'t> Sentences<'t> {
             "mesh.apply" => return Some(format!("applied {}", list(texts(&told, "files")))),
             "mesh.delete" => return Some(format!("deleted {}", list(texts(&told, "objects")))),
             "mesh.disturbed" => return Some(format!("{} {}", field("what"), list(texts(&told, "targets")))),
-            "object.applied" => return Some(format!("{} {}", field("object"), field("change"))),
+            "object.applied" => {
+                let endpoints = told.get("endpoints").and_then(Value::as_object);
+                let applied = || format!("{} {}", field("object"), field("change"));
+                return Some(endpoints.map_or_else(applied, endpoints_behind));
+            }
             "object.deleted" => return Some(format!("{} deleted", field("object"))),
 
             "container.started" => "started".to_owned(),
@@ -65,6 +94,17 @@ impl<'t> Sentences<'t> {
             "pod.status" => {
                 return Some(format!("{}: {} ready, {}", field("pod"), field("ready"), field("status")));
             }
+            "image.missing" => {
+                return Some(format!("nothing plays the image {} of {}", field("image"), field("container")));
+            }
+            "container.backed-off" => {
+                return Some(format!("{} waits {} ms before its next start", field("container"), field("wait_ms")));
+            }
+            "injection.noted" => return Some(format!("{}: {}", field("pod"), field("note"))),
+            "hook.finished" => {
+                let error = text(&told, "error")?;
+                return Some(format!("{} hook of {} failed: {error}", field("hook"), field("container")));
+            }
             "pod.waits" => return Some(format!("{}: {}", field("pod"), field("reason"))),
             "probe.turned" => {
                 let verb = if told.get("passing") == Some(&Value::Bool(true)) { "passes" } else { "fails" };
@@ -76,7 +116,12 @@ impl<'t> Sentences<'t> {
             "net.timeout" => format!("gave up on {}: no packet came through", self.endpoint(event, &field("to"))),
             "net.stalled" => format!("packets to {} are lost", self.endpoint(event, &field("to"))),
             "net.partitioned" => return Some(format!("packets between {} and {} are lost", field("a"), field("b"))),
+            "net.healed" => return Some(format!("packets between {} and {} arrive again", field("a"), field("b"))),
             "net.isolated" => return Some(format!("packets from and to {} are lost", field("pod"))),
+            "net.rejoined" => return Some(format!("packets from and to {} arrive again", field("pod"))),
+            "netns.removed" => return Some(format!("{} is gone, and its address free", field("pod"))),
+            "power.off" => return Some(format!("the node of {} loses power", field("pod"))),
+            "power.on" => return Some(format!("the node of {} has power again", field("pod"))),
 
             "xds.push" => format!(
                 "sends {} {}{}",
@@ -86,11 +131,51 @@ impl<'t> Sentences<'t> {
             ),
             "xds.response" => format!("received {}", resources(&field("type"), texts(&told, "resources"))),
             "xds.request" => format!("waits for {}", resources(&field("type"), texts(&told, "names"))),
+            "xds.stream.closed" => {
+                let whose = match text(&told, "client") {
+                    Some("#server") | None => "its servers",
+                    Some(target) => target,
+                };
+                match text(&told, "code") {
+                    Some("Ok") => format!("the xDS stream for {whose} ended"),
+                    _ => format!("has no xDS stream for {whose}: {}", field("message")),
+                }
+            }
+            "agent.stream.closed" => match text(&told, "code") {
+                Some("Ok") => "ends an xDS stream of the application".to_owned(),
+                _ => format!("ends an xDS stream of the application: {}", field("message")),
+            },
+            "istiod.stream.closed" => format!("the stream of {} ended: {}", node(&field("node")), field("message")),
+            "agent.readiness" => match text(&told, "reason") {
+                Some(reason) => format!("the agent is not ready: {reason}"),
+                None => "the agent is ready".to_owned(),
+            },
+            "agent.stopped" => format!("the agent ends: {}", field("reason")),
+            "agent.token.missing" => format!("cannot read the token {}: {}", field("path"), field("error")),
+            "cert.request.failed" => format!("got no certificate: {}", field("message")),
+            "cert.publish.failed" => format!("cannot write certificates to {}: {}", field("directory"), field("error")),
+            "cert.refused" => {
+                format!(
+                    "cannot use the {} of certificate provider {}: {}",
+                    field("what"),
+                    field("instance"),
+                    field("error")
+                )
+            }
+            "ca.refused" => format!("signs no certificate for {}: {}", field("identity"), field("error")),
             "xds.nack" => format!("rejects a response: {}", field("error")),
             "config.applied" => format!("uses for {}: {}", field("target"), clusters(&told)),
             "listener.applied" => format!("serves {}: {}", field("listener"), filter_chains(&told)),
+            "config.failed" if self.cause_is(event, "xds.stream.closed") => {
+                format!("has no configuration for {}, for want of that stream", field("target"))
+            }
             "config.failed" => format!("has no configuration for {}: {}", field("target"), field("error")),
 
+            "server.serving" => match text(&told, "error") {
+                Some(error) => format!("does not serve {}: {error}", field("address")),
+                None => format!("serves {}", field("address")),
+            },
+            "conn.accept.failed" => format!("takes no connections on {}: {}", field("local"), field("error")),
             "conn.failed" => {
                 format!("cannot connect to {}: {}", self.endpoint(event, &field("address")), field("error"))
             }
@@ -107,6 +192,10 @@ impl<'t> Sentences<'t> {
         Some(format!("{}: {sentence}", place(&event.at)))
     }
 
+    fn cause_is(&self, event: &Recorded, kind: &str) -> bool {
+        event.cause.and_then(|cause| self.trace.get(cause)).is_some_and(|cause| cause.kind == kind)
+    }
+
     /// Only a connection that was lost: an attempt that failed has told so before.
     fn subchannel(&self, event: &Recorded, told: &Map<String, Value>) -> Option<String> {
         let lost = text(told, "state") == Some("IDLE");
@@ -115,18 +204,53 @@ impl<'t> Sentences<'t> {
         Some(format!("{}: lost the connection to {to}: {error}", place(&event.at)))
     }
 
+    /// A connection that calls did not wait for.
+    pub(super) fn late(&self, late: &Late<'_>) -> String {
+        let to = self.endpoint(late.event, &late.address);
+        let (before, all) = late.calls;
+        let sentence = match late.state.as_deref() {
+            Some("READY") => format!(
+                "the connection to {to} is ready; calls go where one is, and {before} of {all} had ended before"
+            ),
+            _ => format!(
+                "begins to connect to {to}; calls go where a connection is ready, and {before} of {all} ended before \
+                 this one was"
+            ),
+        };
+        format!("{}: {sentence}", place(&late.event.at))
+    }
+
     /// An address with the pod that had it then, where the trace tells.
     fn endpoint(&self, event: &Recorded, address: &str) -> String {
-        let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
-        let before = self.trace.events().iter().rev().skip_while(|other| other.seq > event.seq);
-        let mut added = before.filter(|other| other.kind == "netns.added").map(fields);
-        match added.find(|added| texts(added, "addresses").any(|other| other == ip)) {
-            Some(added) => {
-                let pod = text(&added, "pod").unwrap_or_default();
-                format!("{} ({address})", pod.rsplit('/').next().unwrap_or(pod))
-            }
+        match pod_at(self.trace, event, address) {
+            Some(pod) => format!("{} ({address})", pod.rsplit('/').next().unwrap_or(&pod)),
             None => address.to_owned(),
         }
+    }
+}
+
+/// The pod, `namespace/name`, that had an address when `event` happened.
+pub(super) fn pod_at(trace: &Trace, event: &Recorded, address: &str) -> Option<String> {
+    let before = || trace.events().iter().rev().skip_while(|other| other.seq > event.seq);
+    // A Service's address led to a pod's.
+    let mut connects = before().filter(|other| other.kind == "net.connect" && other.at == event.at).map(fields);
+    let connect = connects.find(|connect| text(connect, "to") == Some(address));
+    let address = connect.as_ref().and_then(|connect| text(connect, "backend")).unwrap_or(address);
+    let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
+    let mut added = before().filter(|other| other.kind == "netns.added").map(fields);
+    let added = added.find(|added| texts(added, "addresses").any(|other| other == ip))?;
+    text(&added, "pod").map(str::to_owned)
+}
+
+/// The pods of an EndpointSlice.
+fn endpoints_behind(slice: &Map<String, Value>) -> String {
+    let service = text(slice, "service").unwrap_or_default();
+    let pods = |name| list(texts(slice, name).map(|pod| pod.rsplit('/').next().unwrap_or(pod)));
+    match (pods("ready"), pods("unready")) {
+        (ready, unready) if ready.is_empty() && unready.is_empty() => format!("Service {service} selects no pod"),
+        (ready, unready) if unready.is_empty() => format!("Service {service} has the endpoints {ready}"),
+        (ready, unready) if ready.is_empty() => format!("Service {service} has no endpoint: {unready} not ready"),
+        (ready, unready) => format!("Service {service} has the endpoints {ready}; {unready} not ready"),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hermesh_echo::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
 use hermesh_echo::proto::{ForwardEchoRequest, ForwardEchoResponse, Header};
-use hermesh_runtime::Runtime;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
+use hermesh_runtime::{EventId, Runtime};
 use hermesh_xds::cause::Cause;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -178,13 +178,26 @@ pub struct CallFailure {
 const ANSWERS_MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// Sends `call` through the pod whose network `rt` stands in.
-pub(crate) async fn forward(rt: Runtime, call: Call) -> Result<ForwardEchoResponse, Status> {
+pub(crate) async fn forward(rt: Runtime, call: Call) -> Result<ForwardEchoResponse, NotForwarded> {
     let target = format!("127.0.0.1:{FORWARD_PORT}");
     let channel = Channel::new(&rt, &target, ChannelOptions::default())
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let client = EchoTestServiceClient::new(channel);
+    let client = EchoTestServiceClient::new(channel.clone());
     let response = client.max_decoding_message_size(ANSWERS_MAX_BYTES).forward_echo(call.request()).await;
-    response.map(tonic::Response::into_inner)
+    let failed = |status| NotForwarded { status, event: channel.trouble() };
+    response.map(tonic::Response::into_inner).map_err(failed)
+}
+
+/// A batch that failed, and the event that tells of the connection to ForwardEcho.
+pub(crate) struct NotForwarded {
+    status: Status,
+    event: Option<EventId>,
+}
+
+impl From<Status> for NotForwarded {
+    fn from(status: Status) -> Self {
+        Self { status, event: None }
+    }
 }
 
 /// Makes the report from what ForwardEcho answered and what the trace recorded meanwhile. `workload` tells whose pod a
@@ -192,7 +205,7 @@ pub(crate) async fn forward(rt: Runtime, call: Call) -> Result<ForwardEchoRespon
 pub(crate) fn report(
     call: &Call,
     from: &str,
-    answered: Result<ForwardEchoResponse, Status>,
+    answered: Result<ForwardEchoResponse, NotForwarded>,
     events: &[Recorded],
     workload: impl Fn(&str) -> Option<String>,
 ) -> CallReport {
@@ -219,7 +232,7 @@ pub(crate) fn report(
                 report.answers.push(Answer { index, hostname, workload, version, caller, output });
             }
         }
-        Err(status) => report.failure = Some(failure(&status, from, events)),
+        Err(error) => report.failure = Some(failure(&error, from, events)),
     }
     report
 }
@@ -236,18 +249,20 @@ fn callers(events: &[Recorded]) -> Callers {
 }
 
 /// ForwardEcho tells no more than a text; the client's own event tells the rest.
-fn failure(status: &Status, from: &str, events: &[Recorded]) -> CallFailure {
+fn failure(NotForwarded { status, event }: &NotForwarded, from: &str, events: &[Recorded]) -> CallFailure {
     let finished = events
         .iter()
         .filter(|event| event.is_at(from))
         .filter_map(|event| Some((event, event.get::<hermesh_xds::RpcFinished>()?)))
         .find(|(_, rpc)| rpc.code != "Ok");
+    // ForwardEcho answers a request of the batch that failed by UNKNOWN: then its own connection is not to blame.
+    let unasked = event.filter(|_| status.code() != Code::Unknown);
     CallFailure {
         code: status.code(),
         message: status.message().to_owned(),
         request_code: finished.and_then(|(_, rpc)| code(&rpc.code)),
         cause: finished.and_then(|(_, rpc)| rpc.cause_kind),
-        event: finished.map(|(event, _)| event.seq),
+        event: finished.map(|(event, _)| event.seq).or_else(|| unasked.map(EventId::seq)),
     }
 }
 
@@ -332,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_failed_batch_keeps_forward_echos_code_and_text() {
-        let answered = Err(Status::unknown("1/1 requests had errors; first error: rpc error"));
+        let answered = Err(Status::unknown("1/1 requests had errors; first error: rpc error").into());
         let report = report(&Call::new("a", "xds:///b"), "shop/a", answered, &[], |_| None);
         let failure = report.failure.expect("the batch failed");
         assert_eq!((failure.code, failure.request_code), (Code::Unknown, None));

@@ -17,6 +17,9 @@ use crate::trace::{Recorded, Trace};
 /// How long a client waits for a resource, and a tick of the clock in which it acts on that.
 const GIVES_UP_AFTER: Duration = DOES_NOT_EXIST_TIMEOUT.saturating_add(Duration::from_millis(1));
 
+/// What events call the client that the servers of a process share.
+const SERVERS: &str = "#server";
+
 /// The xDS clients that live, as far as the trace tells.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
@@ -164,19 +167,19 @@ impl Client {
     }
 
     fn lacks_stream(&self) -> Option<String> {
-        self.cut_off.then(|| format!("the xDS stream of {} is not open", self.key))
+        self.cut_off.then(|| format!("the xDS stream of {} is not open", name(&self.key)))
     }
 
     fn lacks(&self, now: Duration) -> Option<String> {
         let key = &self.key;
         let waits = self.wanted.iter().flat_map(|(kind, names)| names.iter().map(move |(name, it)| (kind, name, it)));
-        for (kind, name, answer) in waits {
+        for (kind, resource, answer) in waits {
             if answer.is_open(now) {
-                return Some(format!("{key} waits for {kind} {name}"));
+                return Some(format!("{} waits for {kind} {resource}", name(key)));
             }
         }
         let wants_something = self.wanted.values().any(|names| !names.is_empty());
-        (wants_something && !self.applied).then(|| format!("{key} has not put its configuration to use"))
+        (wants_something && !self.applied).then(|| format!("{} has not put its configuration to use", name(key)))
     }
 }
 
@@ -195,4 +198,9 @@ impl Answer {
             Self::Given => false,
         }
     }
+}
+
+/// A client as people know it.
+fn name(key: &str) -> &str {
+    if key == SERVERS { "its servers" } else { key }
 }

@@ -1,11 +1,10 @@
 //! Why a client does what it does: the trace's causes of its configuration and of its last failure.
 
-use hermesh_runtime::Event;
-use hermesh_xds::{ConfigApplied, RpcFinished};
+use hermesh_xds::RpcFinished;
 
 use super::Mesh;
 use crate::explain;
-use crate::trace::{Recorded, Trace};
+use crate::trace::Recorded;
 
 impl Mesh {
     /// How the pods of the workload `from` came to call `target` the way they do: the last configuration that a client
@@ -20,8 +19,10 @@ impl Mesh {
         let places: Vec<String> = pods.iter().map(|row| format!("{}/{}/", row.namespace, row.name)).collect();
         self.with_trace(|trace| {
             let here = |event: &Recorded| places.iter().any(|place| event.at.starts_with(place.as_str()));
-            let applied = last::<ConfigApplied>(trace, |event, applied| here(event) && *applied.target == *target);
-            let finished = last::<RpcFinished>(trace, |event, rpc| here(event) && *rpc.target == *target);
+            let applied = explain::applied(trace, target, here);
+            let finished =
+                trace.of::<RpcFinished>().filter(|(event, rpc)| here(event) && *rpc.target == *target).last();
+            let finished = finished.map(|(event, _)| event);
             let failed = finished.filter(|event| event.get::<RpcFinished>().is_some_and(|rpc| rpc.code != "Ok"));
             let mut text = String::new();
             for (heading, event) in [("configuration", applied), ("last failure", failed)] {
@@ -33,8 +34,4 @@ impl Mesh {
             if text.is_empty() { format!("no client of {from} has called {target}\n") } else { text }
         })
     }
-}
-
-fn last<E: Event>(trace: &Trace, wanted: impl Fn(&Recorded, &E) -> bool) -> Option<&Recorded> {
-    trace.of::<E>().filter(|(recorded, event)| wanted(recorded, event)).map(|(recorded, _)| recorded).last()
 }

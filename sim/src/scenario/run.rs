@@ -360,6 +360,10 @@ impl Player<'_> {
                 ("wait for all to converge".to_owned(), settle_wait(waited, "what was applied is in use", *within)?)
             }
         };
+        let outcome = outcome.map_err(|mut trouble| {
+            trouble.why.extend(self.mesh.with_trace(explain::broken));
+            trouble
+        });
         let took = compact(self.mesh.now() - began);
         Ok((said, outcome.map(|()| format!("after {took}"))))
     }
@@ -391,7 +395,8 @@ impl Player<'_> {
             asked.new_connection_per_request = call.new_connection_per_request;
             match settle(self.mesh.try_call(&asked), "the call is made")? {
                 Ok(CallReport { from, failure: Some(failure), .. }) if failure.code != Code::Unknown => {
-                    return Ok(Err(not_forwarded(&from, &failure)));
+                    let why = failure.event.map(|event| self.mesh.with_trace(|trace| explain::causes(trace, event)));
+                    return Ok(Err(not_forwarded(&from, &failure, why.unwrap_or_default())));
                 }
                 Ok(report) => {
                     let lines = shown(&report, call.grep.as_ref().map_or("Hostname", |grep| grep.value.as_str()));
@@ -447,7 +452,10 @@ impl Player<'_> {
         match failed {
             Some(failure) => match failure.event {
                 Some(event) => self.mesh.with_trace(|trace| explain::causes(trace, event)),
-                None => vec![failure.message.clone()],
+                None => {
+                    let broken = self.mesh.with_trace(explain::broken);
+                    std::iter::once(failure.message.clone()).chain(broken).collect()
+                }
             },
             None => batches
                 .last()
@@ -482,9 +490,9 @@ impl Scenario {
 }
 
 /// ForwardEcho ends all that fails with UNKNOWN; any other code says that it was not asked, or could not answer.
-fn not_forwarded(from: &str, failure: &CallFailure) -> Trouble {
+fn not_forwarded(from: &str, failure: &CallFailure, mut why: Vec<String>) -> Trouble {
     let CallFailure { code, message, .. } = failure;
-    let why = match code {
+    let hint = match code {
         Code::OutOfRange => "ForwardEcho answers in one message, of which gRPC takes 4 MiB: make fewer calls in a step",
         Code::Unavailable => {
             "calls are made by ForwardEcho on the pod's port 17171: its image must be `echo` or `stand-in`, and run"
@@ -492,7 +500,8 @@ fn not_forwarded(from: &str, failure: &CallFailure) -> Trouble {
         _ => "calls are made by ForwardEcho on port 17171; something else answers there",
     };
     let seen = format!("{from} could not be asked to call: {}: {message}", code_name(*code));
-    Trouble { expected: "the call is made".to_owned(), seen, why: vec![why.to_owned()] }
+    why.push(hint.to_owned());
+    Trouble { expected: "the call is made".to_owned(), seen, why }
 }
 
 fn describe_call(call: &file::Call) -> String {

@@ -171,14 +171,12 @@ fn handshake_failed(error: String) -> Failure {
 
 /// The kind of failure. A deadline that passed is told by what was waited for.
 fn failure(error: &ConnectError) -> Failure {
-    let during_handshake = error.message.contains("authentication handshake failed");
-    let cause = match error.stage {
-        Stage::Tls => Cause::TlsHandshake,
-        Stage::Deadline if during_handshake => Cause::TlsHandshake,
-        Stage::Deadline if error.message.contains("server preface") => Cause::ConnectionLost,
+    let cause = match (error.stage, error.reached) {
+        (_, Stage::Tls) => Cause::TlsHandshake,
+        (Stage::Deadline, Stage::Http2) => Cause::ConnectionLost,
         // Whoever speaks something else than HTTP/2 is not an xDS server that hangs up on everyone.
-        Stage::Http2 if error.message.contains("does not speak HTTP/2") => Cause::ConnectionLost,
-        Stage::Http2 => Cause::XdsServerNotServing,
+        (_, Stage::Http2) if error.not_http2 => Cause::ConnectionLost,
+        (_, Stage::Http2) => Cause::XdsServerNotServing,
         _ => Cause::TcpConnect,
     };
     Failure::new(cause, error.to_string()).because(error.event)

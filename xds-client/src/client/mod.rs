@@ -5,6 +5,7 @@
 //! list are not used: fallback (gRFC A71) is not implemented.
 
 mod events;
+mod opening;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use futures::Stream;
-use futures::future::BoxFuture;
 use hermesh_runtime::channel::{Channel, ChannelOptions, Target};
 use hermesh_runtime::http2::Keepalive;
 use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
@@ -21,6 +20,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Status, Streaming};
 
 use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse, short};
+use super::opening::{Opening, Step};
 use super::{Notice, Processing, sleep_until};
 use crate::ads::client::{Action, AdsClient, Config, WatchId};
 use crate::ads::{AdsCodec, METHOD_PATH};
@@ -112,10 +112,13 @@ impl Drop for Shell {
 /// One ADS stream from the wish to open it to its end.
 struct AdsStream {
     requests: mpsc::UnboundedSender<DiscoveryRequest>,
-    /// Told when the transport first asks for a request: the connection stands then, although no response came yet.
-    opened: Option<oneshot::Receiver<()>>,
-    call: Option<BoxFuture<'static, Result<Answer, Status>>>,
-    responses: Option<Streaming<DiscoveryResponse>>,
+    responses: Responses,
+}
+
+/// What is known of the responses.
+enum Responses {
+    Opening(Opening<Answer, Ended>),
+    Come(Streaming<DiscoveryResponse>),
 }
 
 /// The connection that was used, and the responses on it.
@@ -125,7 +128,13 @@ type Answer = (Channel, Streaming<DiscoveryResponse>);
 enum Progress {
     Opened,
     Response(Box<DiscoveryResponse>),
-    Closed(Status),
+    Closed(Ended),
+}
+
+/// How a stream ended, and the event that says why.
+struct Ended {
+    status: Status,
+    cause: Option<EventId>,
 }
 
 impl Shell {
@@ -190,21 +199,22 @@ impl Shell {
                 event
             }
             Progress::Response(response) => {
-                let pushed = self.rt.sending_of(&response.nonce);
+                let pushed = self.rt.received(&response.nonce);
                 let event =
                     self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), self.ordinal, &response));
                 self.ads.on_response(Instant::now(), &response);
                 event
             }
-            Progress::Closed(status) => {
+            Progress::Closed(Ended { status, cause }) => {
                 self.stream = None;
-                let event = self.rt.emit(StreamClosed {
+                let closed = StreamClosed {
                     client: self.client.clone(),
                     client_ordinal: self.ordinal,
                     server: self.uri.clone(),
                     code: format!("{:?}", status.code()),
                     message: status.message().to_owned(),
-                });
+                };
+                let event = self.rt.emit_because(cause, closed);
                 self.ads.on_stream_closed(Instant::now(), &status);
                 event
             }
@@ -257,15 +267,18 @@ impl Shell {
         let call = async move {
             let channel = match channel {
                 Some(channel) => channel,
-                None => connect(&rt, &server).await.map_err(Status::unavailable)?,
+                None => connect(&rt, &server)
+                    .await
+                    .map_err(|error| Ended { status: Status::unavailable(error), cause: None })?,
             };
+            let ended = |status| Ended { status, cause: channel.trouble() };
             let mut client = Grpc::new(channel.clone());
-            client.ready().await?;
+            client.ready().await.map_err(ended)?;
             let path = PathAndQuery::from_static(METHOD_PATH);
-            let response = client.streaming(Request::new(outgoing), path, AdsCodec).await?;
-            Ok((channel, response.into_inner()))
+            let response = client.streaming(Request::new(outgoing), path, AdsCodec).await.map_err(ended)?;
+            Ok((channel.clone(), response.into_inner()))
         };
-        AdsStream { requests, opened: Some(opened), call: Some(Box::pin(call)), responses: None }
+        AdsStream { requests, responses: Responses::Opening(Opening::new(opened, Box::pin(call))) }
     }
 }
 
@@ -280,44 +293,28 @@ async fn all_dropped(processed: &mut Option<mpsc::Receiver<Infallible>>) {
 async fn progress(stream: &mut Option<AdsStream>, channel: &mut Option<Channel>) -> Progress {
     let Some(stream) = stream else { return std::future::pending().await };
     loop {
-        if let Some(call) = &mut stream.call {
-            let opened = async {
-                match &mut stream.opened {
-                    Some(opened) => opened.await,
-                    None => std::future::pending().await,
+        match &mut stream.responses {
+            Responses::Opening(opening) => match opening.next().await {
+                Step::Opened => return Progress::Opened,
+                Step::Answered((used, responses)) => {
+                    *channel = Some(used);
+                    stream.responses = Responses::Come(responses);
                 }
-            };
-            tokio::select! {
-                biased;
-                opened = opened => {
-                    stream.opened = None;
-                    if opened.is_ok() {
-                        return Progress::Opened;
-                    }
+                Step::Failed(ended) => {
+                    // The next attempt dials afresh: the ADS client's backoff is enough.
+                    *channel = None;
+                    return Progress::Closed(ended);
                 }
-                outcome = call => {
-                    stream.call = None;
-                    match outcome {
-                        Ok((used, responses)) => {
-                            *channel = Some(used);
-                            stream.responses = Some(responses);
-                        }
-                        Err(status) => {
-                            // The next attempt dials afresh: the ADS client's backoff is enough.
-                            *channel = None;
-                            return Progress::Closed(status);
-                        }
-                    }
-                }
+            },
+            Responses::Come(responses) => {
+                let ended =
+                    |status| Progress::Closed(Ended { status, cause: channel.as_ref().and_then(Channel::trouble) });
+                return match responses.message().await {
+                    Ok(Some(response)) => Progress::Response(Box::new(response)),
+                    Ok(None) => ended(Status::ok("")),
+                    Err(status) => ended(status),
+                };
             }
-        } else if let Some(responses) = &mut stream.responses {
-            return match responses.message().await {
-                Ok(Some(response)) => Progress::Response(Box::new(response)),
-                Ok(None) => Progress::Closed(Status::ok("")),
-                Err(status) => Progress::Closed(status),
-            };
-        } else {
-            return std::future::pending().await;
         }
     }
 }

@@ -143,7 +143,8 @@ impl XdsServer {
     }
 
     /// Calls `f` when a listening socket begins to serve, and whenever it is told why it does not. Calls never overlap;
-    /// SERVING is told once at a time.
+    /// SERVING is told once at a time. The next response of the control plane waits until `f` returns (gRFC A27's flow
+    /// control), and so do new connections: what takes long belongs into a task.
     #[must_use]
     pub fn on_serving_mode(self, f: impl Fn(SocketAddr, &ServingMode) + Send + Sync + 'static) -> Self {
         Self { on_serving_mode: Arc::new(f), ..self }

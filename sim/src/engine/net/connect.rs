@@ -14,7 +14,7 @@ use super::super::slab::Key;
 use super::super::world::Route;
 use super::queue::Event;
 use super::transfer::{Half, SECOND, Segment, Side};
-use super::{Cause, EPHEMERAL, Net, Owner, death, unnamed};
+use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
 
 /// What std and tokio ask for in `listen(2)`.
 const BACKLOG: usize = 1024;
@@ -29,8 +29,7 @@ pub(super) struct Conn {
     /// The client's end and the server's.
     pub(super) ends: [End; 2],
     pub(super) local: bool,
-    /// Where the client's packets go, after address translation.
-    destination: Option<SocketAddr>,
+    destination: Destination,
     opening: Option<Opening>,
     /// The listener that holds or will hold it for `accept`.
     pub(super) listener: Option<Key>,
@@ -39,6 +38,15 @@ pub(super) struct Conn {
     pub(super) close_recorded: bool,
     /// What both ends can learn of it.
     pub(super) trail: Trail,
+}
+
+/// Where the client's packets go.
+#[derive(Clone, Copy)]
+enum Destination {
+    /// After address translation.
+    Tcp(SocketAddr),
+    /// The socket with this number.
+    Unix(u64),
 }
 
 pub(super) struct End {
@@ -118,7 +126,17 @@ impl Net {
         self.sockets_made
     }
 
-    pub(in super::super) fn listen_unix(&mut self, owner: Owner, socket: u64, path: PathBuf) -> Key {
+    /// Listens at the file `path` of the socket with this number, which replaces `before`.
+    pub(in super::super) fn listen_unix(
+        &mut self,
+        owner: Owner,
+        socket: u64,
+        path: PathBuf,
+        before: Option<u64>,
+    ) -> Key {
+        if let Some(before) = before {
+            self.closed_unix.remove(&before);
+        }
         let key = self.listeners.insert(Listener::new(owner, Place::Unix { socket, path }));
         self.unix.insert(socket, key);
         key
@@ -147,7 +165,7 @@ impl Net {
         let Some(listener) = self.listeners.remove(key) else {
             return;
         };
-        let (cause, _) = death(&self.dying, listener.owner.number);
+        let (cause, _) = self.ends.of(listener.owner.number);
         match listener.place {
             Place::Tcp { pod, port, address, ephemeral } => {
                 let pod = &mut self.pods[pod.index()];
@@ -159,11 +177,17 @@ impl Net {
             }
             Place::Unix { socket, .. } => {
                 self.unix.remove(&socket);
+                self.closed_unix.insert(socket, cause);
             }
         }
         for conn in listener.accepted {
             self.close(conn, Side::Server);
         }
+    }
+
+    /// Whose end closed the listener of a Unix socket.
+    pub(in super::super) fn unix_closed_by(&self, socket: u64) -> Cause {
+        self.closed_unix.get(&socket).copied().flatten()
     }
 
     fn listener_at(&self, pod: PodId, to: SocketAddr) -> Option<Key> {
@@ -212,7 +236,8 @@ impl Net {
         let server = if loopback { Some(from) } else { self.pod_at(destination.ip()) };
         let now = self.now();
         let backend = (destination != to).then_some(Address::Tcp(destination));
-        let key = self.open(now, owner, from, server, local.into(), to.into(), backend, Some(destination), trail);
+        let key =
+            self.open(now, owner, from, server, local.into(), to.into(), backend, Destination::Tcp(destination), trail);
         if route == Route::Refuse {
             self.queue.push(now, Event::Refused(key));
         } else {
@@ -235,7 +260,17 @@ impl Net {
         if listener.and_then(|key| self.listeners.get(key)).is_some_and(Listener::is_full) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let key = self.open(now, owner, from, Some(from), unnamed(), Address::Unix(path), None, None, trail);
+        let key = self.open(
+            now,
+            owner,
+            from,
+            Some(from),
+            unnamed(),
+            Address::Unix(path),
+            None,
+            Destination::Unix(socket),
+            trail,
+        );
         match listener {
             Some(listener) => {
                 self.conns.get_mut(key).expect(OPENED).listener = Some(listener);
@@ -256,7 +291,7 @@ impl Net {
         local: Address,
         to: Address,
         backend: Option<Address>,
-        destination: Option<SocketAddr>,
+        destination: Destination,
         trail: Trail,
     ) -> Key {
         self.conns_made += 1;
@@ -340,7 +375,7 @@ impl Net {
         if conn.opening.is_none() {
             return;
         }
-        let Some(to) = conn.destination else {
+        let Destination::Tcp(to) = conn.destination else {
             return self.on_unix_syn(at, key);
         };
         // Who has the address may have changed since the last attempt.
@@ -451,9 +486,12 @@ impl Net {
             return self.syn_lost(key, lost);
         }
         let to = conn.ends[1].address.clone();
-        let closed_by = server
-            .zip(conn.destination)
-            .and_then(|(server, to)| self.pods[server.index()].closed_ports.get(&to.port()).copied()?);
+        let closed_by = match conn.destination {
+            Destination::Tcp(to) => {
+                server.and_then(|server| self.pods[server.index()].closed_ports.get(&to.port()).copied()?)
+            }
+            Destination::Unix(socket) => self.unix_closed_by(socket),
+        };
         let event = events::NetRefused { conn: conn.number, to };
         self.fail_connect(key, ErrorKind::ConnectionRefused, closed_by, event);
     }

@@ -53,10 +53,11 @@ pub(super) struct Net {
     listeners: Slab<Listener>,
     /// Listeners on Unix sockets by the number in the socket's file.
     unix: BTreeMap<u64, Key>,
+    /// Which process's end closed the listener of a Unix socket.
+    closed_unix: BTreeMap<u64, Cause>,
     sockets_made: u64,
     queue: Queue,
-    /// The processes whose sockets are just being closed by their end.
-    dying: Vec<Dying>,
+    ends: Ends,
     /// To be woken once the state is no longer locked.
     pub(super) wakes: Vec<Waker>,
 }
@@ -82,6 +83,15 @@ struct Link {
     draws: Draws,
 }
 
+/// The processes that end.
+#[derive(Default)]
+struct Ends {
+    /// Those that were asked to.
+    asked: BTreeMap<u32, EventId>,
+    /// Those whose sockets are just being closed by their end.
+    dying: Vec<Dying>,
+}
+
 struct Dying {
     owner: u32,
     cause: Cause,
@@ -104,9 +114,10 @@ impl Net {
             conns_made: 0,
             listeners: Slab::new(),
             unix: BTreeMap::new(),
+            closed_unix: BTreeMap::new(),
             sockets_made: 0,
             queue: Queue::new(),
-            dying: Vec::new(),
+            ends: Ends::default(),
             wakes: Vec::new(),
         }
     }
@@ -203,15 +214,25 @@ const EPHEMERAL: (u16, u16) = (32_768, 60_999);
 
 /// Processes that end.
 impl Net {
+    /// From now on sockets of `owner` close because it was asked to end by `cause`.
+    pub(super) fn ask_to_end(&mut self, owner: u32, cause: Cause) {
+        self.ends.asked.extend(cause.map(|cause| (owner, cause)));
+    }
+
+    /// The event that asked `owner` to end.
+    pub(super) fn asked_to_end(&self, owner: u32) -> Cause {
+        self.ends.asked.get(&owner).copied()
+    }
+
     /// Until [`end_dying`](Self::end_dying), sockets of `owner` that close do so because of `cause`; `silent`, as
     /// after a power failure, they send nothing.
     pub(super) fn begin_dying(&mut self, owner: u32, cause: Cause, silent: bool) {
-        self.dying.push(Dying { owner, cause, silent });
+        self.ends.dying.push(Dying { owner, cause, silent });
     }
 
     /// Closes what the process did not close by dropping it, such as what it had lent to others.
     pub(super) fn end_dying(&mut self) {
-        let Some(owner) = self.dying.last().map(|dying| dying.owner) else {
+        let Some(owner) = self.ends.dying.last().map(|dying| dying.owner) else {
             return;
         };
         let listeners: Vec<Key> =
@@ -232,14 +253,19 @@ impl Net {
         for (key, side) in open {
             self.close(key, side);
         }
-        self.dying.pop();
+        self.ends.dying.pop();
+        self.ends.asked.remove(&owner);
     }
 }
 
-/// Why sockets of `owner` close now, and whether silently, if that is because it ends.
-fn death(dying: &[Dying], owner: u32) -> (Cause, bool) {
-    let dying = dying.iter().find(|dying| dying.owner == owner);
-    dying.map_or((None, false), |dying| (dying.cause, dying.silent))
+impl Ends {
+    /// Why sockets of `owner` close now, and whether silently, if that is because it ends.
+    fn of(&self, owner: u32) -> (Cause, bool) {
+        match self.dying.iter().find(|dying| dying.owner == owner) {
+            Some(dying) => (dying.cause, dying.silent),
+            None => (self.asked.get(&owner).copied(), false),
+        }
+    }
 }
 
 /// Links and faults.

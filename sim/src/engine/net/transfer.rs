@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 use super::super::events;
 use super::super::slab::Key;
 use super::queue::Event;
-use super::{Cause, Net, death};
+use super::{Cause, Net};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 
@@ -207,7 +207,7 @@ impl Net {
         if end.half.closed {
             return;
         }
-        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| death(&self.dying, owner.number));
+        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| self.ends.of(owner.number));
         let unaccepted = side == Side::Server && conn.listener.is_some();
         let half = &mut end.half;
         half.closed = true;

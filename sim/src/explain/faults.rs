@@ -1,0 +1,168 @@
+//! What is broken at some moment: what was done and not undone, and who has not got over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{fields, text};
+use crate::trace::Recorded;
+
+/// Something that is broken.
+pub(super) struct Fault<'t> {
+    pub(super) event: &'t Recorded,
+    pods: Vec<String>,
+    /// Whether it concerns only what goes on between its pods.
+    between: bool,
+}
+
+impl Fault<'_> {
+    /// Whether it stands between the pod `client` and one of `servers`.
+    pub(super) fn concerns(&self, client: &str, servers: &BTreeSet<&str>) -> bool {
+        let serves = |pod: &String| servers.contains(pod.as_str());
+        if self.between {
+            self.pods.iter().any(|pod| pod == client) && self.pods.iter().any(serves)
+        } else {
+            self.pods.iter().any(|pod| pod == client || serves(pod))
+        }
+    }
+}
+
+/// All that is broken after `events`, in the order in which it broke.
+pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
+    let mut faults: BTreeMap<(&str, String), Fault<'_>> = BTreeMap::new();
+    for event in events {
+        let Some((key, stands)) = change(event) else { continue };
+        if event.kind == "netns.removed" {
+            faults.retain(|_, fault| !fault.pods.contains(&key.1));
+            continue;
+        }
+        if event.kind == "xds.client.closed" {
+            faults.retain(|(what, whose), _| *what != key.0 || !whose.starts_with(&key.1));
+            continue;
+        }
+        if !stands {
+            let answers = |fault: &Fault<'_>| key.0 == "response" && same_nonce(fault.event, event);
+            if !faults.get(&key).is_some_and(answers) {
+                faults.remove(&key);
+            }
+            continue;
+        }
+        let pods = match key.0 {
+            "link" => key.1.split(' ').map(str::to_owned).collect(),
+            "response" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
+            _ => vec![key.1.clone()],
+        };
+        faults.insert(key.clone(), Fault { event, pods, between: key.0 == "link" });
+    }
+    let mut faults: Vec<Fault<'_>> = faults.into_values().collect();
+    faults.sort_by_key(|fault| fault.event.seq);
+    faults
+}
+
+/// The pods in which istiod has begun to serve.
+pub(super) fn istiods(events: &[Recorded]) -> BTreeSet<&str> {
+    let serving = events.iter().filter(|event| event.kind == "istiod.serving");
+    serving.filter_map(|event| Some(event.at.rsplit_once('/')?.0)).collect()
+}
+
+fn same_nonce(a: &Recorded, b: &Recorded) -> bool {
+    fields(a).get("nonce") == fields(b).get("nonce")
+}
+
+/// What an event breaks (`true`) or mends.
+fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
+    let (what, stands) = match event.kind {
+        "net.partitioned" => ("link", true),
+        "net.healed" => ("link", false),
+        "net.isolated" => ("isolation", true),
+        "net.rejoined" => ("isolation", false),
+        "power.off" => ("power", true),
+        "power.on" => ("power", false),
+        "netns.removed" => ("pod", false),
+        "pod.status" => ("status", true),
+        "xds.nack" => ("response", true),
+        "xds.request" | "xds.client.closed" => ("response", false),
+        _ => return None,
+    };
+    let told = fields(event);
+    let field = |name: &str| text(&told, name).unwrap_or_default().to_owned();
+    Some(match what {
+        "link" => {
+            let mut ends = [field("a"), field("b")];
+            ends.sort();
+            ((what, ends.join(" ")), stands)
+        }
+        "status" => {
+            let (ready, all) = text(&told, "ready")?.split_once('/')?;
+            let done = text(&told, "status") == Some("Completed");
+            ((what, field("pod")), ready != all && !done)
+        }
+        "response" => {
+            if event.kind == "xds.client.closed" {
+                return Some(((what, format!("{} {} ", event.at, field("client"))), false));
+            }
+            // A NACK is a request with an error; the next one without follows from a response that is better.
+            if event.kind == "xds.request" && (!field("error").is_empty() || field("nonce").is_empty()) {
+                return None;
+            }
+            ((what, format!("{} {} {}", event.at, field("client"), field("type"))), stands)
+        }
+        _ => ((what, field("pod")), stands),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hermesh_runtime::{Event, Level};
+    use hermesh_xds::client::{ClientClosed, XdsNack};
+
+    use super::*;
+    use crate::engine::{NetHealed, NetPartitioned};
+    use crate::trace::{Header, Trace};
+
+    fn record<E: Event>(trace: &mut Trace, event: E) {
+        trace.record(
+            Duration::ZERO,
+            &"shop/web-0/app".into(),
+            None,
+            Arc::new(event) as Arc<dyn hermesh_runtime::AnyEvent>,
+        );
+    }
+
+    fn kinds(trace: &Trace) -> Vec<&str> {
+        standing(trace.events()).iter().map(|fault| fault.event.kind).collect()
+    }
+
+    #[test]
+    fn what_was_mended_stands_no_more() {
+        let mut trace = Trace::new(
+            Header {
+                format: Header::FORMAT,
+                version: "0.0.0",
+                seed: 1,
+                scenario: None,
+                profile: "istio".into(),
+                epoch_s: 0,
+                level: Level::Info,
+            },
+            true,
+        );
+        let (web, cart) = ("shop/web-0".to_owned(), "shop/cart-0".to_owned());
+        record(&mut trace, NetPartitioned { a: web.clone(), b: cart.clone() });
+        let (client, error): (Arc<str>, _) = ("xds:///cart:80".into(), "bad".to_owned());
+        record(
+            &mut trace,
+            XdsNack { client: client.clone(), client_ordinal: 0, r#type: "LDS".into(), nonce: "1".into(), error },
+        );
+        assert_eq!(kinds(&trace), ["net.partitioned", "xds.nack"]);
+        let servers = |pod| BTreeSet::from([pod]);
+        let faults = standing(trace.events());
+        assert!(faults[0].concerns("shop/web-0", &servers("shop/cart-0")));
+        assert!(!faults[0].concerns("shop/web-0", &servers("shop/db-0")));
+        record(&mut trace, NetHealed { a: cart, b: web });
+        assert_eq!(kinds(&trace), ["xds.nack"], "whichever end is named first");
+        record(&mut trace, ClientClosed { client, client_ordinal: 0, server: "unix:///xds".into() });
+        assert!(kinds(&trace).is_empty());
+    }
+}
