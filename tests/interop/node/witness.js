@@ -209,7 +209,8 @@ const operations = {
   async csds() {
     const { config } = await clientStatus();
     const resources = config.flatMap((client) => client.generic_xds_configs).map((resource) => ({
-      type_url: resource.type_url,
+      // grpc-js-xds leaves out what comes before the slash.
+      type_url: resource.type_url.includes('/') ? resource.type_url : `type.googleapis.com/${resource.type_url}`,
       name: resource.name,
       status: resource.client_status,
       version: resource.version_info,

@@ -18,6 +18,7 @@ sys.path.insert(0, sys.argv[1])
 import echo_pb2
 import echo_pb2_grpc
 import grpc
+import grpc.experimental
 import grpc_csds
 from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.service.status.v3 import csds_pb2
@@ -60,8 +61,8 @@ class Echo(echo_pb2_grpc.EchoTestServiceServicer):
         self._lines = [f"ServiceVersion={version}", f"Hostname={hostname}"]
 
     def Echo(self, request, context):
-        names = [name.decode() for name in context.auth_context().get("x509_uri", [])]
-        identities = [f"PeerIdentity={name}" for name in names if name.startswith("spiffe://")]
+        names = [name.decode() for name in context.auth_context().get("peer_spiffe_id", [])]
+        identities = [f"PeerIdentity={name}" for name in names]
         return echo_pb2.EchoResponse(message="".join(f"{line}\n" for line in self._lines + identities))
 
 
