@@ -32,8 +32,10 @@ def main():
     if not cases:
         print(f"no case has {options.pattern!r} in its name; --list shows them", file=sys.stderr)
         return UNABLE
-    # Ending by a signal is an exception like any other: what was started is ended.
+    # Ending by a signal is an exception like any other: what was started is ended. Shells let what they start in the
+    # background ignore SIGINT.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(UNABLE))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="interop-"))
     keep = options.keep
     try:
@@ -41,7 +43,7 @@ def main():
         keep = keep or code == FAILED
         return code
     except (Uninstallable, Unmet, Gone, Refused, RuntimeError) as error:
-        keep = True
+        keep = keep or not isinstance(error, Uninstallable)
         print(f"tests/interop/run: {error}", file=sys.stderr)
         return UNABLE
     except KeyboardInterrupt:

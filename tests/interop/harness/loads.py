@@ -1,6 +1,7 @@
 """Every client calls every server all the time, while something happens."""
 
-from .results import Wrong, codes, passed
+from .defects import lost
+from .results import Wrong, codes, lacking, passed
 from .waiting import Missing, until
 
 INTERVAL_MS = 40
@@ -63,5 +64,7 @@ class Loads:
         answer = self.answer(pair)
         count = sum(answer["codes"].values())
         if set(answer["codes"]) != {"OK"}:
+            if found := lost(pair[0], answer):
+                return lacking(codes(answer), found)
             raise Wrong(codes(answer), f"{answer['codes']}: {'; '.join(answer['errors'])}")
         return passed(f"{count} OK")

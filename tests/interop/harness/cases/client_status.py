@@ -53,8 +53,8 @@ def compare(world, pod, types):
             return lacking("none", str(refused))
         raise
     problems = [f"{one['name']} is {one['status']}" for one in told if one["status"] != "ACKED"]
-    if lacking := types - {one["type_url"] for one in told}:
-        problems.append(f"nothing of {', '.join(sorted(lacking))}")
+    if absent := types - {one["type_url"] for one in told}:
+        problems.append(f"nothing of {', '.join(sorted(absent))}")
     names = {}
     for one in told:
         names.setdefault(one["type_url"], set()).add(one["name"])
