@@ -60,7 +60,7 @@ def ours(names, say):
     say("building " + ", ".join(wanted))
     bins = [part for name in wanted for part in ("--bin", name)]
     step([tool("cargo"), "build", "--release", "--locked", *bins], REPOSITORY)
-    return REPOSITORY / "target" / "release"
+    return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release"
 
 
 def install_python(build, say):

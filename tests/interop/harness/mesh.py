@@ -16,6 +16,31 @@ GROUPS = (PLAIN, STRICT, LIVE, MULTI)
 PORT, SECOND_PORT = "grpc", "grpc-second"
 ECHO = "/proto.EchoTestService/Echo"
 FORWARD_ECHO = "/proto.EchoTestService/ForwardEcho"
+# What a route can match, with metadata that it matches and metadata that it does not; `by` keeps the routes apart.
+MATCHES = {
+    "header prefix": ({"headers": {"by": {"prefix": "pre"}}}, {"by": "prefix"}, {"by": "no-prefix"}),
+    "header regex": ({"headers": {"by": {"regex": "re[a-z]+"}}}, {"by": "regex"}, {"by": "regex1"}),
+    "header present": ({"headers": {"x-present": {}}}, {"x-present": "1"}, {}),
+    "header absent": (
+        {"headers": {"by": {"exact": "absent"}}, "withoutHeaders": {"x-absent": {}}},
+        {"by": "absent"},
+        {"by": "absent", "x-absent": "1"},
+    ),
+    "path prefix": (
+        {"uri": {"prefix": "/proto.Echo"}, "headers": {"by": {"exact": "path-prefix"}}}, {"by": "path-prefix"}, {},
+    ),
+    "path regex": (
+        {"uri": {"regex": "/proto[.].*/Echo"}, "headers": {"by": {"exact": "path-regex"}}}, {"by": "path-regex"}, {},
+    ),
+    "path, any case": (
+        {"uri": {"exact": ECHO.lower()}, "ignoreUriCase": True, "headers": {"by": {"exact": "case"}}},
+        {"by": "case"},
+        {},
+    ),
+    "path, wrong case": (
+        {"uri": {"exact": ECHO.lower()}, "headers": {"by": {"exact": "wrong-case"}}}, None, {"by": "wrong-case"},
+    ),
+}
 # How long certificates are good for where they are rotated under load; the agent renews at half of it.
 CERTIFICATE_SECONDS = 20
 
@@ -127,11 +152,12 @@ def numbers(ports, one):
 def plain(mesh, name):
     app = {"app": f"echo-{name}"}
     objects = []
-    for host in ("echo", "shift", "header", "path", "other-path", "subset", "tls"):
+    for host in ("echo", "shift", "header", "path", "other-path", "match", "subset", "tls"):
         objects += mesh.select_service(PLAIN, f"{host}-{name}", app)
     objects += mesh.select_service(PLAIN, f"override-{name}", {**app, "version": "v1"})
     objects += mesh.select_service(PLAIN, f"overriding-{name}", {**app, "version": "v2"})
-    for host in ("shift", "header", "path", "other-path", "subset"):
+    objects += mesh.select_service(PLAIN, f"empty-{name}", {"app": f"nobody-{name}"})
+    for host in ("shift", "header", "path", "other-path", "match", "subset"):
         objects.append(destination_rule(PLAIN, f"{host}-{name}", subsets=("v1", "v2")))
     objects.append(destination_rule(PLAIN, f"tls-{name}", tls="ISTIO_MUTUAL"))
 
@@ -145,6 +171,7 @@ def plain(mesh, name):
     rules("header", [to("header", "v1", {"headers": {"x-test": {"exact": "v1"}}}), to("header", "v2")])
     rules("path", [to("path", "v1", {"uri": {"exact": ECHO}}), to("path", "v2")])
     rules("other-path", [to("other-path", "v1", {"uri": {"exact": FORWARD_ECHO}}), to("other-path", "v2")])
+    rules("match", [*(to("match", "v1", match) for match, _, _ in MATCHES.values()), to("match", "v2")])
     rules("subset", [to("subset", "v2")])
     rules("override", [route([(f"overriding-{name}", None, None)])])
     return objects

@@ -1,5 +1,8 @@
 """The results as a page of the documentation."""
 
+import shlex
+import sys
+
 from . import report
 from .results import FAIL, LACK
 
@@ -9,7 +12,7 @@ fake-istiod and hermesh-agent run as ordinary processes on loopback, one agent b
 that nobody here wrote call each other through the mesh they make. This page is what one run printed:
 
 ```sh
-tests/interop/run --markdown docs/interop.md
+{command}
 ```
 
 `tests/interop/README.md` tells how it works. A column is a client and a server.
@@ -28,7 +31,7 @@ def versions(about):
 
 
 def page(rows, programs, about, seconds):
-    parts = [HEAD, "\n".join(f"- {line}" for line in versions(about)) + "\n", report.markdown_table(rows, programs),
+    parts = [HEAD.format(command=shlex.join(["tests/interop/run", *sys.argv[1:]])), "\n".join(f"- {line}" for line in versions(about)) + "\n", report.markdown_table(rows, programs),
              LEGEND + "\n", f"In total: {report.summary(rows)}. The run took {seconds:.0f} s after installation.\n"]
     for verdict, heading in ((LACK, "Beyond what a program can do"), (FAIL, "Failed")):
         if notes := report.notes(rows, programs, verdict):

@@ -1,9 +1,11 @@
 """Routes chosen by header and path, a subset, and a destination that is another host."""
 
+from ..mesh import MATCHES
 from ..pairs import each_pair, fresh_call
-from ..results import all_reach, passed
+from ..results import all_are, all_reach, passed
 
 CALLS = 40
+FEW_CALLS = 5
 
 
 def run(world):
@@ -13,8 +15,10 @@ def run(world):
         each_pair(world, "no header goes elsewhere", reach("header", "v2")),
         each_pair(world, "path Echo goes to v1", reach("path", "v1")),
         each_pair(world, "path ForwardEcho is not path Echo", reach("other-path", "v2")),
+        *(each_pair(world, f"{what}: v1, or else v2", tell_apart(*match)) for what, (_, *match) in MATCHES.items()),
         each_pair(world, "subset v2 alone", reach("subset", "v2")),
         each_pair(world, "another host as destination", reach("override", "v2")),
+        each_pair(world, "nobody behind the Service", nobody),
     ]
 
 
@@ -26,3 +30,24 @@ def reach(host, version, metadata=None):
         return passed(version)
 
     return ask
+
+
+def tell_apart(matched, others):
+    def ask(pod, _, server):
+        target = f"xds:///match-{server.name}:7070"
+        reached = []
+        for version, metadata in (("v1", matched), ("v2", others)):
+            if metadata is not None:
+                channel = f"match {target} {metadata}"
+                answer = fresh_call(pod, channel, target, count=FEW_CALLS, metadata=metadata)
+                all_reach(answer, version)
+                reached.append(version)
+        return passed("/".join(reached))
+
+    return ask
+
+
+def nobody(pod, _, server):
+    target = f"xds:///empty-{server.name}:7070"
+    all_are(fresh_call(pod, f"match {target}", target), "UNAVAILABLE")
+    return passed("UNAV")
