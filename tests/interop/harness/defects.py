@@ -20,6 +20,19 @@ def lost(program_name, answer):
         return None
     return f"the client loses a call as it switches to other clusters: {answer['errors'][0]}"
 
+# grpc-js-xds 1.14.1 keeps what it had of a resource that was deleted, and takes it for no news when it comes back.
+FORGETFUL = {"grpc-js"}
+
+
+def forgets(witness, name):
+    """Whether the program still takes a resource for deleted that it was sent again, and acknowledged."""
+    if witness.program.name not in FORGETFUL:
+        return None
+    status = {one["name"]: one["status"] for one in witness.ask("csds")["resources"]}.get(name)
+    if status != "DOES_NOT_EXIST":
+        return None
+    return f"a resource that was deleted and comes back unchanged stays deleted: {status} (CSDS), though acknowledged"
+
 
 def crash(witness):
     """The program's last words, if it has ended by a defect that is known."""

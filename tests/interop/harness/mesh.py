@@ -4,7 +4,7 @@ Services that need rules have them from the start, under names of their own, so 
 configuration. What changes while the run goes on is in `moving` and `live`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .manifests import (
     GRPC_PORT, destination_rule, endpoint_slice, namespace, peer_authentication, pod, route, service, service_account,
@@ -13,7 +13,7 @@ from .manifests import (
 
 PLAIN, STRICT, LIVE, MULTI = "echo-grpc", "echo-strict", "echo-live", "echo-multi"
 GROUPS = (PLAIN, STRICT, LIVE, MULTI)
-PORT, SECOND_PORT = "grpc", "grpc-second"
+PORT, SECOND_PORT, LATE_PORT = "grpc", "grpc-second", "grpc-late"
 ECHO = "/proto.EchoTestService/Echo"
 FORWARD_ECHO = "/proto.EchoTestService/ForwardEcho"
 # What a route can match, with metadata that it matches and metadata that it does not; `by` keeps the routes apart.
@@ -55,6 +55,8 @@ class Spec:
     labels: dict
     # The version told on each port that is served, by the port's name.
     serves: dict
+    # The same for a port that is served later.
+    late: dict = field(default_factory=dict)
     # The life of its certificates in seconds, if they are rotated often.
     rotates: int = 0
 
@@ -75,7 +77,8 @@ def specs(programs, groups):
         if STRICT in groups:
             yield Spec(STRICT, f"strict-{name}", program, {"app": f"strict-{name}"}, {PORT: "v1"})
         if LIVE in groups:
-            yield Spec(LIVE, f"live-{name}", program, {"app": f"live-{name}"}, {PORT: "v1"})
+            labels = {"app": f"live-{name}"}
+            yield Spec(LIVE, f"live-{name}", program, labels, {PORT: "v1"}, late={LATE_PORT: "late"})
         if MULTI in groups:
             serves = {PORT: "first", SECOND_PORT: "second"}
             labels = {"app": f"multi-{name}"}
@@ -126,6 +129,13 @@ class Mesh:
             return []
         rules = [destination_rule(LIVE, f"live-{program.name}", tls="ISTIO_MUTUAL") for program in self._programs]
         return [peer_authentication(LIVE, "STRICT"), *rules]
+
+    def late(self):
+        """`late-*`: Services for ports that were served before."""
+        ports, objects = {GRPC_PORT: LATE_PORT}, []
+        for program in self._programs:
+            objects += self.select_service(LIVE, f"late-{program.name}", {"app": f"live-{program.name}"}, ports)
+        return objects
 
     def select(self, group, selector):
         return [

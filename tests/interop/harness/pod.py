@@ -20,7 +20,7 @@ class Pod:
     def __init__(self, spec, loopback, folder):
         self.spec, self.address = spec, loopback.address()
         # No two pods share a number: grpc-js binds all addresses whatever it is told.
-        self.ports = {name: loopback.port() for name in spec.serves}
+        self.ports = {name: loopback.port() for name in (*spec.serves, *spec.late)}
         self.name, self.namespace, self.program = spec.name, spec.namespace, spec.program
         self.id = f"{spec.namespace}.{spec.name}"
         self.root = folder / self.id

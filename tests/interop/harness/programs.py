@@ -8,6 +8,8 @@ class Program:
     name: str
     short: str
     about: str
+    # Whether its channels take plain addresses, too.
+    dials_addresses: bool = True
 
     def command(self, installed):
         """The command line of a witness."""
@@ -18,5 +20,5 @@ PROGRAMS = (
     Program("grpcio", "py", "gRPC C-core, in Python"),
     Program("grpc-js", "js", "gRPC in JavaScript, on Node"),
     Program("grpc-go", "go", "gRPC in Go, the one Istio's own echo application links"),
-    Program("hermesh", "hm", "hermesh-xds"),
+    Program("hermesh", "hm", "hermesh-xds", dials_addresses=False),
 )

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .. import mesh
-from . import agents, change, client_status, istiods, live, matching, mutual_tls, names, nacks, rotation, several, shifting
+from . import (
+    agents, change, client_status, istiods, live, matching, mutual_tls, nacks, names, rotation, serving, several, shifting,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ CASES = (
     Case("change", "weights, rules and endpoints change under load", (mesh.PLAIN,), change.run),
     Case("istiod-restart", "fake-istiod is killed and started again under load", (mesh.PLAIN,), istiods.run),
     Case("agent-restart", "agents are killed and started again under load", (mesh.PLAIN,), agents.run),
+    Case("serving", "a server waits for its Service, and stops without it", (mesh.PLAIN, mesh.LIVE), serving.run),
     Case("live-mtls", "running programs turn to mTLS and back", (mesh.PLAIN, mesh.LIVE), live.run),
     Case("rotation", "certificates are renewed under load, and old ones expire", (mesh.MULTI,), rotation.run,
          rotation.begin),
