@@ -4,7 +4,9 @@ import re
 
 # grpc-js-xds 1.14.1 compares the transport sockets of the old and the new filter chains the wrong way round, and then
 # reads a field of the one that is missing.
-CRASHES = {"grpc-js": re.compile(r"TypeError: Cannot read properties of null \(reading 'typed_config'\)\s*\n\s*at (.*)")}
+CRASHES = {
+    "grpc-js": re.compile(r"TypeError: Cannot read properties of null \(reading 'typed_config'\)\s*\n\s*at (.*)"),
+}
 
 # grpc-go gives a channel its new routes before its new clusters: a call in between is routed to a cluster that the
 # channel does not have yet, and fails. Few calls can hit the gap.

@@ -63,7 +63,8 @@ def destination_rule(space, host, tls=None, subsets=()):
 
 
 def virtual_service(space, host, routes):
-    return istio("networking.istio.io/v1", "VirtualService", space, host, {"hosts": [full(space, host)], "http": routes})
+    spec = {"hosts": [full(space, host)], "http": routes}
+    return istio("networking.istio.io/v1", "VirtualService", space, host, spec)
 
 
 def peer_authentication(space, mode, name="default", selector=None):

@@ -18,8 +18,9 @@ that nobody here wrote call each other through the mesh they make. This page is 
 `tests/interop/README.md` tells how it works. A column is a client and a server.
 """
 
-LEGEND = """`OK*`: the server saw the SPIFFE ID of the caller. `UNAV`: every call ended with UNAVAILABLE, as it must. `~`: beyond
-what a program can do, as this run has shown; see the notes. `!`: failed."""
+LEGEND = """`OK*`: the server saw the SPIFFE ID of the caller. `UNAV`: every call ended with UNAVAILABLE, as it must. `~`:
+beyond what a program can do, as this run has shown; see the notes. `!`: failed.
+"""
 
 
 def versions(about):
@@ -31,8 +32,13 @@ def versions(about):
 
 
 def page(rows, programs, about, seconds):
-    parts = [HEAD.format(command=shlex.join(["tests/interop/run", *sys.argv[1:]])), "\n".join(f"- {line}" for line in versions(about)) + "\n", report.markdown_table(rows, programs),
-             LEGEND + "\n", f"In total: {report.summary(rows)}. The run took {seconds:.0f} s after installation.\n"]
+    parts = [
+        HEAD.format(command=shlex.join(["tests/interop/run", *sys.argv[1:]])),
+        "".join(f"- {line}\n" for line in versions(about)),
+        report.markdown_table(rows, programs),
+        LEGEND,
+        f"In total: {report.summary(rows)}. The run took {seconds:.0f} s after installation.\n",
+    ]
     for verdict, heading in ((LACK, "Beyond what a program can do"), (FAIL, "Failed")):
         if notes := report.notes(rows, programs, verdict):
             parts.append(f"## {heading}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n")

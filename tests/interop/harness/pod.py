@@ -16,6 +16,11 @@ BOOTSTRAP = "/etc/istio/proxy/grpc-bootstrap.json"
 REFRESH = "1s"
 
 
+def logging():
+    """How our programs log; HERMESH_LOG chooses how much, as everywhere."""
+    return {"HERMESH_LOG_FORMAT": "json", "HERMESH_LOG": os.environ.get("HERMESH_LOG", "info")}
+
+
 class Pod:
     def __init__(self, spec, loopback, folder):
         self.spec, self.address = spec, loopback.address()
@@ -82,7 +87,7 @@ class Pod:
             "INSTANCE_IP": self.address,
             "GRPC_XDS_BOOTSTRAP": str(self.bootstrap),
             "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT": "true",
-            "HERMESH_LOG_FORMAT": "json",
+            **logging(),
         }
         command = self.program.command(installed)
         child = children.start(f"{self.id}.{self.program.name}", command, environment, pipes=True)
@@ -107,7 +112,7 @@ class Pod:
         environment = {
             "PATH": os.environ["PATH"],
             "HERMESH_ROOT": str(self.root),
-            "HERMESH_LOG_FORMAT": "json",
+            **logging(),
             "ISTIO_META_GENERATOR": "grpc",
             "OUTPUT_CERTS": DATA,
             "PILOT_CERT_PROVIDER": "istiod",

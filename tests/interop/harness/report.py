@@ -67,4 +67,5 @@ def aligned(rows, columns, programs):
     table = [["case", *(title(key, programs, "->") for key in columns)]]
     table += [[row.label, *(shown(row, key) for key in columns)] for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table) + "\n"
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in table)
+    return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -41,8 +41,8 @@ class World:
         self.istiod.settle()
 
     def _anchor(self, program):
-        """Opens a channel that stays. grpc-js-xds 1.14.1 ends its ADS stream with its last channel, and takes the end of
-        that stream for the end of the next one: it forgets the latter, opens a third, and still hears the second."""
+        """Opens a channel that stays. grpc-js-xds 1.14.1 ends its ADS stream with its last channel, and takes the end
+        of that stream for the end of the next one: it forgets the latter, opens a third, and still hears the second."""
         target = f"xds:///{full(mesh.PLAIN, f'echo-{program.name}')}:7070"
         self.client(program).witness.ask("call", channel="anchor", target=target, timeout_ms=10000)
 

@@ -5,13 +5,15 @@ from typing import Callable
 
 from .. import mesh
 from . import (
-    agents, change, client_status, istiods, live, matching, mutual_tls, nacks, names, rotation, serving, several, shifting,
+    agents, change, client_status, istiods, live, matching, mutual_tls, nacks, names, rotation, serving, several,
+    shifting,
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """`run(world)` gives rows, one after the other; `begin(world)`, if any, is called before all cases, and gives what `run` needs."""
+    """`run(world)` gives rows, one after the other; `begin(world)`, if any, is called before all cases, and gives what
+    `run` needs."""
 
     name: str
     about: str
