@@ -105,7 +105,7 @@ class Pod:
         for box in boxes:
             answer = self.witness.answer(box, "serve", READY_SECONDS + 5)
             if not answer["serving"]:
-                raise RuntimeError(f"{self.id} does not serve: {answer['error']}")
+                raise RuntimeError(f"{self.id} does not serve: {answer['error']}; it logs to {self.witness.child.log}")
 
     def _agent_environment(self, istiod):
         """What the injection template gives the container `istio-proxy`."""
@@ -113,6 +113,7 @@ class Pod:
             "PATH": os.environ["PATH"],
             "HERMESH_ROOT": str(self.root),
             **logging(),
+            "HERMESH_PROFILE": os.environ.get("HERMESH_PROFILE", "hermesh"),
             "ISTIO_META_GENERATOR": "grpc",
             "OUTPUT_CERTS": DATA,
             "PILOT_CERT_PROVIDER": "istiod",
