@@ -13,7 +13,7 @@ from .cases import CASES
 from .install import Uninstallable, install
 from .processes import Children
 from .programs import PROGRAMS
-from .results import FAIL, LACK, Row, failed
+from .results import FAIL, LACK, PASS, Row, failed
 from .waiting import Unmet
 from .witness import Gone, Refused
 from .world import World
@@ -93,10 +93,13 @@ def judge(options, cases, programs, folder):
             print(heading, *(f"  {note}" for note in notes), sep="\n")
     print("\n".join(page.versions(about)))
     print(f"{seconds:.0f} s after installation")
-    print(report.summary(rows))
+    counts = report.totals(rows)
+    if counts[LACK]:
+        print(f"{counts[LACK]} beyond what a program can do")
+    print(f"{counts[PASS]} passed, {counts[FAIL]} failed")
     if options.markdown:
         options.markdown.write_text(page.page(rows, programs, about, seconds))
-    return FAILED if report.totals(rows)[FAIL] else PASSED
+    return FAILED if counts[FAIL] else PASSED
 
 
 def run(cases, world, say):
