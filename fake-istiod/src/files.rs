@@ -27,6 +27,11 @@ hermesh_runtime::event! {
         deleted: Vec<String>,
     }
 
+    /// The files say what has no effect here, or probably not the one that is meant.
+    FilesNoted = "istiod.files.noted" {
+        notes: Vec<String>,
+    }
+
     /// The files hold something else than before that cannot be used: what they held before stays in force.
     FilesRefused = "istiod.files.refused" {
         errors: Vec<String>,
@@ -46,7 +51,7 @@ pub struct Contents {
     texts: Texts,
     objects: IndexMap<ObjectKey, Object>,
     /// Warnings and notes about what the files say.
-    pub notes: Vec<Diagnostic>,
+    notes: Vec<Diagnostic>,
 }
 
 type Texts = BTreeMap<PathBuf, Bytes>;
@@ -128,6 +133,7 @@ impl Files {
     /// Tells `watch` of `contents`, then for good of what becomes of the files, looking at them every `interval`.
     pub async fn follow(self, contents: Contents, watch: WatchSender, interval: Duration) {
         watch.send_all(contents.objects.values().filter(|object| is_watched(&object.key())).cloned());
+        self.note(&contents.notes);
         let mut follower = Follower { in_force: contents.objects, seen: Ok(contents.texts), settled: true };
         loop {
             tokio::time::sleep(interval).await;
@@ -135,7 +141,8 @@ impl Files {
             match follower.look(texts) {
                 Look::Nothing => {}
                 Look::Refused(errors) => drop(self.rt.emit(FilesRefused { errors })),
-                Look::Changed { applied, deleted } => {
+                Look::Changed { applied, deleted, notes } => {
+                    self.note(&notes);
                     let cause: Option<EventId> = self.rt.emit(FilesApplied {
                         applied: applied.iter().map(|object| object.key().to_string()).collect(),
                         deleted: deleted.iter().map(ToString::to_string).collect(),
@@ -148,6 +155,12 @@ impl Files {
                     }
                 }
             }
+        }
+    }
+
+    fn note(&self, notes: &[Diagnostic]) {
+        if !notes.is_empty() {
+            self.rt.emit(FilesNoted { notes: notes.iter().map(ToString::to_string).collect() });
         }
     }
 
@@ -195,6 +208,7 @@ enum Look {
     Changed {
         applied: Vec<Object>,
         deleted: Vec<ObjectKey>,
+        notes: Vec<Diagnostic>,
     },
     /// What was in force stays so.
     Refused(Vec<String>),
@@ -214,17 +228,20 @@ impl Follower {
             Err(error) => Err(vec![error.clone()]),
         };
         match judged {
-            Ok(contents) => self.replace(contents.objects),
+            Ok(contents) => self.replace(contents),
             Err(errors) => Look::Refused(errors),
         }
     }
 
-    fn replace(&mut self, objects: IndexMap<ObjectKey, Object>) -> Look {
+    fn replace(&mut self, Contents { objects, notes, .. }: Contents) -> Look {
         let before = std::mem::replace(&mut self.in_force, objects);
         let changed = self.in_force.iter().filter(|(key, object)| before.get(*key) != Some(*object));
         let applied: Vec<Object> = changed.map(|(_, object)| object.clone()).collect();
         let deleted: Vec<ObjectKey> = before.into_keys().filter(|key| !self.in_force.contains_key(key)).collect();
-        if applied.is_empty() && deleted.is_empty() { Look::Nothing } else { Look::Changed { applied, deleted } }
+        if applied.is_empty() && deleted.is_empty() {
+            return Look::Nothing;
+        }
+        Look::Changed { applied, deleted, notes }
     }
 }
 
@@ -315,7 +332,7 @@ mod tests {
     fn what_appears_is_applied_and_what_disappears_deleted() {
         let (a, b) = (namespace("a"), namespace("b"));
         let mut follower = follower(&[("a.yaml", &a)]);
-        let Look::Changed { applied, deleted } = two_looks(&mut follower, &[("b.yaml", &b)]) else {
+        let Look::Changed { applied, deleted, .. } = two_looks(&mut follower, &[("b.yaml", &b)]) else {
             panic!("no change")
         };
         assert_eq!(applied.iter().map(|object| object.key().to_string()).collect::<Vec<_>>(), ["Namespace b"]);

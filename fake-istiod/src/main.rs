@@ -177,10 +177,6 @@ async fn serve(rt: &Runtime, serve: Serve) -> Result<(), Failure> {
     Logs { format: serve.log_format, level: serve.log_level }.install();
     let files = Files::new(rt, serve.paths.clone());
     let contents = files.read().await?;
-    for note in &contents.notes {
-        anstream::eprintln!("{note}");
-    }
-
     let istiod_config = config(rt, &serve).await?;
     let (sender, source) = watch();
     let istiod = Istiod::new(rt.clone(), istiod_config, source)?;

@@ -96,6 +96,7 @@ mod tests {
             };
             let mut stream = Patient::new(stream, PATIENCE);
             let written = tokio::select! {
+                biased;
                 written = async { timeout(10 * PATIENCE, stream.write_all(&[7; 100])).await } => written,
                 () = take => unreachable!("it takes for ever"),
             };

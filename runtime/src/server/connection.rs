@@ -20,6 +20,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use super::authority::Authorities;
 use super::idle::{Call, Calls};
 use super::{ConnectionInfo, Drain, Preface, Replayed, read_preface};
 use crate::http2::{Executor, Io, Keepalive, Stage};
@@ -161,6 +162,7 @@ async fn greet(
     deadline: Instant,
 ) -> Result<Greeted, (Stage, String)> {
     let late = |what: &str| (Stage::Deadline, format!("{what}: i/o timeout"));
+    let is_unix = matches!(stream.local_address(), Address::Unix(_));
     let (mut stream, certificate): (Box<dyn Io>, _) = match tls {
         None => (Box::new(stream), None),
         Some(tls) => match tokio::time::timeout_at(deadline, tls.accept(stream)).await {
@@ -173,7 +175,10 @@ async fn greet(
     };
     let refused = |why: &str| (Stage::Http2, format!("failed to receive the preface from client: {why}"));
     match tokio::time::timeout_at(deadline, read_preface(&mut stream)).await {
-        Ok(Ok((Preface::Http2, head))) => Ok((Replayed::new(head, stream), certificate)),
+        Ok(Ok((Preface::Http2, head))) => {
+            let stream = if is_unix { Box::new(Authorities::new(stream)) } else { stream };
+            Ok((Replayed::new(head, stream), certificate))
+        }
         Ok(Ok((Preface::Tls, _))) => Err(refused("it speaks TLS, and this port plain text")),
         Ok(Ok((Preface::Other, _))) => Err(refused("it does not speak HTTP/2")),
         Ok(Err(error)) => Err(refused(&tls::describe(&error))),

@@ -21,6 +21,7 @@
 //! ```
 
 mod accept;
+mod authority;
 mod connection;
 mod drain;
 mod idle;
