@@ -38,6 +38,9 @@ hermesh_runtime::event! {
     }
 }
 
+/// The largest file that is read, 16 MiB: a thousand times what a large mesh's manifests take.
+pub const MANIFEST_MAX_BYTES: u64 = 16 << 20;
+
 /// Files and folders with YAML.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -134,7 +137,7 @@ impl Files {
     pub async fn follow(self, contents: Contents, watch: WatchSender, interval: Duration) {
         watch.send_all(contents.objects.values().filter(|object| is_watched(&object.key())).cloned());
         self.note(&contents.notes);
-        let mut follower = Follower { in_force: contents.objects, seen: Ok(contents.texts), settled: true };
+        let mut follower = Follower::new(contents);
         loop {
             tokio::time::sleep(interval).await;
             let texts = self.texts().await.map_err(|error| error.to_string());
@@ -143,6 +146,9 @@ impl Files {
                 Look::Refused(errors) => drop(self.rt.emit(FilesRefused { errors })),
                 Look::Changed { applied, deleted, notes } => {
                     self.note(&notes);
+                    if applied.is_empty() && deleted.is_empty() {
+                        continue;
+                    }
                     let cause: Option<EventId> = self.rt.emit(FilesApplied {
                         applied: applied.iter().map(|object| object.key().to_string()).collect(),
                         deleted: deleted.iter().map(ToString::to_string).collect(),
@@ -165,29 +171,45 @@ impl Files {
     }
 
     async fn texts(&self) -> Result<Texts, FilesError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |error| FilesError::Unreadable { path, error }
+        };
         let mut texts = Texts::new();
         for path in &self.paths {
-            let at = |path: &Path| {
-                let path = path.to_owned();
-                move |error| FilesError::Unreadable { path, error }
-            };
-            if self.rt.metadata(path).await.map_err(at(path))?.is_dir {
-                let mut files = self.rt.list(path).await.map_err(at(path))?;
-                files.retain(|file| is_manifest(file));
-                for file in files {
-                    match self.rt.read(&file).await {
-                        Ok(text) => drop(texts.insert(file, text)),
-                        // It was removed since the folder was listed, or is a folder itself.
-                        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
-                        }
-                        Err(error) => return Err(at(&file)(error)),
-                    }
+            if !self.rt.metadata(path).await.map_err(at(path))?.is_dir {
+                texts.insert(path.clone(), self.text(path).await.map_err(at(path))?);
+                continue;
+            }
+            let mut files = self.rt.list(path).await.map_err(at(path))?;
+            files.retain(|file| is_manifest(file));
+            for file in files {
+                match self.text(&file).await {
+                    Ok(text) => drop(texts.insert(file, text)),
+                    // It was removed since the folder was listed, or is a folder itself.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+                    Err(error) => return Err(at(&file)(error)),
                 }
-            } else {
-                texts.insert(path.clone(), self.rt.read(path).await.map_err(at(path))?);
             }
         }
         Ok(texts)
+    }
+
+    /// The text of a file. A device or a pipe might have no end, and opening one might wait for ever.
+    async fn text(&self, path: &Path) -> io::Result<Bytes> {
+        let metadata = self.rt.metadata(path).await?;
+        if metadata.is_dir {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !metadata.is_file {
+            let message = "it is a device or a pipe; expected a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if metadata.len > MANIFEST_MAX_BYTES {
+            let message = format!("it is larger than {} MiB, and no manifest is", MANIFEST_MAX_BYTES >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        self.rt.read(path).await
     }
 }
 
@@ -196,6 +218,8 @@ impl Files {
 /// Editors and copying programs write a file in pieces: a change counts once two looks in a row saw the same.
 struct Follower {
     in_force: IndexMap<ObjectKey, Object>,
+    /// What has been told of what is in force.
+    notes: Vec<Diagnostic>,
     seen: Result<Texts, String>,
     /// Whether what was seen has been judged.
     settled: bool,
@@ -208,6 +232,7 @@ enum Look {
     Changed {
         applied: Vec<Object>,
         deleted: Vec<ObjectKey>,
+        /// All that is noted now, if it is something else than before.
         notes: Vec<Diagnostic>,
     },
     /// What was in force stays so.
@@ -215,6 +240,12 @@ enum Look {
 }
 
 impl Follower {
+    /// One that has seen `contents`, and told of them.
+    fn new(contents: Contents) -> Self {
+        let Contents { texts, objects, notes } = contents;
+        Self { in_force: objects, notes, seen: Ok(texts), settled: true }
+    }
+
     fn look(&mut self, texts: Result<Texts, String>) -> Look {
         if texts != self.seen {
             (self.seen, self.settled) = (texts, false);
@@ -234,11 +265,13 @@ impl Follower {
     }
 
     fn replace(&mut self, Contents { objects, notes, .. }: Contents) -> Look {
+        let told = std::mem::replace(&mut self.notes, notes);
+        let notes = if told == self.notes { Vec::new() } else { self.notes.clone() };
         let before = std::mem::replace(&mut self.in_force, objects);
         let changed = self.in_force.iter().filter(|(key, object)| before.get(*key) != Some(*object));
         let applied: Vec<Object> = changed.map(|(_, object)| object.clone()).collect();
         let deleted: Vec<ObjectKey> = before.into_keys().filter(|key| !self.in_force.contains_key(key)).collect();
-        if applied.is_empty() && deleted.is_empty() {
+        if applied.is_empty() && deleted.is_empty() && notes.is_empty() {
             return Look::Nothing;
         }
         Look::Changed { applied, deleted, notes }
@@ -319,7 +352,7 @@ mod tests {
 
     fn follower(texts: &[(&str, &str)]) -> Follower {
         let contents = contents(files(texts)).unwrap();
-        Follower { in_force: contents.objects, seen: Ok(contents.texts), settled: true }
+        Follower::new(contents)
     }
 
     /// What comes of files that hold this at two looks.
@@ -345,6 +378,23 @@ mod tests {
         let a = namespace("a");
         let mut follower = follower(&[("a.yaml", &a)]);
         assert_eq!(two_looks(&mut follower, &[("b.yaml", &a)]), Look::Nothing);
+    }
+
+    #[test]
+    fn a_remark_is_told_when_it_is_new_though_no_object_changed() {
+        let a = namespace("a");
+        let without_effect = format!("{a}spec: {{finalizers: [kubernetes]}}\n");
+        let mut follower = follower(&[("a.yaml", &a)]);
+        let Look::Changed { applied, deleted, notes } = two_looks(&mut follower, &[("a.yaml", &without_effect)]) else {
+            panic!("nothing told")
+        };
+        assert_eq!((applied.len(), deleted.len(), notes.len()), (0, 0, 1));
+        let moved = format!("# a comment at the end\n{without_effect}");
+        assert!(
+            matches!(two_looks(&mut follower, &[("a.yaml", &moved)]), Look::Changed { .. }),
+            "it has another place"
+        );
+        assert_eq!(two_looks(&mut follower, &[("a.yaml", &a)]), Look::Nothing);
     }
 
     #[test]

@@ -75,12 +75,12 @@ struct Serve {
     /// The domain of all SPIFFE IDs
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     trust_domain: String,
-    /// Which events to write to standard error: off, info, debug or wire
-    #[arg(long, value_name = "LEVEL", env = "HERMESH_LOG", default_value_t = LogLevel::default())]
-    log_level: LogLevel,
-    /// How to write them: text or json
-    #[arg(long, value_name = "FORMAT", env = "HERMESH_LOG_FORMAT", default_value_t = LogFormat::default())]
-    log_format: LogFormat,
+    /// Which events to write to standard error: off, info, debug or wire [default: $HERMESH_LOG, or info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// How to write them: text or json [default: $HERMESH_LOG_FORMAT, or text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +132,8 @@ enum Failure {
     State(#[from] StateError),
     #[error(transparent)]
     Istiod(#[from] IstiodError),
+    #[error("{0}")]
+    Environment(String),
     #[error("{path}: {error}")]
     Addresses { path: PathBuf, error: std::io::Error },
 }
@@ -139,7 +141,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Files(FilesError::Mistakes { .. }) => ExitCode::from(2),
+            Self::Files(FilesError::Mistakes { .. }) | Self::Environment(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -174,7 +176,9 @@ async fn print_token(rt: &Runtime, token: Token) -> Result<(), Failure> {
 }
 
 async fn serve(rt: &Runtime, serve: Serve) -> Result<(), Failure> {
-    Logs { format: serve.log_format, level: serve.log_level }.install();
+    let usual = Logs::from_environment(rt).map_err(Failure::Environment)?;
+    let (format, level) = (serve.log_format.unwrap_or(usual.format), serve.log_level.unwrap_or(usual.level));
+    Logs { format, level }.install();
     let files = Files::new(rt, serve.paths.clone());
     let contents = files.read().await?;
     let istiod_config = config(rt, &serve).await?;

@@ -407,3 +407,24 @@ a: b: c
     let names: Vec<&str> = loaded.broken.iter().map(|object| object.metadata().name.as_str()).collect();
     assert_eq!((names, loaded.objects.len(), loaded.more), (vec!["a", "c", "d"], 0, true));
 }
+
+#[test]
+fn mistakes_without_end_are_told_within_bounds() {
+    let route = "  - {route: [{destination: {host: a}}], timeout: 5}\n";
+    let text = format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec:\n  hosts: [a]\n  http:\n{}",
+        route.repeat(2_000)
+    );
+    let errors = load("test.yaml", &text, "demo").errors;
+    assert!(errors.iter().any(|error| error.code == "too-many-mistakes"), "{errors:?}");
+    let durations = errors.iter().filter(|error| error.location.line > 6).count();
+    assert!((20..=100).contains(&durations), "{durations} told");
+}
+
+#[test]
+fn an_empty_list_of_routes_beside_a_redirect_is_none() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n\
+                spec: {hosts: [a], http: [{route: [], redirect: {uri: /b}}]}\n";
+    let errors = load("test.yaml", text, "demo").errors;
+    assert_eq!(errors, []);
+}

@@ -32,5 +32,5 @@ mod trail;
 pub use draws::Draws;
 pub use event::{AnyEvent, Event, EventId, Level};
 pub use net::{Address, Listener, ParseAddressError, Stream};
-pub use runtime::{Backend, Metadata, Runtime, Task, TaskGuard};
+pub use runtime::{Backend, FileKind, Metadata, Runtime, Task, TaskGuard};
 pub use trail::Trail;

@@ -16,8 +16,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, Stream, Trail};
 
-/// How many counters of [`Runtime::ordinal`] all names share.
-const ORDINAL_COUNTERS: u16 = 4096;
+/// How many names [`Runtime::ordinal`] remembers one by one, and how many counters all others share.
+const ORDINAL_NAMES: u16 = 4096;
+
+/// The counters behind [`Runtime::ordinal`].
+#[derive(Default)]
+struct Ordinals {
+    by_name: BTreeMap<String, u64>,
+    shared: BTreeMap<u16, u64>,
+}
+
+impl Ordinals {
+    fn counter(&mut self, name: &str) -> &mut u64 {
+        if self.by_name.contains_key(name) || self.by_name.len() < usize::from(ORDINAL_NAMES) {
+            return self.by_name.entry(name.to_owned()).or_default();
+        }
+        let [high, low, ..] = <[u8; 32]>::from(Sha256::digest(name));
+        self.shared.entry(u16::from_be_bytes([high, low]) % ORDINAL_NAMES).or_default()
+    }
+}
 
 /// A world to run in: the operating system, or one container of a simulation.
 pub trait Backend: Send + Sync + 'static {
@@ -90,19 +107,33 @@ pub trait Backend: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// Length in bytes; 0 for a directory.
+    /// Length in bytes; 0 for what is no regular file.
     pub len: u64,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// Whether it is a regular file, and no socket, pipe or device.
+    pub is_file: bool,
     /// Permission bits.
     pub mode: u32,
+}
+
+/// What is at a path, for [`Metadata::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file of this many bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+    /// A socket, a pipe or a device.
+    Other,
 }
 
 impl Metadata {
     /// For [`Backend`]s.
     #[must_use]
-    pub fn new(len: u64, is_dir: bool, mode: u32) -> Self {
-        Self { len, is_dir, mode }
+    pub fn new(kind: FileKind, mode: u32) -> Self {
+        let len = if let FileKind::File(len) = kind { len } else { 0 };
+        Self { len, is_dir: kind == FileKind::Directory, is_file: matches!(kind, FileKind::File(_)), mode }
     }
 }
 
@@ -110,7 +141,7 @@ impl Metadata {
 #[derive(Clone)]
 pub struct Runtime {
     backend: Arc<dyn Backend>,
-    ordinals: Arc<Mutex<BTreeMap<u16, u64>>>,
+    ordinals: Arc<Mutex<Ordinals>>,
 }
 
 impl Runtime {
@@ -373,14 +404,13 @@ impl Runtime {
     }
 
     /// A number that nobody of this process got for `name` before: what tells components of one name apart, such as two
-    /// channels to one target, so that each has a stream of draws of its own. It counts from 0, and where names share a
-    /// counter, with gaps: names come from the network, and what is remembered of them is bounded.
+    /// channels to one target, so that each has a stream of draws of its own. It counts from 0; only names that come
+    /// after 4096 others share counters, and count with gaps: names come from the network, and what is remembered of
+    /// them is bounded.
     #[must_use]
     pub fn ordinal(&self, name: &str) -> u64 {
-        let [high, low, ..] = <[u8; 32]>::from(Sha256::digest(name));
-        let counter = u16::from_be_bytes([high, low]) % ORDINAL_COUNTERS;
         let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ordinals.entry(counter).or_default();
+        let next = ordinals.counter(name);
         *next += 1;
         *next - 1
     }
@@ -443,8 +473,12 @@ mod tests {
         let rt = crate::os::runtime();
         assert_eq!([(); 3].map(|()| rt.ordinal("xds-channel/a")), [0, 1, 2]);
         assert_eq!(rt.clone().ordinal("xds-channel/b"), 0);
-        let others: u64 = (0..10_000).map(|number| rt.ordinal(&format!("xds-channel/{number}"))).sum();
-        assert!(others > 0 && rt.ordinal("xds-channel/a") > 2);
-        assert!(rt.ordinals.lock().unwrap().len() <= usize::from(super::ORDINAL_COUNTERS));
+        let number = |number: u32| rt.ordinal(&format!("xds-channel/{number}"));
+        assert!((0..4000).all(|name| number(name) == 0), "names of their own count on their own");
+        assert!((4000..20_000).map(number).sum::<u64>() > 0, "those that come late share counters");
+        assert_eq!(rt.ordinal("xds-channel/a"), 3, "and nobody else's");
+        let ordinals = rt.ordinals.lock().unwrap();
+        let bound = usize::from(super::ORDINAL_NAMES);
+        assert!(ordinals.by_name.len() <= bound && ordinals.shared.len() <= bound);
     }
 }

@@ -3,8 +3,7 @@
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// The largest text that is read, 16 MiB: a thousand times what a large mesh's manifests take.
-const TEXT_MAX_BYTES: u64 = 16 << 20;
+use hermesh_istiod::files::MANIFEST_MAX_BYTES as TEXT_MAX_BYTES;
 
 /// Reads a file. A device or a pipe might have no end, and opening one might wait for ever.
 ///

@@ -15,6 +15,9 @@ use super::path::parent;
 use super::read::{Nulls, UnknownField};
 use super::unread::{StandIn, Unread};
 
+/// How many passes a reading takes at most: each costs as much as the whole, and finds at least one mistake.
+const PASSES_MAX: usize = 100;
+
 pub(super) struct Session<'a> {
     pub(super) nulls: Nulls,
     pub(super) at: &'a Location,
@@ -50,9 +53,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads by `pass`, as often as there is something new to find; `None` if nothing can stand in for the root.
+    /// Reads by `pass`, as often as there is something new to find; `None` if nothing can stand in for the root, or if
+    /// there is no end to the mistakes.
     pub(super) fn passes<T>(&self, mut pass: impl FnMut() -> Result<T, ReadError>) -> Option<T> {
-        loop {
+        for _ in 0..PASSES_MAX {
             let before = self.mistakes.borrow().len();
             self.bereft.borrow_mut().clear();
             let result = pass();
@@ -63,6 +67,10 @@ impl<'a> Session<'a> {
                 Err(error) => self.pass_over(error)?,
             }
         }
+        let message = "there are more mistakes in this object than are told at once";
+        let more = Diagnostic::error("too-many-mistakes", self.at.clone().at(self.root), message);
+        self.mistakes.borrow_mut().push(more.with_help("mend these, and the others show"));
+        None
     }
 
     pub(super) fn finish(self) -> Found {

@@ -166,9 +166,12 @@ impl FrameHeaders {
         }
     }
 
-    /// Why the stream ended, if it did so within what should have been the first frame's header.
+    /// What the server speaks if it ended the stream within what should have been the header of its first frame, and
+    /// what came of that begins no SETTINGS. The first byte of a length that a server sends there is 0.
     fn unfinished_greeting(&self) -> Option<&'static str> {
-        (!self.greeted && self.filled > 0).then(|| self.guess())
+        let [high, _, _, kind, ..] = self.header;
+        let foreign = self.filled > 0 && high != 0 || self.filled > 3 && kind != SETTINGS;
+        (!self.greeted && foreign).then(|| self.guess())
     }
 
     fn guess(&self) -> &'static str {
@@ -231,5 +234,18 @@ mod tests {
         let mut headers = FrameHeaders::default();
         headers.walk(&[0x15], |frame| panic!("{frame:?}"));
         assert!(headers.unfinished_greeting().is_some());
+    }
+
+    #[test]
+    fn who_dies_within_a_greeting_that_could_have_been_settings_spoke_http2_for_all_anyone_knows() {
+        let settings = frame(4, 0, &[0; 18]);
+        for known in 1..HEADER_LEN {
+            let mut headers = FrameHeaders::default();
+            headers.walk(&settings[..known], |frame| panic!("{frame:?}"));
+            assert_eq!(headers.unfinished_greeting(), None, "after {known} bytes");
+        }
+        let mut headers = FrameHeaders::default();
+        headers.walk(&frame(0, 0, &[])[..4], |frame| panic!("{frame:?}"));
+        assert!(headers.unfinished_greeting().is_some(), "DATA is no greeting");
     }
 }

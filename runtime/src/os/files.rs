@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::Metadata;
+use crate::{FileKind, Metadata};
 
 /// Creates or replaces the file. A secret never stands in a file that others may read: the mode is set on the empty
 /// file, whatever the umask and whatever mode an older file had, and only then the contents.
@@ -52,8 +52,12 @@ pub(super) async fn list(path: PathBuf) -> io::Result<Vec<PathBuf>> {
 
 pub(super) async fn metadata(path: PathBuf) -> io::Result<Metadata> {
     let metadata = fs::metadata(path).await?;
-    let len = if metadata.is_dir() { 0 } else { metadata.len() };
-    Ok(Metadata::new(len, metadata.is_dir(), metadata.permissions().mode() & 0o7777))
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => FileKind::File(metadata.len()),
+        kind if kind.is_dir() => FileKind::Directory,
+        _ => FileKind::Other,
+    };
+    Ok(Metadata::new(kind, metadata.permissions().mode() & 0o7777))
 }
 
 pub(super) async fn set_mode(path: PathBuf, mode: u32) -> io::Result<()> {

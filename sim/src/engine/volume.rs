@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hermesh_runtime::Metadata;
+use hermesh_runtime::{FileKind, Metadata};
 
 /// Symbolic links followed before a path is taken for a loop, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
@@ -327,11 +327,12 @@ impl Files {
         let found = self.find(path)?;
         let tree = found.volume.tree();
         let inode = &tree.inodes[&found.inode];
-        let len = match &inode.kind {
-            Kind::File { contents, .. } => contents.len() as u64,
-            _ => 0,
+        let kind = match &inode.kind {
+            Kind::File { contents, .. } => FileKind::File(contents.len() as u64),
+            Kind::Directory(_) => FileKind::Directory,
+            Kind::Link(_) | Kind::Socket(_) => FileKind::Other,
         };
-        Ok(Metadata::new(len, matches!(inode.kind, Kind::Directory(_)), inode.mode))
+        Ok(Metadata::new(kind, inode.mode))
     }
 
     pub(super) fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -547,8 +548,8 @@ mod tests {
         assert_eq!(kind(volume.rename("a", "a/b/c")), ErrorKind::InvalidInput);
         assert_eq!(kind(volume.create_dir_all("a/file/x", 0o700)), ErrorKind::NotADirectory);
         assert_eq!(kind(volume.symlink("file", "a/file")), ErrorKind::AlreadyExists);
-        assert_eq!(volume.metadata("a/file").unwrap(), Metadata::new(4, false, 0o600));
-        assert_eq!(volume.metadata("a/b").unwrap(), Metadata::new(0, true, 0o700));
+        assert_eq!(volume.metadata("a/file").unwrap(), Metadata::new(FileKind::File(4), 0o600));
+        assert_eq!(volume.metadata("a/b").unwrap(), Metadata::new(FileKind::Directory, 0o700));
         assert_eq!(volume.list("a").unwrap(), [PathBuf::from("a/b"), "a/file".into()]);
     }
 

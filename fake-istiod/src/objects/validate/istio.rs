@@ -140,7 +140,11 @@ pub(in crate::objects) fn virtual_service(check: &mut Check<'_>, service: &Virtu
 }
 
 fn http_route(check: &mut Check<'_>, path: &str, route: &HttpRoute) {
-    let given = ["route", "redirect", "directResponse"].map(|field| check.is_given(&format!("{path}.{field}")));
+    let given = [
+        !route.route.is_empty() || !check.is_read(&format!("{path}.route")),
+        check.is_given(&format!("{path}.redirect")),
+        check.is_given(&format!("{path}.directResponse")),
+    ];
     match given {
         [_, false, false] if route.route.is_empty() => {
             check.error("missing-field", &format!("{path}.route"), "missing; where do the requests go?");
