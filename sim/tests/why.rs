@@ -31,6 +31,7 @@ stories! {
     all_at_once
     client_mtls_only
     deleted_server
+    deleted_slice
     istiod_cut_off
     killed_agent
     killed_caller
@@ -57,6 +58,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
     let brought_about = [
         ("client_mtls_only", "mTLS for clients"),
         ("deleted_server", "v2 goes"),
+        ("deleted_slice", "The slice goes"),
         ("istiod_cut_off", "Cable out"),
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),

@@ -133,9 +133,10 @@ impl<'t> Story<'t> {
         let Some((before, _)) = self.split(applied) else { return false };
         for service in &services {
             let endpoints = Endpoints::of(before, service);
-            match endpoints.lost.values().map(|event| event.seq).max() {
-                Some(_) => endpoints.lost.values().for_each(|event| self.tell(event.seq)),
-                None => endpoints.last.into_iter().for_each(|event| self.tell(event.seq)),
+            if endpoints.lost.is_empty() {
+                endpoints.last.into_iter().for_each(|event| self.tell(event.seq));
+            } else {
+                endpoints.lost.values().for_each(|event| self.tell(event.seq));
             }
         }
         !services.is_empty()
