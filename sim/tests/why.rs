@@ -36,6 +36,7 @@ stories! {
     killed_agent
     killed_caller
     killed_istiod
+    killed_one
     killed_server
     missing_service
     missing_subset
@@ -52,6 +53,13 @@ stories! {
     wrong_selector
 }
 
+/// A wait for one workload is not told what befell another.
+#[test]
+fn a_wait_for_one_workload_tells_nothing_of_others() {
+    let story = story("killed_one");
+    assert!(!story.contains("The other dies") && !story.contains("Cable out"), "{story}");
+}
+
 /// People look for the deed behind a failure first.
 #[test]
 fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
@@ -63,6 +71,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),
         ("killed_istiod", "istiod dies"),
+        ("killed_one", "The server dies"),
         ("killed_server", "The server dies"),
         ("missing_subset", "Routes to subsets"),
         ("never_converged", "Cable out"),

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::trace::{Recorded, Trace};
 use endpoints::{Endpoints, Late};
+use faults::Fault;
 use hermesh_xds::ConfigApplied;
 use sentence::Sentences;
 
@@ -38,6 +39,19 @@ pub(crate) fn causes(trace: &Trace, seq: u64) -> Vec<String> {
 pub(crate) fn broken(trace: &Trace) -> Vec<String> {
     let mut story = Story::new(trace);
     faults::standing(trace.events()).iter().for_each(|fault| story.tell(fault.event.seq));
+    story.lines()
+}
+
+/// What is broken by now and keeps one of `pods`, `namespace/name`, from becoming ready: their own faults and istiod's,
+/// and what lies between.
+pub(crate) fn broken_for(trace: &Trace, pods: &BTreeSet<String>) -> Vec<String> {
+    let mut story = Story::new(trace);
+    let istiods = faults::istiods(trace.events());
+    let faults = faults::standing(trace.events());
+    // A workload may have no pod yet: without istiod it gets none.
+    let concerned =
+        |fault: &Fault<'_>| pods.iter().map(String::as_str).chain([""]).any(|pod| fault.concerns(pod, &istiods));
+    faults.iter().filter(|fault| concerned(fault)).for_each(|fault| story.tell(fault.event.seq));
     story.lines()
 }
 
