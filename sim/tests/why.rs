@@ -31,10 +31,12 @@ stories! {
     all_at_once
     client_mtls_only
     deleted_server
+    deleted_slice
     istiod_cut_off
     killed_agent
     killed_caller
     killed_istiod
+    killed_one
     killed_server
     missing_service
     missing_subset
@@ -51,16 +53,25 @@ stories! {
     wrong_selector
 }
 
+/// A wait for one workload is not told what befell another.
+#[test]
+fn a_wait_for_one_workload_tells_nothing_of_others() {
+    let story = story("killed_one");
+    assert!(!story.contains("The other dies") && !story.contains("Cable out"), "{story}");
+}
+
 /// People look for the deed behind a failure first.
 #[test]
 fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
     let brought_about = [
         ("client_mtls_only", "mTLS for clients"),
         ("deleted_server", "v2 goes"),
+        ("deleted_slice", "The slice goes"),
         ("istiod_cut_off", "Cable out"),
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),
         ("killed_istiod", "istiod dies"),
+        ("killed_one", "The server dies"),
         ("killed_server", "The server dies"),
         ("missing_subset", "Routes to subsets"),
         ("never_converged", "Cable out"),

@@ -1,6 +1,6 @@
 //! What the trace tells about the cluster.
 
-use hermesh_istiod::objects::{EndpointSlice, SERVICE_NAME_LABEL};
+use hermesh_istiod::objects::{Endpoint, EndpointSlice, SERVICE_NAME_LABEL};
 use hermesh_runtime::event;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ event! {
         object: String,
         resource_version: u64,
         change: &'static str,
-        /// Of an EndpointSlice, the pods behind its Service.
+        /// Of an EndpointSlice, what it has behind its Service.
         #[serde(skip_serializing_if = "Option::is_none")]
         endpoints: Option<SlicePods>,
     }
@@ -83,14 +83,14 @@ event! {
     }
 }
 
-/// The pods behind a Service.
+/// What one EndpointSlice has behind its Service. Pods go by `namespace/name`, what is no pod by its address.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SlicePods {
     /// `namespace/name` of the Service.
     pub service: String,
-    /// The pods that take connections.
+    /// Those that take connections.
     pub ready: Vec<String>,
-    /// Those that the Service selects and that take none.
+    /// Those that take none.
     pub unready: Vec<String>,
 }
 
@@ -100,10 +100,14 @@ impl SlicePods {
         let service = slice.metadata.labels.get(SERVICE_NAME_LABEL).cloned().unwrap_or_default();
         let (ready, unready) =
             slice.endpoints.iter().partition::<Vec<_>, _>(|endpoint| endpoint.conditions.ready.unwrap_or(true));
-        let pods = |endpoints: Vec<&hermesh_istiod::objects::Endpoint>| {
-            let targets = endpoints.into_iter().filter_map(|endpoint| endpoint.target_ref.as_ref());
-            targets.map(|target| format!("{}/{}", target.namespace, target.name)).collect()
-        };
-        Self { service: format!("{namespace}/{service}"), ready: pods(ready), unready: pods(unready) }
+        let names = |endpoints: Vec<&Endpoint>| endpoints.into_iter().filter_map(name).collect();
+        Self { service: format!("{namespace}/{service}"), ready: names(ready), unready: names(unready) }
+    }
+}
+
+fn name(endpoint: &Endpoint) -> Option<String> {
+    match &endpoint.target_ref {
+        Some(target) => Some(format!("{}/{}", target.namespace, target.name)),
+        None => endpoint.addresses.first().map(ToString::to_string),
     }
 }

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{fields, text, texts};
+use super::{fields, text};
+use crate::cluster::events::{ObjectApplied, ObjectDeleted, SlicePods};
 use crate::trace::Recorded;
 
 /// Of so many calls one must have gone elsewhere before it is worth telling.
 const WORTH_TELLING: usize = 10;
 
-/// What the EndpointSlices of one Service tell.
+/// What all EndpointSlices of one Service tell. Pods go by `namespace/name`, what is no pod by its address.
 #[derive(Default)]
 pub(super) struct Endpoints<'t> {
-    /// By pod that is gone or not ready, the change since which it is so.
+    /// By what is gone or not ready, the change since which it is so; of what is gone, only what the Service lost when
+    /// its last ready endpoint went, or later.
     pub(super) lost: BTreeMap<String, &'t Recorded>,
-    /// The pods that are there and not ready.
+    /// What takes connections.
+    pub(super) ready: BTreeSet<String>,
+    /// What is there and not ready.
     pub(super) unready: BTreeSet<String>,
     /// The last change.
     pub(super) last: Option<&'t Recorded>,
@@ -25,22 +29,43 @@ impl<'t> Endpoints<'t> {
     /// Those of `service`, `namespace/name`, after `events`.
     pub(super) fn of(events: &'t [Recorded], service: &str) -> Self {
         let mut endpoints = Self::default();
-        let mut ready: BTreeSet<String> = BTreeSet::new();
-        for event in events.iter().filter(|event| event.kind == "object.applied") {
-            let told = fields(event);
-            let Some(slice) = told.get("endpoints").and_then(Value::as_object) else { continue };
-            if text(slice, "service") != Some(service) {
-                continue;
+        let mut slices: BTreeMap<&str, &SlicePods> = BTreeMap::new();
+        for event in events {
+            let (object, slice) = match (event.get::<ObjectApplied>(), event.get::<ObjectDeleted>()) {
+                (Some(applied), _) => (&*applied.object, applied.endpoints.as_ref()),
+                (_, Some(deleted)) => (&*deleted.object, None),
+                _ => continue,
+            };
+            let before = match slice.filter(|slice| slice.service == service) {
+                Some(slice) => slices.insert(object, slice),
+                None => slices.remove(object),
+            };
+            if before.is_some() || slices.contains_key(object) {
+                endpoints.change(event, &slices);
             }
-            let pods = |name| texts(slice, name).map(str::to_owned).collect::<BTreeSet<_>>();
-            let (now, unready) = (pods("ready"), pods("unready"));
-            let without = ready.difference(&now).chain(unready.difference(&endpoints.unready));
-            endpoints.lost.extend(without.map(|pod| (pod.clone(), event)));
-            endpoints.lost.retain(|pod, _| !now.contains(pod));
-            (ready, endpoints.unready, endpoints.last) = (now, unready, Some(event));
         }
         endpoints
     }
+
+    fn change(&mut self, event: &'t Recorded, slices: &BTreeMap<&str, &SlicePods>) {
+        let ready: BTreeSet<String> = slices.values().flat_map(|slice| slice.ready.iter().cloned()).collect();
+        let unready = slices.values().flat_map(|slice| &slice.unready).filter(|name| !ready.contains(*name));
+        let unready: BTreeSet<String> = unready.cloned().collect();
+        if ready.is_empty() && !self.ready.is_empty() {
+            // What went before was made up for by others until now.
+            self.lost.retain(|name, _| unready.contains(name));
+        }
+        let without = self.ready.difference(&ready).chain(unready.difference(&self.unready));
+        self.lost.extend(without.map(|name| (name.clone(), event)));
+        self.lost.retain(|name, _| !ready.contains(name));
+        (self.ready, self.unready, self.last) = (ready, unready, Some(event));
+    }
+}
+
+/// The Service, `namespace/name`, of the EndpointSlice `object` as it was last applied in `events`.
+pub(super) fn service_of<'t>(events: &'t [Recorded], object: &str) -> Option<&'t str> {
+    let mut applied = events.iter().rev().filter_map(Recorded::get::<ObjectApplied>);
+    Some(&applied.find(|applied| applied.object == object)?.endpoints.as_ref()?.service)
 }
 
 /// The Services behind the clusters of a client's configuration of which `wanted` holds, `namespace/name`.
@@ -107,7 +132,74 @@ pub(super) fn late<'t>(events: &'t [Recorded], at: &str, target: &str) -> Vec<La
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hermesh_runtime::{AnyEvent, Event, Level};
+
     use super::*;
+    use crate::trace::{Header, Trace};
+
+    fn trace() -> Trace {
+        let header = Header {
+            format: Header::FORMAT,
+            version: "0.0.0",
+            seed: 1,
+            scenario: None,
+            profile: "istio".into(),
+            epoch_s: 0,
+            level: Level::Info,
+        };
+        Trace::new(header, true)
+    }
+
+    fn record<E: Event>(trace: &mut Trace, event: E) {
+        let event: Arc<dyn AnyEvent> = Arc::new(event);
+        trace.record(Duration::ZERO, &"cluster".into(), None, event).expect("it is recorded");
+    }
+
+    fn apply(trace: &mut Trace, slice: &str, ready: &[&str], unready: &[&str]) {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let endpoints = SlicePods { service: "shop/web".into(), ready: names(ready), unready: names(unready) };
+        let (object, endpoints) = (format!("EndpointSlice shop/{slice}"), Some(endpoints));
+        record(trace, ObjectApplied { object, resource_version: 1, change: "configured", endpoints });
+    }
+
+    fn delete(trace: &mut Trace, slice: &str) {
+        record(trace, ObjectDeleted { object: format!("EndpointSlice shop/{slice}"), resource_version: 1 });
+    }
+
+    /// What is lost, with the event since which it is.
+    fn lost(trace: &Trace) -> Vec<(String, u64)> {
+        let Endpoints { lost, .. } = Endpoints::of(trace.events(), "shop/web");
+        lost.into_iter().map(|(name, event)| (name, event.seq)).collect()
+    }
+
+    #[test]
+    fn a_service_has_what_all_its_slices_have() {
+        let mut trace = trace();
+        apply(&mut trace, "web-1", &["shop/web-0"], &[]);
+        apply(&mut trace, "web-2", &["10.9.9.9"], &[]);
+        assert_eq!(lost(&trace), [], "one slice does not take the place of the other");
+        delete(&mut trace, "web-2");
+        delete(&mut trace, "of-another");
+        assert_eq!(lost(&trace), [("10.9.9.9".to_owned(), 3)]);
+        delete(&mut trace, "web-1");
+        assert_eq!(lost(&trace), [("shop/web-0".to_owned(), 5)]);
+        assert_eq!(service_of(trace.events(), "EndpointSlice shop/web-2"), Some("shop/web"));
+        assert_eq!(service_of(trace.events(), "EndpointSlice shop/of-another"), None);
+    }
+
+    #[test]
+    fn what_went_while_others_were_ready_is_no_reason() {
+        let mut trace = trace();
+        apply(&mut trace, "web-1", &["shop/old", "shop/broken"], &[]);
+        apply(&mut trace, "web-1", &["shop/old", "shop/new"], &["shop/broken"]);
+        apply(&mut trace, "web-1", &["shop/new"], &["shop/broken"]);
+        apply(&mut trace, "web-1", &[], &["shop/broken", "shop/new"]);
+        apply(&mut trace, "web-1", &[], &["shop/broken"]);
+        assert_eq!(lost(&trace), [("shop/broken".to_owned(), 2), ("shop/new".to_owned(), 4)]);
+    }
 
     #[test]
     fn clusters_tell_their_service() {

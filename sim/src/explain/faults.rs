@@ -34,7 +34,7 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             faults.retain(|_, fault| !fault.pods.contains(&key.1));
             continue;
         }
-        if event.kind == "xds.client.closed" {
+        if matches!(event.kind, "xds.client.closed" | "container.exited" | "container.killed") {
             faults.retain(|(what, whose), _| *what != key.0 || !whose.starts_with(&key.1));
             continue;
         }
@@ -79,7 +79,7 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "netns.removed" => ("pod", false),
         "pod.status" => ("status", true),
         "xds.nack" => ("response", true),
-        "xds.request" | "xds.client.closed" => ("response", false),
+        "xds.request" | "xds.client.closed" | "container.exited" | "container.killed" => ("response", false),
         _ => return None,
     };
     let told = fields(event);
@@ -96,14 +96,18 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             ((what, field("pod")), ready != all && !done)
         }
         "response" => {
+            // Several clients of a process may share a name; they differ in their number.
+            let Some(ordinal) = told.get("client_ordinal") else {
+                return Some(((what, format!("{} ", event.at)), false));
+            };
             if event.kind == "xds.client.closed" {
-                return Some(((what, format!("{} {} ", event.at, field("client"))), false));
+                return Some(((what, format!("{} {ordinal} ", event.at)), false));
             }
             // A NACK is a request with an error; the next one without follows from a response that is better.
             if event.kind == "xds.request" && (!field("error").is_empty() || field("nonce").is_empty()) {
                 return None;
             }
-            ((what, format!("{} {} {}", event.at, field("client"), field("type"))), stands)
+            ((what, format!("{} {ordinal} {}", event.at, field("type"))), stands)
         }
         _ => ((what, field("pod")), stands),
     })
@@ -115,10 +119,10 @@ mod tests {
     use std::time::Duration;
 
     use hermesh_runtime::{Event, Level};
-    use hermesh_xds::client::{ClientClosed, XdsNack};
+    use hermesh_xds::client::{ClientClosed, XdsNack, XdsRequest};
 
     use super::*;
-    use crate::engine::{NetHealed, NetPartitioned};
+    use crate::engine::{ContainerKilled, NetHealed, NetPartitioned};
     use crate::trace::{Header, Trace};
 
     fn record<E: Event>(trace: &mut Trace, event: E) {
@@ -134,9 +138,8 @@ mod tests {
         standing(trace.events()).iter().map(|fault| fault.event.kind).collect()
     }
 
-    #[test]
-    fn what_was_mended_stands_no_more() {
-        let mut trace = Trace::new(
+    fn trace() -> Trace {
+        Trace::new(
             Header {
                 format: Header::FORMAT,
                 version: "0.0.0",
@@ -147,14 +150,51 @@ mod tests {
                 level: Level::Info,
             },
             true,
-        );
-        let (web, cart) = ("shop/web-0".to_owned(), "shop/cart-0".to_owned());
-        record(&mut trace, NetPartitioned { a: web.clone(), b: cart.clone() });
-        let (client, error): (Arc<str>, _) = ("xds:///cart:80".into(), "bad".to_owned());
+        )
+    }
+
+    fn nack(client_ordinal: u64) -> XdsNack {
+        let (client, error) = ("xds:///cart:80".into(), "bad".to_owned());
+        XdsNack { client, client_ordinal, r#type: "LDS".into(), nonce: "1".into(), error }
+    }
+
+    fn closed(client_ordinal: u64) -> ClientClosed {
+        ClientClosed { client: "xds:///cart:80".into(), client_ordinal, server: "unix:///xds".into() }
+    }
+
+    #[test]
+    fn clients_of_one_name_answer_for_themselves_alone() {
+        let mut trace = trace();
+        record(&mut trace, nack(0));
+        record(&mut trace, nack(1));
+        assert_eq!(kinds(&trace), ["xds.nack", "xds.nack"]);
+        record(&mut trace, closed(1));
+        let faults = standing(trace.events());
+        let left: Vec<u64> = faults.iter().map(|fault| fault.event.seq).collect();
+        assert_eq!(left, [1]);
         record(
             &mut trace,
-            XdsNack { client: client.clone(), client_ordinal: 0, r#type: "LDS".into(), nonce: "1".into(), error },
+            XdsRequest {
+                client: "xds:///cart:80".into(),
+                client_ordinal: 2,
+                r#type: "LDS".into(),
+                version: "2".into(),
+                nonce: "2".into(),
+                names: vec!["cart:80".into()],
+                error: None,
+            },
         );
+        assert_eq!(kinds(&trace), ["xds.nack"], "another one is content");
+        record(&mut trace, ContainerKilled {});
+        assert!(kinds(&trace).is_empty());
+    }
+
+    #[test]
+    fn what_was_mended_stands_no_more() {
+        let mut trace = trace();
+        let (web, cart) = ("shop/web-0".to_owned(), "shop/cart-0".to_owned());
+        record(&mut trace, NetPartitioned { a: web.clone(), b: cart.clone() });
+        record(&mut trace, nack(0));
         assert_eq!(kinds(&trace), ["net.partitioned", "xds.nack"]);
         let servers = |pod| BTreeSet::from([pod]);
         let faults = standing(trace.events());
@@ -162,7 +202,7 @@ mod tests {
         assert!(!faults[0].concerns("shop/web-0", &servers("shop/db-0")));
         record(&mut trace, NetHealed { a: cart, b: web });
         assert_eq!(kinds(&trace), ["xds.nack"], "whichever end is named first");
-        record(&mut trace, ClientClosed { client, client_ordinal: 0, server: "unix:///xds".into() });
+        record(&mut trace, closed(0));
         assert!(kinds(&trace).is_empty());
     }
 }

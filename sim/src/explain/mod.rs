@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::trace::{Recorded, Trace};
 use endpoints::{Endpoints, Late};
+use faults::Fault;
 use hermesh_xds::ConfigApplied;
 use sentence::Sentences;
 
@@ -38,6 +39,19 @@ pub(crate) fn causes(trace: &Trace, seq: u64) -> Vec<String> {
 pub(crate) fn broken(trace: &Trace) -> Vec<String> {
     let mut story = Story::new(trace);
     faults::standing(trace.events()).iter().for_each(|fault| story.tell(fault.event.seq));
+    story.lines()
+}
+
+/// What is broken by now and keeps one of `pods`, `namespace/name`, from becoming ready: their own faults and istiod's,
+/// and what lies between.
+pub(crate) fn broken_for(trace: &Trace, pods: &BTreeSet<String>) -> Vec<String> {
+    let mut story = Story::new(trace);
+    let istiods = faults::istiods(trace.events());
+    let faults = faults::standing(trace.events());
+    // A workload may have no pod yet: without istiod it gets none.
+    let concerned =
+        |fault: &Fault<'_>| pods.iter().map(String::as_str).chain([""]).any(|pod| fault.concerns(pod, &istiods));
+    faults.iter().filter(|fault| concerned(fault)).for_each(|fault| story.tell(fault.event.seq));
     story.lines()
 }
 
@@ -74,6 +88,11 @@ fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f str> {
 
 fn texts<'f>(fields: &'f Map<String, Value>, name: &str) -> impl Iterator<Item = &'f str> {
     fields.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The number of an event's xDS client in its process.
+fn client_ordinal(fields: &Map<String, Value>) -> Option<u64> {
+    fields.get("client_ordinal")?.as_u64()
 }
 
 struct Story<'t> {
@@ -133,9 +152,10 @@ impl<'t> Story<'t> {
         let Some((before, _)) = self.split(applied) else { return false };
         for service in &services {
             let endpoints = Endpoints::of(before, service);
-            match endpoints.lost.values().map(|event| event.seq).max() {
-                Some(_) => endpoints.lost.values().for_each(|event| self.tell(event.seq)),
-                None => endpoints.last.into_iter().for_each(|event| self.tell(event.seq)),
+            if endpoints.lost.is_empty() {
+                endpoints.last.into_iter().for_each(|event| self.tell(event.seq));
+            } else {
+                endpoints.lost.values().for_each(|event| self.tell(event.seq));
             }
         }
         !services.is_empty()
@@ -234,16 +254,31 @@ impl<'t> Story<'t> {
     fn unanswered(&self, finished: &Recorded) -> Option<u64> {
         let (before, _) = self.split(finished)?;
         let target = fields(finished).get("target")?.clone();
-        let own = before.iter().filter(|event| event.kind.starts_with("xds.") && event.at == finished.at);
-        let own: Vec<(&Recorded, Map<String, Value>)> =
-            own.map(|event| (event, fields(event))).filter(|(_, told)| told.get("client") == Some(&target)).collect();
-        let came = |kind: Option<&str>, name: &str| {
-            let mut responses =
-                own.iter().filter(|(event, told)| event.kind == "xds.response" && text(told, "type") == kind);
-            responses.any(|(_, told)| texts(told, "resources").any(|resource| resource == name))
+        // Its causes tell its client, if it has heard anything at all; else it is one of those that go by its target.
+        let heard = self.trace.causes(finished.seq).filter(|event| event.at == finished.at);
+        let ordinal = heard.filter_map(|event| client_ordinal(&fields(event))).next();
+        let own = before.iter().rev().filter(|event| event.at == finished.at);
+        let own =
+            own.take_while(|event| event.kind != "container.started").filter(|event| event.kind.starts_with("xds."));
+        let own: Vec<(&Recorded, Map<String, Value>)> = own
+            .map(|event| (event, fields(event)))
+            .filter(|(_, told)| {
+                told.get("client") == Some(&target) && (ordinal.is_none() || client_ordinal(told) == ordinal)
+            })
+            .collect();
+        let of_client = |kind: &'static str, client: Option<u64>| {
+            own.iter().filter(move |(event, told)| event.kind == kind && client_ordinal(told) == client)
         };
-        let mut requests = own.iter().rev().filter(|(event, _)| event.kind == "xds.request");
-        let waiting = requests.find(|(_, told)| texts(told, "names").any(|name| !came(text(told, "type"), name)));
+        let came = |request: &Map<String, Value>, name: &str| {
+            let mut responses = of_client("xds.response", client_ordinal(request));
+            responses.any(|(_, told)| {
+                text(told, "type") == text(request, "type") && texts(told, "resources").any(|resource| resource == name)
+            })
+        };
+        let mut requests = own.iter().filter(|(event, told)| {
+            event.kind == "xds.request" && of_client("xds.client.closed", client_ordinal(told)).next().is_none()
+        });
+        let waiting = requests.find(|(_, told)| texts(told, "names").any(|name| !came(told, name)));
         waiting.map(|(request, _)| request.seq)
     }
 
@@ -286,7 +321,11 @@ mod tests {
 
     use hermesh_runtime::{AnyEvent, Level};
 
+    use hermesh_xds::RpcFinished;
+    use hermesh_xds::client::{ClientClosed, XdsRequest, XdsResponse};
+
     use super::*;
+    use crate::engine::ContainerStarted;
     use crate::trace::Header;
 
     hermesh_runtime::event! {
@@ -324,6 +363,49 @@ mod tests {
             format!("   2.000s  pod/app: test.broke what={}...", "x".repeat(160)),
         ];
         assert_eq!(causes(&trace, last), expected);
+    }
+
+    fn request(client_ordinal: u64, name: &str) -> Arc<dyn AnyEvent> {
+        let (client, r#type, names) = ("xds:///web:80".into(), "LDS".into(), vec![name.to_owned()]);
+        let (version, nonce) = (String::new(), String::new());
+        Arc::new(XdsRequest { client, client_ordinal, r#type, version, nonce, names, error: None })
+    }
+
+    #[test]
+    fn what_came_to_one_client_another_of_its_name_still_waits_for() {
+        let mut trace = trace();
+        let mut tell = |at: &str, event: Arc<dyn AnyEvent>| {
+            trace.record(Duration::ZERO, &at.into(), None, event).expect("it is recorded").seq()
+        };
+        tell("ns/pod/app", request(7, "of the run before"));
+        tell("ns/pod/app", Arc::new(ContainerStarted { args: Vec::new(), incarnation: 1 }));
+        tell("ns/pod/app", request(0, "web:80"));
+        let response = XdsResponse {
+            client: "xds:///web:80".into(),
+            client_ordinal: 0,
+            r#type: "LDS".into(),
+            version: "1".into(),
+            nonce: "1".into(),
+            resources: vec!["web:80".into()],
+        };
+        tell("ns/pod/app", Arc::new(response));
+        let waits = tell("ns/pod/app", request(1, "web:80"));
+        tell("ns/pod/app", request(2, "web:80"));
+        let closed = ClientClosed { client: "xds:///web:80".into(), client_ordinal: 2, server: "unix:///xds".into() };
+        tell("ns/pod/app", Arc::new(closed));
+        let finished = RpcFinished {
+            target: "xds:///web:80".into(),
+            method: "/web/Get".into(),
+            code: "DeadlineExceeded".into(),
+            message: String::new(),
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            cause_kind: None,
+        };
+        let finished = tell("ns/pod/app", Arc::new(finished));
+        let story = Story::new(&trace);
+        assert_eq!(story.unanswered(trace.get(finished).unwrap()), Some(waits));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Events in words. Kinds that only connect others have none.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::endpoints::Late;
+use super::endpoints::{Endpoints, Late, service_of};
 use super::{fields, text, texts};
 use crate::trace::{Recorded, Trace};
 
@@ -78,11 +80,19 @@ impl<'t> Sentences<'t> {
             "mesh.delete" => return Some(format!("deleted {}", list(texts(&told, "objects")))),
             "mesh.disturbed" => return Some(format!("{} {}", field("what"), list(texts(&told, "targets")))),
             "object.applied" => {
-                let endpoints = told.get("endpoints").and_then(Value::as_object);
-                let applied = || format!("{} {}", field("object"), field("change"));
-                return Some(endpoints.map_or_else(applied, endpoints_behind));
+                let slice = told.get("endpoints").and_then(Value::as_object);
+                return Some(match slice.and_then(|slice| text(slice, "service")) {
+                    Some(service) => self.endpoints_behind(event, service, "selects no pod"),
+                    None => format!("{} {}", field("object"), field("change")),
+                });
             }
-            "object.deleted" => return Some(format!("{} deleted", field("object"))),
+            "object.deleted" => {
+                let deleted = format!("{} deleted", field("object"));
+                return Some(match service_of(self.until(event), &field("object")) {
+                    Some(service) => format!("{deleted}; {}", self.endpoints_behind(event, service, "has no endpoint")),
+                    None => deleted,
+                });
+            }
 
             "container.started" => "started".to_owned(),
             "container.terminating" => "told to terminate".to_owned(),
@@ -192,6 +202,24 @@ impl<'t> Sentences<'t> {
         Some(format!("{}: {sentence}", place(&event.at)))
     }
 
+    /// The trace up to an event, with it.
+    fn until(&self, event: &Recorded) -> &'t [Recorded] {
+        let events = self.trace.events();
+        &events[..events.partition_point(|other| other.seq <= event.seq)]
+    }
+
+    /// What is behind a Service after a change; `none` says that nothing is.
+    fn endpoints_behind(&self, event: &Recorded, service: &str, none: &str) -> String {
+        let Endpoints { ready, unready, .. } = Endpoints::of(self.until(event), service);
+        let names = |pods: &BTreeSet<String>| list(pods.iter().map(|pod| pod.rsplit('/').next().unwrap_or(pod)));
+        match (names(&ready), names(&unready)) {
+            (ready, unready) if ready.is_empty() && unready.is_empty() => format!("Service {service} {none}"),
+            (ready, unready) if unready.is_empty() => format!("Service {service} has the endpoints {ready}"),
+            (ready, unready) if ready.is_empty() => format!("Service {service} has no endpoint: {unready} not ready"),
+            (ready, unready) => format!("Service {service} has the endpoints {ready}; {unready} not ready"),
+        }
+    }
+
     fn cause_is(&self, event: &Recorded, kind: &str) -> bool {
         event.cause.and_then(|cause| self.trace.get(cause)).is_some_and(|cause| cause.kind == kind)
     }
@@ -240,18 +268,6 @@ pub(super) fn pod_at(trace: &Trace, event: &Recorded, address: &str) -> Option<S
     let mut added = before().filter(|other| other.kind == "netns.added").map(fields);
     let added = added.find(|added| texts(added, "addresses").any(|other| other == ip))?;
     text(&added, "pod").map(str::to_owned)
-}
-
-/// The pods of an EndpointSlice.
-fn endpoints_behind(slice: &Map<String, Value>) -> String {
-    let service = text(slice, "service").unwrap_or_default();
-    let pods = |name| list(texts(slice, name).map(|pod| pod.rsplit('/').next().unwrap_or(pod)));
-    match (pods("ready"), pods("unready")) {
-        (ready, unready) if ready.is_empty() && unready.is_empty() => format!("Service {service} selects no pod"),
-        (ready, unready) if unready.is_empty() => format!("Service {service} has the endpoints {ready}"),
-        (ready, unready) if ready.is_empty() => format!("Service {service} has no endpoint: {unready} not ready"),
-        (ready, unready) => format!("Service {service} has the endpoints {ready}; {unready} not ready"),
-    }
 }
 
 /// `shop/web-0/app` without its namespace.

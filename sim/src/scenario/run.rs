@@ -1,6 +1,6 @@
 //! Plays a scenario with a seed and tells, step by step, what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hermesh_istiod::yaml::{Diagnostic, Location};
@@ -17,6 +17,7 @@ use super::settle::{Trouble, settle, settle_wait};
 use super::target::Target;
 use super::words::code_name;
 use super::{InputError, Scenario};
+use crate::cluster::ISTIO_NAMESPACE;
 use crate::explain;
 use crate::mesh::{
     Applied, Call, CallFailure, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, WaitError, mesh,
@@ -361,11 +362,36 @@ impl Player<'_> {
             }
         };
         let outcome = outcome.map_err(|mut trouble| {
-            trouble.why.extend(self.mesh.with_trace(explain::broken));
+            let pods = match wait {
+                Wait::Ready { workloads: Some(workloads), .. } => Some(self.pods(workloads)),
+                _ => None,
+            };
+            trouble.why.extend(self.mesh.with_trace(|trace| match &pods {
+                Some(pods) => explain::broken_for(trace, pods),
+                None => explain::broken(trace),
+            }));
             trouble
         });
         let took = compact(self.mesh.now() - began);
         Ok((said, outcome.map(|()| format!("after {took}"))))
+    }
+
+    /// The pods of these workloads, `namespace/name`.
+    fn pods(&self, workloads: &[At<Target>]) -> BTreeSet<String> {
+        let mut pods = BTreeSet::new();
+        for At { value: Target { namespace, workload, .. }, .. } in workloads {
+            let own = namespace.as_deref().unwrap_or_else(|| self.scenario.namespace());
+            // As everywhere, what the own namespace does not have is istiod's.
+            let places = [Some(own), namespace.is_none().then_some(ISTIO_NAMESPACE)];
+            let rows = places.into_iter().flatten().map(|place| self.mesh.get_pods_in(place).0);
+            let mut meant = rows.map(|mut rows| {
+                rows.retain(|row| row.workload == *workload || row.name == *workload);
+                rows
+            });
+            let meant = meant.find(|rows| !rows.is_empty()).unwrap_or_default();
+            pods.extend(meant.iter().map(|row| format!("{}/{}", row.namespace, row.name)));
+        }
+        pods
     }
 
     fn each<T>(
