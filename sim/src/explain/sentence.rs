@@ -281,7 +281,8 @@ fn place(at: &str) -> &str {
 /// The pod in a node ID, `sidecar~<address>~<pod>.<namespace>~<domain>`.
 fn node(id: &str) -> &str {
     let pod = id.split('~').nth(2).unwrap_or(id);
-    pod.split('.').next().unwrap_or(pod)
+    // A pod's name may have dots in it, a namespace's not.
+    pod.rsplit_once('.').map_or(pod, |(name, _)| name)
 }
 
 fn resources<'n>(kind: &str, names: impl Iterator<Item = &'n str>) -> String {
@@ -378,6 +379,12 @@ fn cut(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_its_pod_whose_name_may_have_dots() {
+        assert_eq!(node("sidecar~10.0.0.1~echo-v1.shop~shop.svc.cluster.local"), "echo-v1");
+        assert_eq!(node("sidecar~10.0.0.1~web.a.shop~shop.svc.cluster.local"), "web.a");
+    }
 
     #[test]
     fn values_read_without_quotes_and_versions() {
