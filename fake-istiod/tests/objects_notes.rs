@@ -43,6 +43,99 @@ fn the_article_s_manifests_have_nothing_unexpected() {
 }
 
 #[test]
+fn what_kubectl_reads_from_a_cluster_can_be_applied() {
+    let text = "\
+apiVersion: v1
+kind: List
+metadata: {resourceVersion: ''}
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    annotations: {deployment.kubernetes.io/revision: '1'}
+    creationTimestamp: '2026-01-01T00:00:00Z'
+    generation: 1
+    labels: {app: echo}
+    name: echo
+    namespace: echo-grpc
+    resourceVersion: '771'
+    uid: 5d2c9b1e-0c5e-4b0e-9f5e-3a54d7a2c111
+  spec:
+    progressDeadlineSeconds: 600
+    replicas: 1
+    revisionHistoryLimit: 10
+    selector: {matchLabels: {app: echo}}
+    strategy: {rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}, type: RollingUpdate}
+    template:
+      metadata: {creationTimestamp: null, labels: {app: echo}}
+      spec:
+        containers:
+        - image: gcr.io/istio-testing/app:latest
+          imagePullPolicy: Always
+          name: app
+          resources: {}
+          terminationMessagePath: /dev/termination-log
+          terminationMessagePolicy: File
+        dnsPolicy: ClusterFirst
+        restartPolicy: Always
+        schedulerName: default-scheduler
+        securityContext: {}
+        serviceAccount: echo
+        serviceAccountName: echo
+        terminationGracePeriodSeconds: 30
+  status:
+    availableReplicas: 1
+    conditions: [{lastTransitionTime: '2026-01-01T00:00:00Z', status: 'True', type: Available}]
+- apiVersion: v1
+  kind: Service
+  metadata: {creationTimestamp: '2026-01-01T00:00:00Z', name: echo, namespace: echo-grpc, resourceVersion: '8', uid: y}
+  spec:
+    clusterIP: 10.96.7.7
+    clusterIPs: [10.96.7.7]
+    internalTrafficPolicy: Cluster
+    ipFamilies: [IPv4]
+    ipFamilyPolicy: SingleStack
+    ports: [{name: grpc, port: 7070, protocol: TCP, targetPort: 17070}]
+    selector: {app: echo}
+    sessionAffinity: None
+    type: ClusterIP
+  status: {loadBalancer: {}}
+";
+    let loaded = load("f", text, "default");
+    assert_eq!(loaded.errors, []);
+    let [Object::Deployment(deployment), Object::Service(_)] = &loaded.objects[..] else { panic!("{loaded:?}") };
+    assert_eq!(deployment.spec.template.spec.service_account(), "echo");
+    let noted: Vec<_> = loaded.notes.iter().filter_map(|note| note.location.field.as_deref()).collect();
+    assert_eq!(
+        noted,
+        [
+            "metadata.creationTimestamp",
+            "metadata.generation",
+            "metadata.resourceVersion",
+            "metadata.uid",
+            "spec.template.spec.containers[0].imagePullPolicy",
+            "status",
+            "spec.clusterIPs",
+            "spec.ipFamilies",
+            "status",
+        ]
+    );
+}
+
+#[test]
+fn a_service_account_may_be_named_by_its_old_field() {
+    let account = |spec: &str| {
+        let text = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [], {spec}}}}}");
+        let loaded = load("f", &text, "default");
+        let Some(Object::Pod(pod)) = loaded.objects.first().or(loaded.broken.first()) else { panic!("{loaded:?}") };
+        pod.spec.service_account().to_owned()
+    };
+    assert_eq!(account("serviceAccount: old"), "old");
+    assert_eq!(account("serviceAccount: old, serviceAccountName: new"), "new");
+    assert_eq!(account("serviceAccount: '', serviceAccountName: ''"), "default");
+}
+
+#[test]
 fn what_hermesh_does_not_model_is_listed_once() {
     let text = "\
 apiVersion: v1
@@ -51,7 +144,7 @@ items:
 - {apiVersion: v1, kind: Secret, metadata: {name: a}, data: {x: eA==}}
 - {apiVersion: v1, kind: Secret, metadata: {name: b}}
 - {apiVersion: batch/v1, kind: Job, metadata: {name: c}}
-- {apiVersion: v1, kind: ServiceAccount, metadata: {name: d, uid: x}, imagePullSecrets: []}
+- {apiVersion: v1, kind: ServiceAccount, metadata: {name: d, uid: x}, imagePullSecrets: [{name: e}]}
 ";
     assert_eq!(
         notes(text),

@@ -1,5 +1,7 @@
 //! What Kubernetes and Istio know beyond what Hermesh models, and what becomes of it.
 
+use crate::yaml::Node;
+
 /// What becomes of a known kind or field that has no typed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
@@ -227,6 +229,34 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("PeerAuthentication", NoEffect, &["status"]),
 ];
 
+/// What the API server fills in for fields above: written out, it changes nothing. Source: Kubernetes 1.33 API reference.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("ServiceSpec", "allocateLoadBalancerNodePorts", "true"),
+    ("ServiceSpec", "externalTrafficPolicy", "Cluster"),
+    ("ServiceSpec", "internalTrafficPolicy", "Cluster"),
+    ("ServiceSpec", "ipFamilyPolicy", "SingleStack"),
+    ("ServiceSpec", "sessionAffinity", "None"),
+    ("DeploymentSpec", "paused", "false"),
+    ("DeploymentSpec", "progressDeadlineSeconds", "600"),
+    ("DeploymentSpec", "revisionHistoryLimit", "10"),
+    ("PodSpec", "automountServiceAccountToken", "true"),
+    ("PodSpec", "dnsPolicy", "ClusterFirst"),
+    ("PodSpec", "enableServiceLinks", "true"),
+    ("PodSpec", "hostIPC", "false"),
+    ("PodSpec", "hostNetwork", "false"),
+    ("PodSpec", "hostPID", "false"),
+    ("PodSpec", "preemptionPolicy", "PreemptLowerPriority"),
+    ("PodSpec", "priority", "0"),
+    ("PodSpec", "schedulerName", "default-scheduler"),
+    ("PodSpec", "setHostnameAsFQDN", "false"),
+    ("PodSpec", "shareProcessNamespace", "false"),
+    ("Container", "stdin", "false"),
+    ("Container", "stdinOnce", "false"),
+    ("Container", "terminationMessagePath", "/dev/termination-log"),
+    ("Container", "terminationMessagePolicy", "File"),
+    ("Container", "tty", "false"),
+];
+
 /// Kinds by their API group.
 const KINDS: &[(&str, Treatment, &[&str])] = &[
     (
@@ -282,10 +312,16 @@ const KINDS: &[(&str, Treatment, &[&str])] = &[
     ("gateway.networking.k8s.io", Refused, &["GRPCRoute", "HTTPRoute"]),
 ];
 
-/// What becomes of the field `name` of the type that serde calls `type_name`; `None` if nobody knows it.
-pub(super) fn field(type_name: &str, name: &str) -> Option<Treatment> {
+/// What becomes of the field `name` of the type that serde calls `type_name` with this value; `None` if nobody knows
+/// the field.
+pub(super) fn field(type_name: &str, name: &str, value: &Node) -> Option<Treatment> {
+    if value.text().is_some_and(|value| DEFAULTS.contains(&(type_name, name, value))) {
+        return Some(Implied);
+    }
     let mut rows = FIELDS.iter().filter(|(owner, ..)| *owner == type_name);
-    rows.find(|(_, _, names)| names.contains(&name)).map(|(_, treatment, _)| *treatment)
+    let (_, treatment, _) = rows.find(|(_, _, names)| names.contains(&name))?;
+    let says_nothing = value.entries().is_some_and(<[_]>::is_empty) || value.items().is_some_and(<[_]>::is_empty);
+    Some(if *treatment == NoEffect && says_nothing { Implied } else { *treatment })
 }
 
 /// The known names of fields of a type that have no typed form.

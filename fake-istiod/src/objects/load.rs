@@ -245,7 +245,7 @@ impl Loader<'_> {
             if path == field.name && matches!(field.name.as_str(), "apiVersion" | "kind") {
                 continue;
             }
-            match known::field(field.type_name, &field.name) {
+            match known::field(field.type_name, &field.name, root.at_path(&path)) {
                 Some(Treatment::Implied) => {}
                 Some(Treatment::NoEffect) => {
                     let note = Diagnostic::note("no-effect", field.location.clone(), "has no effect here");
