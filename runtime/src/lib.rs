@@ -17,6 +17,7 @@ pub mod crypto;
 pub mod deadline;
 mod draws;
 mod event;
+mod forward;
 pub mod go_duration;
 pub mod http1;
 pub mod http2;
