@@ -59,7 +59,7 @@ def ours(names, say):
         return Path(given).resolve()
     say("building " + ", ".join(wanted))
     bins = [part for name in wanted for part in ("--bin", name)]
-    step([tool("cargo"), "build", "--release", "--locked", *bins], REPOSITORY)
+    step([tool("cargo"), "build", "--workspace", "--release", "--locked", *bins], REPOSITORY)
     return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release"
 
 
