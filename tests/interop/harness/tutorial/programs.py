@@ -20,6 +20,8 @@ class ProgramWay(Way):
         super().__init__(name, simulated, files, folder, loopback, installed, children)
         self._channels = itertools.count(1)
         self._serving = {}
+        # Programs of whose end a cell has told, and an end that none has told of yet.
+        self._told, self._untold = [], None
 
     def about(self):
         return self.pods[next(iter(self.pods))].witness.ask("about")
@@ -45,7 +47,9 @@ class ProgramWay(Way):
     def restart(self):
         """Starts programs again that ended by a defect of their own, as the kubelet would."""
         for workload, pod in self.pods.items():
-            if pod.witness and crash(pod.witness):
+            if pod.witness and (found := crash(pod.witness)):
+                if pod.witness not in self._told:
+                    self._untold = again(found)
                 pod.start_program(self.installed, self.children)
                 self._serving[workload] = pod.serve()
 
@@ -57,15 +61,19 @@ class ProgramWay(Way):
                 self.await_application(self.pods[workload])
         except (Gone, Refused, RuntimeError) as error:
             return Done("stuck", None, str(error))
-        return super().play(step)
+        outcome = super().play(step)
+        untold, self._untold = self._untold, None
+        return untold if untold and not getattr(outcome, "complaint", "") else outcome
 
     def await_application(self, pod):
         pod.await_serving(self._serving.pop(self.workload(pod)))
 
     def excuse(self):
         """A cell that tells of a defect of the program, if one has shown."""
-        found = [crash(pod.witness) for pod in self.pods.values() if pod.witness]
-        return next((lacking("crash", f"{one}; it is started again") for one in found if one), None)
+        witnesses = [pod.witness for pod in self.pods.values() if pod.witness]
+        ended = {witness: found for witness in witnesses if (found := crash(witness))}
+        self._told += ended
+        return next((again(found) for found in ended.values()), None)
 
     def is_running(self, pod):
         return pod.witness.child.is_running()
@@ -97,3 +105,7 @@ class ProgramWay(Way):
         outcome.callers.update(answer["identities"])
         if unknown := answer["codes"].get("OK", 0) - sum(answer["identities"].values()):
             outcome.callers[None] += unknown
+
+
+def again(crash):
+    return lacking("crash", f"{crash}; it is started again")
