@@ -10,6 +10,8 @@ from ..results import short
 # As ForwardEcho tells that calls failed.
 ERRORS = re.compile(r"^(\d+)/(\d+) requests had errors; first error: (?:rpc error: code = (\w+) desc = )?(.*)", re.S)
 DOMAIN = "spiffe://cluster.local/"
+# The scenario's words for why a call failed, of which a program's text can tell.
+CAUSES = {"tls-handshake": HANDSHAKE}
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Called:
     def text(self):
         if set(self.codes) != {"OK"}:
             ends = ", ".join(f"{count} {short(code)}" for code, count in sorted(self.codes.items()))
-            return " ".join([ends, *(cause if len(cause) < 20 else "for another reason" for cause in self.causes)])
+            reasons = {one if one in CAUSES else "for another reason" for one in self.causes}
+            return " ".join([ends, *sorted(reasons)])
         calls = self.codes["OK"]
         counts = "+".join(str(count) for _, count in sorted(self.workloads.items()))
         known = sorted(caller.removeprefix(DOMAIN) for caller in self.callers if caller)
@@ -103,4 +106,4 @@ def in_capitals(code):
 
 def cause(text):
     """The scenario's word for why a call failed, as far as a program's text tells; else the text."""
-    return "tls-handshake" if HANDSHAKE.search(text) else text
+    return next((word for word, pattern in CAUSES.items() if pattern.search(text)), text)

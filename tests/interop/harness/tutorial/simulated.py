@@ -4,6 +4,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 
+from .expectations import complaints
 from .outcome import Called, Done, forwarded
 from .step import Step
 
@@ -62,9 +63,11 @@ class Simulated:
             outcome = Done.ready(step.workloads)
         else:
             outcome = Done.converged()
-        failure = entry["failure"]
-        complaint = failure and f"{failure['place']}: expected {failure['expected']}, saw {failure['seen']}"
-        return outcome.but(complaint) if complaint else outcome
+        # Two judges: hermesh, and the one of the other ways.
+        wrong = list(complaints(step, outcome)) if step.verb == "call" else []
+        if failure := entry["failure"]:
+            wrong.insert(0, f"{failure['place']}: expected {failure['expected']}, saw {failure['seen']}")
+        return outcome.but("; ".join(wrong)) if wrong else outcome
 
 
 def pods(played, trace):

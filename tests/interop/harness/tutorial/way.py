@@ -53,9 +53,8 @@ class Way:
         """What comes of a step, or a cell that says why nothing does."""
         try:
             outcome = getattr(self, f"_{step.verb}")(step)
-            if wrong := list(complaints(step, outcome)) if step.verb == "call" else []:
-                return outcome.but("; ".join(wrong))
-            return outcome
+            wrong = list(complaints(step, outcome)) if step.verb == "call" else []
+            return outcome.but("; ".join(wrong)) if wrong else outcome
         except (Wrong, Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
             return self.excuse() or Done(getattr(error, "text", "stuck"), None, str(error))
 
