@@ -205,6 +205,8 @@ fn json_is_one_object_with_every_step() {
     let shares =
         steps.iter().filter(|step| step["checks"].as_array().unwrap().iter().any(|check| check["check"] == "share"));
     assert_eq!(shares.count(), 1);
+    assert_eq!(steps[3]["step"]["call"]["count"], 5);
+    assert_eq!(steps[3]["step"]["expect"]["to"]["echo-v2"], "2..3");
 
     let (_folder, file) = scenario("- wiat: 1s");
     let (code, out, _) = run(&["run", path(&file), "--format", "json"]);

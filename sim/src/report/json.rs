@@ -106,6 +106,7 @@ fn step(step: &StepReport) -> Value {
         "number": step.number,
         "name": step.name,
         "action": step.action,
+        "step": step.step,
         "began_ms": millis(step.began),
         "ended_ms": millis(step.ended),
         "verdict": if step.failure.is_some() { Verdict::Failed } else { Verdict::Held },

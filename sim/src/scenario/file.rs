@@ -135,6 +135,9 @@ pub(super) struct Step {
     /// Where its verb stands.
     #[schemars(skip)]
     pub verb_place: Place,
+    /// All of it, as JSON.
+    #[schemars(skip)]
+    pub written: serde_json::Value,
 }
 
 /// What to wait for.

@@ -34,6 +34,7 @@ mod units;
 mod unreadable;
 mod url;
 mod words;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -62,6 +62,8 @@ pub struct StepReport {
     pub ended: Duration,
     /// What was done: `apply namespace.yaml, grpc-echo.yaml`.
     pub action: String,
+    /// The entry as the scenario has it, as JSON; null for objects of the scenario's own file.
+    pub step: serde_json::Value,
     /// What came of it, in a few words.
     pub outcome: Outcome,
     /// The expectations, each with what was seen.

@@ -12,6 +12,7 @@ use super::read::{At, Cursor, Fields, unknown};
 use super::target::Target;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
+use super::written::written;
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
 /// answer, which is there if what is left makes sense to look at further.
@@ -143,6 +144,7 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
         }),
         place,
         verb_place,
+        written: written(cursor.node),
     };
     let later = LATER
         .map(|verb| (verb, format!("`{verb}` is a step of the format that this version of Hermesh does not play yet")));

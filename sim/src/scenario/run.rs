@@ -288,7 +288,7 @@ impl Player<'_> {
             }
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);
-        Ok(StepReport { notes, ..report })
+        Ok(StepReport { step: step.written.clone(), notes, ..report })
     }
 
     fn report(
@@ -305,7 +305,8 @@ impl Player<'_> {
             Err(trouble) => (Outcome::Words("failed".to_owned()), Some(self.failure(trouble, place))),
         };
         let ended = self.mesh.now();
-        StepReport { number, name, began, ended, action, outcome, checks: Vec::new(), notes: Vec::new(), failure }
+        let (checks, notes, step) = (Vec::new(), Vec::new(), serde_json::Value::Null);
+        StepReport { number, name, began, ended, action, step, outcome, checks, notes, failure }
     }
 
     fn failure(&self, trouble: Trouble, place: &Place) -> Failure {
@@ -465,6 +466,7 @@ impl Player<'_> {
             began,
             ended,
             action: said,
+            step: step.written.clone(),
             outcome: Outcome::Calls(batches),
             checks,
             notes,

@@ -118,12 +118,15 @@ func (c *caller) one(want *command, t *tally) {
 
 func (c *caller) many(want *command) *tally {
 	t := newTally()
-	var left atomic.Int64
-	left.Store(int64(or(want.Count, 1)))
+	count, begun := int64(or(want.Count, 1)), time.Now()
+	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range or(want.Concurrency, 1) {
 		workers.Go(func() {
-			for left.Add(-1) >= 0 {
+			for index := next.Add(1) - 1; index < count; index = next.Add(1) - 1 {
+				if want.Qps > 0 {
+					time.Sleep(time.Until(begun.Add(time.Duration(index) * time.Second / time.Duration(want.Qps))))
+				}
 				c.one(want, t)
 			}
 		})

@@ -27,6 +27,7 @@ type command struct {
 	Credentials  string            `json:"credentials"`
 	Count        int               `json:"count"`
 	Concurrency  int               `json:"concurrency"`
+	Qps          int               `json:"qps"`
 	Metadata     map[string]string `json:"metadata"`
 	Method       string            `json:"method"`
 	TimeoutMs    int               `json:"timeout_ms"`

@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from subprocess import SubprocessError
 
-from . import mesh, page, report
+from . import mesh, page, programs as known, report, tutorial
 from .cases import CASES
 from .install import Uninstallable, install
 from .processes import Children
-from .programs import PROGRAMS
-from .results import FAIL, LACK, PASS, Row, failed
+from .results import FAIL, LACK, PASS, PROGRAMS, WAYS, Row, failed
 from .waiting import Unmet
 from .witness import Gone, Refused
 from .world import World
@@ -24,12 +24,15 @@ PASSED, FAILED, UNABLE = 0, 1, 2
 def main():
     options = parse()
     cases = [case for case in CASES if options.pattern in case.name]
-    programs = [program for program in PROGRAMS if not options.program or program.name in options.program]
+    programs = [program for program in known.PROGRAMS if not options.program or program.name in options.program]
+    with_tutorial = options.pattern in tutorial.NAME
     if options.list:
+        listed = [(case.name, case.about) for case in cases]
+        listed += [(tutorial.NAME, tutorial.ABOUT)] if with_tutorial else []
         width = max(len(case.name) for case in CASES)
-        print("\n".join(f"{case.name:{width}}  {case.about}" for case in cases))
+        print("\n".join(f"{name:{width}}  {about}" for name, about in listed))
         return PASSED
-    if not cases:
+    if not cases and not with_tutorial:
         print(f"no case has {options.pattern!r} in its name; --list shows them", file=sys.stderr)
         return UNABLE
     # Ending by a signal is an exception like any other: what was started is ended. Shells let what they start in the
@@ -39,7 +42,7 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="interop-"))
     keep = options.keep
     try:
-        code = judge(options, cases, programs, folder)
+        code = judge(options, cases, with_tutorial, programs, folder)
         keep = keep or code == FAILED
         return code
     except (Uninstallable, Unmet, Gone, Refused, RuntimeError) as error:
@@ -65,14 +68,14 @@ def parse():
     )
     parser.add_argument("--list", action="store_true", help="show the cases, run nothing")
     parser.add_argument("-k", dest="pattern", default="", metavar="PATTERN", help="only cases with this in their name")
-    parser.add_argument("--program", action="append", choices=[one.name for one in PROGRAMS],
+    parser.add_argument("--program", action="append", choices=[one.name for one in known.PROGRAMS],
                         help="only this program; may be repeated")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the results as a page")
     parser.add_argument("--keep", action="store_true", help="keep logs and files of a run without failures, too")
     return parser.parse_args()
 
 
-def judge(options, cases, programs, folder):
+def judge(options, cases, with_tutorial, programs, folder):
     started = time.monotonic()
 
     def say(text):
@@ -80,19 +83,21 @@ def judge(options, cases, programs, folder):
 
     installed = install(programs, say)
     started = time.monotonic()
-    groups = tuple(group for group in mesh.GROUPS if any(group in case.groups for case in cases))
-    with Children(folder / "logs") as children:
-        world = World(installed, programs, groups or (mesh.PLAIN,), folder, children)
-        world.start(say)
-        about = world.about()
-        rows = run(cases, world, say)
+    rows, about = [], {}
+    if cases:
+        rows, about = in_one_world(installed, cases, programs, folder, say)
+    if with_tutorial:
+        played, told = in_all_ways(installed, programs, folder, say)
+        rows, about = rows + played, about or told
     seconds = time.monotonic() - started
-    print(report.text_table(rows, programs))
+    print(report.text_tables(rows, programs))
     for verdict, heading in ((LACK, "Beyond what a program can do (~):"), (FAIL, "Failed (!):")):
         if notes := report.notes(rows, programs, verdict):
             print(heading, *(f"  {note}" for note in notes), sep="\n")
     print("\n".join(page.versions(about)))
     print(f"{seconds:.0f} s after installation")
+    if agreement := report.agreement(rows):
+        print(agreement)
     counts = report.totals(rows)
     if counts[LACK]:
         print(f"{counts[LACK]} beyond what a program can do")
@@ -100,6 +105,25 @@ def judge(options, cases, programs, folder):
     if options.markdown:
         options.markdown.write_text(page.page(rows, programs, about, seconds))
     return FAILED if counts[FAIL] else PASSED
+
+
+def in_one_world(installed, cases, programs, folder, say):
+    """The rows of cases that share pods and control plane, and what each program says of itself."""
+    groups = tuple(group for group in mesh.GROUPS if any(group in case.groups for case in cases))
+    with Children(folder / "logs") as children:
+        world = World(installed, programs, groups or (mesh.PLAIN,), folder, children)
+        world.start(say)
+        about = world.about()
+        return run(cases, world, say), about
+
+
+def in_all_ways(installed, programs, folder, say):
+    """The rows of the tutorial, and what each program says of itself."""
+    try:
+        return tutorial.run(installed, programs, folder, say)
+    except (Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
+        cells = {program.way: failed("stuck", str(error)) for program in programs}
+        return [Row(tutorial.NAME, cells, WAYS, "not played")], {}
 
 
 def run(cases, world, say):
@@ -111,7 +135,8 @@ def run(cases, world, say):
             for row in case.run(world, begun[case.name]) if case.name in begun else case.run(world):
                 rows.append(row)
         except (Unmet, Gone, Refused) as error:
-            rows.append(Row(case.name, {program.name: failed("stuck", str(error)) for program in world.programs}, True))
+            cells = {program.name: failed("stuck", str(error)) for program in world.programs}
+            rows.append(Row(case.name, cells, PROGRAMS))
     return rows
 
 

@@ -1,7 +1,7 @@
-"""One ADS stream of state-of-the-world: asks for resources by type and name, and prints what came, as JSON.
+"""ADS streams of state-of-the-world: each asks for resources by type and name; prints what came, as JSON.
 
-Runs in the environment that has grpcio and xds-protos: `ads.py ADDRESS < request`, where the request is
-`{"node": {…}, "names": {TYPE_URL: [NAME, …]}}` and the answer `{TYPE_URL: {NAME: BASE64, …}}`.
+Runs in the environment that has grpcio and xds-protos: `ads.py ADDRESS < requests`, where the requests are a list of
+`{"node": {…}, "names": {TYPE_URL: [NAME, …]}}` and the answers one of `{TYPE_URL: {NAME: BASE64, …}}`.
 """
 
 import base64
@@ -25,22 +25,24 @@ TYPES = {f"type.googleapis.com/{message.DESCRIPTOR.full_name}": message for mess
 
 
 def main():
-    asked = json.load(sys.stdin)
-    requests = queue.SimpleQueue()
-    answer = {}
     with grpc.insecure_channel(sys.argv[1]) as channel:
         stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
-        responses = stub.StreamAggregatedResources(iter(requests.get, None), timeout=SECONDS)
-        node = json_format.ParseDict(asked["node"], discovery_pb2.DiscoveryRequest().node, ignore_unknown_fields=True)
-        for type_url, names in asked["names"].items():
-            wanted = discovery_pb2.DiscoveryRequest(node=node, type_url=type_url, resource_names=sorted(names))
-            requests.put(wanted)
-            response = next(one for one in responses if one.type_url == type_url)
-            wanted.version_info, wanted.response_nonce = response.version_info, response.nonce
-            requests.put(wanted)
-            answer[type_url] = {name(one): base64.b64encode(one.value).decode() for one in response.resources}
-        requests.put(None)
-    print(json.dumps(answer))
+        print(json.dumps([answer(stub, asked) for asked in json.load(sys.stdin)]))
+
+
+def answer(stub, asked):
+    requests, found = queue.SimpleQueue(), {}
+    responses = stub.StreamAggregatedResources(iter(requests.get, None), timeout=SECONDS)
+    node = json_format.ParseDict(asked["node"], discovery_pb2.DiscoveryRequest().node, ignore_unknown_fields=True)
+    for type_url, names in asked["names"].items():
+        wanted = discovery_pb2.DiscoveryRequest(node=node, type_url=type_url, resource_names=sorted(names))
+        requests.put(wanted)
+        response = next(one for one in responses if one.type_url == type_url)
+        wanted.version_info, wanted.response_nonce = response.version_info, response.nonce
+        requests.put(wanted)
+        found[type_url] = {name(one): base64.b64encode(one.value).decode() for one in response.resources}
+    requests.put(None)
+    return found
 
 
 def name(resource):

@@ -6,11 +6,11 @@ from math import comb
 FALSE_ALARM = Fraction(1, 10**9)
 
 
-def bounds(count, share):
+def bounds(count, share, questions=1):
     """The least and the most successes among `count` draws that chance explains, with at most one false alarm in
-    10^9."""
+    10^9 for so many questions together."""
     share = Fraction(share)
-    rest = FALSE_ALARM / 2 * share.denominator**count
+    rest = FALSE_ALARM / questions / 2 * share.denominator**count
     hit, miss = share.numerator, share.denominator - share.numerator
 
     def outermost(successes):

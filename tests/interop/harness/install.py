@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent
 PROTO = REPOSITORY / "echo" / "proto" / "echo.proto"
-OURS = ("fake-istiod", "hermesh-agent", "hermesh-witness")
+OURS = ("fake-istiod", "hermesh-agent", "hermesh-echo", "hermesh", "hermesh-witness")
 STEP_SECONDS = 1500
 GO_MODULE = "hermesh.test/interop/echo"
 
@@ -27,6 +27,10 @@ class Installed:
     python: Path
     istiod: Path
     agent: Path
+    echo: Path
+    hermesh: Path
+    # Where the Python code made from echo.proto is.
+    generated: Path
     witnesses: dict = field(default_factory=dict)
 
 
@@ -38,8 +42,9 @@ def install(programs, say):
     bins = ours(names, say)
     # The ADS client and the code generators are Python's, whoever bears witness.
     python = install_python(build, say)
-    installed = Installed(python=python, istiod=bins / "fake-istiod", agent=bins / "hermesh-agent")
-    installed.witnesses["grpcio"] = [python, "-B", HERE / "python" / "witness.py", build / "python"]
+    installed = Installed(python=python, istiod=bins / "fake-istiod", agent=bins / "hermesh-agent",
+                          echo=bins / "hermesh-echo", hermesh=bins / "hermesh", generated=build / "python")
+    installed.witnesses["grpcio"] = [python, "-B", HERE / "python" / "witness.py", installed.generated]
     if "grpc-js" in names:
         modules = install_node(build, say)
         installed.witnesses["grpc-js"] = [tool("node"), HERE / "node" / "witness.js", modules, PROTO]
@@ -59,7 +64,7 @@ def ours(names, say):
         return Path(given).resolve()
     say("building " + ", ".join(wanted))
     bins = [part for name in wanted for part in ("--bin", name)]
-    step([tool("cargo"), "build", "--release", "--locked", *bins], REPOSITORY)
+    step([tool("cargo"), "build", "--workspace", "--release", "--locked", *bins], REPOSITORY)
     return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release"
 
 

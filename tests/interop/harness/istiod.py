@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 from .manifests import documents
+from .results import Wrong
 from .waiting import Missing, until
 
 START_SECONDS = 10
@@ -15,11 +16,11 @@ LOOK_SECONDS = 5
 
 
 class Istiod:
-    def __init__(self, binary, folder, children):
-        self._binary, self._children = binary, children
+    def __init__(self, binary, folder, children, name="fake-istiod"):
+        self._binary, self._children, self._name = binary, children, name
         self._objects, self._state = folder / "objects", folder / "state"
         self._addresses_file = folder / "addresses.json"
-        self._log = children.logs / "fake-istiod.log"
+        self._log = children.logs / f"{name}.log"
         self._child = None
         self.addresses = {"plaintext": "127.0.0.1:0", "tls": "127.0.0.1:0", "monitoring": "127.0.0.1:0"}
         self._objects.mkdir()
@@ -31,7 +32,7 @@ class Istiod:
         for port, address in self.addresses.items():
             command += [f"--{port}", address]
         command += ["--readiness", "off", "--addresses", self._addresses_file, "--log-format", "json", self._objects]
-        self._child = self._children.start("fake-istiod", command, {"PATH": os.environ["PATH"]})
+        self._child = self._children.start(self._name, command, {"PATH": os.environ["PATH"]})
         until("fake-istiod listens", START_SECONDS, self._listens)
 
     def kill(self):
@@ -48,10 +49,13 @@ class Istiod:
 
     def write(self, name, objects):
         """Replaces the file's objects, all at once."""
-        text = documents(objects) or "# Nothing for now.\n"
-        new = self._objects.parent / f"{name}.new"
+        self.place(f"{name}.yaml", documents(objects) or "# Nothing for now.\n")
+
+    def place(self, file, text):
+        """Puts a file into the folder, or replaces it, all at once."""
+        new = self._objects.parent / f"{file}.new"
         new.write_text(text)
-        new.rename(self._objects / f"{name}.yaml")
+        new.rename(self._objects / file)
 
     def apply(self, name, objects, bound=15):
         """Replaces the file's objects, and waits until every client has taken what follows from them."""
@@ -75,6 +79,24 @@ class Istiod:
             return Missing("; ".join(late)) if late else True
 
         until("every client is in sync", bound, condition)
+
+    def applied(self, after=0):
+        """The objects that came to be or changed by files, in events after this number of them."""
+        if refused := self.events("istiod.files.refused"):
+            raise Wrong("refused", "; ".join(refused[-1]["fields"]["errors"]))
+        return [name for event in self.events("istiod.files.applied")[after:] for name in event["fields"]["applied"]]
+
+    def converge(self, bound=15):
+        """Waits until everything that was applied is pushed, and every client has acknowledged what it was sent."""
+        def condition():
+            started = self.events("istiod.push.started")
+            finished = {event["cause"] for event in self.events("istiod.push.finished")}
+            pushed = {cause for push in started if push["seq"] in finished for cause in push["fields"]["causes"]}
+            waiting = [event["seq"] for event in self.events("istiod.files.applied") if event["seq"] not in pushed]
+            return Missing(f"not pushed: events {waiting} of its log") if waiting else True
+
+        until("fake-istiod pushes what it was given", bound, condition)
+        self.settle(bound)
 
     def syncz(self):
         try:

@@ -35,8 +35,9 @@ def service(space, name, selector, ports):
 
 
 def endpoint_slice(space, service_name, ports, address, behind):
-    """A slice with one endpoint, since named ports have other numbers in every pod. `ports` maps the Service's ports to
-    numbers; `behind` names the pod."""
+    """A slice with one endpoint, since named ports have other numbers in every pod. `ports` maps the Service's ports,
+    or their names, to numbers; `behind` names the pod."""
+    names = {port: port if isinstance(port, str) else f"grpc-{port}" for port in ports}
     labels = {"kubernetes.io/service-name": service_name}
     endpoint = {
         "addresses": [address],
@@ -48,7 +49,7 @@ def endpoint_slice(space, service_name, ports, address, behind):
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service_name}-{behind}", "namespace": space, "labels": labels},
         "addressType": "IPv4",
-        "ports": [{"name": f"grpc-{port}", "port": number, "protocol": "TCP"} for port, number in ports.items()],
+        "ports": [{"name": names[port], "port": number, "protocol": "TCP"} for port, number in ports.items()],
         "endpoints": [endpoint],
     }
 

@@ -59,10 +59,15 @@ class Spec:
     late: dict = field(default_factory=dict)
     # The life of its certificates in seconds, if they are rotated often.
     rotates: int = 0
+    # Numbers of ports that are not for the harness to choose, by name.
+    ports: dict = field(default_factory=dict)
+    # The arguments of the agent, if they are not the usual ones.
+    arguments: tuple = ()
+    service_account: str = ""
 
     @property
     def account(self):
-        return self.name
+        return self.service_account or self.name
 
 
 def specs(programs, groups):

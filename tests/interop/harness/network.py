@@ -28,10 +28,10 @@ class Loopback:
         raise OSError(f"no free port found in {PORTS}")
 
 
-def is_free(port):
+def is_free(port, address="0.0.0.0"):
     with socket.socket() as probe:
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind((address, port))
             return True
         except OSError:
             return False

@@ -1,6 +1,6 @@
 """The same question for every client and every server."""
 
-from .results import Row, Wrong, failed
+from .results import PROGRAMS, Row, Wrong, failed
 from .waiting import Unmet
 from .witness import Gone, Refused
 
@@ -20,7 +20,7 @@ def each_pair(world, label, ask):
 def each_program(world, label, ask):
     """A row of what `ask(program)` says."""
     cells = world.together(lambda program: (program.name, attempt(ask, program)), world.programs)
-    return Row(label, dict(cells), of_programs=True)
+    return Row(label, dict(cells), PROGRAMS)
 
 
 def attempt(ask, *of):

@@ -22,13 +22,14 @@ def logging():
 
 
 class Pod:
-    def __init__(self, spec, loopback, folder):
+    def __init__(self, spec, loopback, folder, prefix=""):
         self.spec, self.address = spec, loopback.address()
         # No two pods share a number: grpc-js binds all addresses whatever it is told.
-        self.ports = {name: loopback.port() for name in (*spec.serves, *spec.late)}
+        self.ports = {name: spec.ports.get(name) or loopback.port() for name in (*spec.serves, *spec.late)}
         self.name, self.namespace, self.program = spec.name, spec.namespace, spec.program
-        self.id = f"{spec.namespace}.{spec.name}"
-        self.root = folder / self.id
+        self.id = f"{prefix}{spec.namespace}.{spec.name}"
+        # Short: it is the beginning of the paths of sockets.
+        self.root = folder / f"{spec.namespace}.{spec.name}"
         self._status_port = loopback.port()
         self._agent_command = None
         self.agent = self.witness = None
@@ -58,30 +59,41 @@ class Pod:
             self._mount("/etc/istio/pod/annotations", b"")
             # A volume, in a cluster.
             self.file(DATA).mkdir(parents=True)
-        command = [installed.agent, "proxy", "sidecar", "--domain", f"{self.namespace}.svc.cluster.local"]
+        usual = ("proxy", "sidecar", "--domain", f"{self.namespace}.svc.cluster.local")
+        command = [installed.agent, *(self.spec.arguments or usual)]
         self.agent = children.start(f"{self.id}.agent", command, self._agent_environment(istiod))
 
     def await_agent(self):
         def condition():
             if not self.agent.is_running():
                 raise RuntimeError(self.agent.ending())
-            try:
-                url = f"http://127.0.0.1:{self._status_port}/healthz/ready"
-                with urllib.request.urlopen(url, timeout=LOOK_SECONDS) as response:
-                    return response.status == 200
-            except urllib.error.HTTPError as error:
-                return Missing(f"{error.code} {error.read().decode(errors='replace').strip()}")
-            except OSError as error:
-                return Missing(str(error))
+            return self.agent_readiness()
 
         until(f"the agent of {self.id} is ready", READY_SECONDS, condition)
+
+    def agent_readiness(self):
+        """Whether the agent's probe succeeds, or why not."""
+        try:
+            url = f"http://127.0.0.1:{self._status_port}/healthz/ready"
+            with urllib.request.urlopen(url, timeout=LOOK_SECONDS) as response:
+                return response.status == 200
+        except urllib.error.HTTPError as error:
+            return Missing(f"{error.code} {error.read().decode(errors='replace').strip()}")
+        except OSError as error:
+            return Missing(str(error))
 
     def start_program(self, installed, children):
         if self.spec.rotates:
             bootstrap = json.loads(self.file(BOOTSTRAP).read_text())
             bootstrap["certificate_providers"]["default"]["config"]["refresh_interval"] = REFRESH
             self.bootstrap.write_text(json.dumps(bootstrap, indent=2))
-        environment = {
+        command = self.program.command(installed)
+        child = children.start(f"{self.id}.{self.program.name}", command, self.environment(), pipes=True)
+        self.witness = Witness(self.program, child)
+
+    def environment(self):
+        """What the manifests and the injection template give the application's container."""
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root),
             "INSTANCE_IP": self.address,
@@ -89,9 +101,6 @@ class Pod:
             "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT": "true",
             **logging(),
         }
-        command = self.program.command(installed)
-        child = children.start(f"{self.id}.{self.program.name}", command, environment, pipes=True)
-        self.witness = Witness(self.program, child)
 
     def serve(self):
         """Tells the program to serve on all ports of the pod; `await_serving` waits until it does."""

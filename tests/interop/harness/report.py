@@ -1,28 +1,42 @@
-"""The table: for the terminal and for a page."""
+"""The tables: for the terminal and for a page."""
 
-from .results import FAIL, LACK, PASS
+from .results import FAIL, LACK, PAIRS, PASS, PROGRAMS, SAME, TABLES, WAYS
 
 MARK = {PASS: "", FAIL: " !", LACK: " ~"}
 
 
-def text_table(rows, programs):
-    """Two aligned tables: results of pairs, results of programs."""
-    pairs = [row for row in rows if not row.of_programs]
-    alone = [row for row in rows if row.of_programs]
-    return "\n".join(aligned(part, keys(part, programs), programs) for part in (pairs, alone) if part)
+# What the first column of each table holds.
+FIRST = {PAIRS: "case", PROGRAMS: "case", WAYS: "step of the tutorial"}
 
 
-def markdown_table(rows, programs):
-    parts = []
-    for part in ([row for row in rows if not row.of_programs], [row for row in rows if row.of_programs]):
+def text_tables(rows, programs):
+    """Aligned tables: results of pairs, of programs, and of ways."""
+    return "\n".join(aligned(lines) for _, lines in tables(rows, programs, "->"))
+
+
+def markdown_tables(rows, programs):
+    """The same for a page, by table."""
+    return {name: markdown(lines) for name, lines in tables(rows, programs, "→")}
+
+
+def tables(rows, programs, arrow):
+    """The lines of each table that has rows, beginning with its head."""
+    for name in TABLES:
+        part = [row for row in rows if row.table == name]
         if not part:
             continue
         columns = keys(part, programs)
-        head = ["case", *(title(key, programs, "→") for key in columns)]
-        lines = [head, ["---"] * len(head)]
-        lines += [[row.label, *(shown(row, key) for key in columns)] for row in part]
-        parts.append("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
-    return "\n\n".join(parts) + "\n"
+        verdicts = ["verdict"] if any(row.verdict for row in part) else []
+        lines = [[FIRST[name], *(title(key, programs, arrow) for key in columns), *verdicts]]
+        for row in part:
+            lines.append([row.label, *(shown(row, key) for key in columns), *([row.verdict] if verdicts else [])])
+        yield name, lines
+
+
+def markdown(lines):
+    head, *rest = lines
+    lines = [head, ["---"] * len(head), *rest]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def totals(rows):
@@ -34,6 +48,16 @@ def summary(rows):
     counts = totals(rows)
     text = f"{counts[PASS]} passed, {counts[FAIL]} failed"
     return f"{text}, {counts[LACK]} beyond what a program can do" if counts[LACK] else text
+
+
+def agreement(rows):
+    """How many steps of the tutorial came to the same, in a sentence; nothing if it was not played."""
+    verdicts = [row.verdict for row in rows if row.table == WAYS]
+    if not verdicts:
+        return ""
+    text = f"{verdicts.count(SAME)} of {len(verdicts)} steps of the tutorial came to the same in all ways"
+    partly = sum(verdict.startswith(f"{SAME}, ") for verdict in verdicts)
+    return f"{text}, {partly} without a program that cannot" if partly else text
 
 
 def notes(rows, programs, verdict):
@@ -49,8 +73,9 @@ def notes(rows, programs, verdict):
 def keys(rows, programs):
     present = {key for row in rows for key in row.cells}
     names = [program.name for program in programs]
-    ordered = [*names, *((client, server) for client in names for server in names)]
-    return [key for key in ordered if key in present]
+    pairs = [(client, server) for client in names for server in names]
+    ordered = ["simulated", "echo", *names, *(program.way for program in programs), *pairs]
+    return [key for key in dict.fromkeys(ordered) if key in present]
 
 
 def title(key, programs, arrow):
@@ -63,9 +88,7 @@ def shown(row, key):
     return "" if cell is None else cell.text + MARK[cell.verdict]
 
 
-def aligned(rows, columns, programs):
-    table = [["case", *(title(key, programs, "->") for key in columns)]]
-    table += [[row.label, *(shown(row, key) for key in columns)] for row in rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in table)
+def aligned(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 PASS, FAIL, LACK = "pass", "fail", "lack"
+# Which table a row belongs to.
+PAIRS, PROGRAMS, WAYS = TABLES = "pairs", "programs", "ways"
+# How the verdict on a step begins that came to the same in all ways.
+SAME = "same"
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,13 @@ class Cell:
 
 @dataclass
 class Row:
-    """A case's results, by (client, server) or, with `of_programs`, by program; the keys are names."""
+    """A case's results, by (client, server), by program, or by way; the keys are names."""
 
     label: str
     cells: dict = field(default_factory=dict)
-    of_programs: bool = False
+    table: str = PAIRS
+    # What the cells come to together, where that is said.
+    verdict: str = ""
 
 
 class Wrong(Exception):

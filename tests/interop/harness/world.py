@@ -59,7 +59,7 @@ class World:
         return {program: first[program].witness.ask("about") for program in self.programs}
 
     @staticmethod
-    def together(action, things):
+    def together(action, things, at_once=TOGETHER):
         """Does the same with all things, a few at a time; the first error counts."""
-        with ThreadPoolExecutor(TOGETHER) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(action, things))

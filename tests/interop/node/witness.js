@@ -78,9 +78,15 @@ class Caller {
 
   async many(command) {
     const tally = new Tally();
-    let left = command.count ?? 1;
+    const begun = performance.now();
+    let next = 0;
     const work = async () => {
-      while (left-- > 0) await this.one(command, tally);
+      while (next < (command.count ?? 1)) {
+        const due = command.qps ? begun + (next * 1000) / command.qps : 0;
+        next += 1;
+        if (due) await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
+        await this.one(command, tally);
+      }
     };
     await Promise.all(Array.from({ length: command.concurrency ?? 1 }, work));
     return tally.answer();

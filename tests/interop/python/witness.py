@@ -100,6 +100,8 @@ class Caller:
     def many(self, command):
         tally = Tally()
         left = iter(range(command.get("count", 1)))
+        qps = command.get("qps")
+        begun = time.monotonic()
         lock = threading.Lock()
 
         def take():
@@ -107,7 +109,9 @@ class Caller:
                 return next(left, None)
 
         def work():
-            while take() is not None:
+            while (index := take()) is not None:
+                if qps:
+                    time.sleep(max(begun + index / qps - time.monotonic(), 0))
                 self.one(command, tally)
 
         threads = [threading.Thread(target=work) for _ in range(command.get("concurrency", 1))]

@@ -58,7 +58,7 @@ def compare(world, pod, types):
     names = {}
     for one in told:
         names.setdefault(one["type_url"], set()).add(one["name"])
-    sent = ask_istiod(world, pod, names)
+    (sent,) = ask_istiod(world, {pod: names})
     for one in told:
         expected = sent.get(one["type_url"], {}).get(one["name"])
         if expected is None:
@@ -70,10 +70,15 @@ def compare(world, pod, types):
     return passed(f"{len(told)} equal")
 
 
-def ask_istiod(world, pod, names):
-    """The same resources, on a stream of the harness' own."""
-    node = json.loads(pod.bootstrap.read_text())["node"]
-    request = json.dumps({"node": node, "names": {kind: sorted(found) for kind, found in names.items()}})
+def ask_istiod(world, wanted):
+    """Resources by type and name as each pod would be sent them, on streams of the harness' own."""
+    request = json.dumps([
+        {
+            "node": json.loads(pod.bootstrap.read_text())["node"],
+            "names": {kind: sorted(found) for kind, found in names.items()},
+        }
+        for pod, names in wanted.items()
+    ])
     command = [world.installed.python, "-B", HERE / "harness" / "ads.py", world.istiod.addresses["plaintext"]]
     done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=ADS_SECONDS)
     if done.returncode:

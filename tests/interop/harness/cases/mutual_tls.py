@@ -1,16 +1,12 @@
 """Plaintext and mTLS at either end, by status code; `*` means that the server saw who called."""
 
-import re
-
 from ..manifests import full
 from ..mesh import PLAIN, STRICT
 from ..pairs import each_pair, fresh_call
+from ..reasons import HANDSHAKE, IDENTITY
 from ..results import Wrong, all_are, all_from, codes, passed
 
 CALLS = 3
-# A server that closes with the client's first bytes unread may reset the connection before its own are read.
-HANDSHAKE = re.compile(r"wrong.version.number|does not look like a TLS|handshake|InvalidContentType|reset", re.I)
-IDENTITY = re.compile(r"\bSANs?\b|subject alt|identit", re.I)
 
 
 def run(world):

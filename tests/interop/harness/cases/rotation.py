@@ -9,7 +9,7 @@ from ..manifests import full
 from ..mesh import CERTIFICATE_SECONDS, MULTI, PORT
 from ..pairs import attempt, each_pair, fresh_call
 from ..pod import DATA
-from ..results import Row, all_from, passed
+from ..results import PROGRAMS, Row, all_from, passed
 from ..waiting import Missing, until
 
 INTERVAL_MS = 150
@@ -43,7 +43,7 @@ def run(world, begun):
         until(f"{program.name} serves a new certificate", bound, lambda: renewed(program))
         return passed("renewed")
 
-    row = Row("certificate served after the first expired", of_programs=True)
+    row = Row("certificate served after the first expired", table=PROGRAMS)
     row.cells = {program.name: attempt(ask, program) for program in world.programs}
     loads.stop()
     fresh = each_pair(world, "new connections after it", lambda _, client, server: connect(pods[client], server))

@@ -9,7 +9,7 @@ use hermesh_runtime::{Runtime, Task};
 use hermesh_xds::{ChannelCredentials, XdsChannel};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::{Request, Status};
 
@@ -42,11 +42,14 @@ impl Caller {
     pub(crate) async fn call(&self, rt: &Runtime, calls: &Calls) -> Value {
         let (outcomes_tx, mut outcomes) = mpsc::channel(1);
         let workers = calls.concurrency.clamp(1, calls.count.max(1));
+        let begun = Instant::now();
         for worker in 0..workers {
-            let share = (calls.count + workers - 1 - worker) / workers;
             let (channel, calls, outcomes) = (self.channel.clone(), calls.clone(), outcomes_tx.clone());
             rt.spawn("caller", async move {
-                for _ in 0..share {
+                for index in (worker..calls.count).step_by(workers) {
+                    if let Some(qps) = calls.qps {
+                        tokio::time::sleep_until(begun + Duration::from_secs(index as u64) / qps.max(1)).await;
+                    }
                     let _ = outcomes.send(one(&channel, &calls).await).await;
                 }
             });

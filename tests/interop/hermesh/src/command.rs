@@ -42,6 +42,8 @@ pub(crate) struct Calls {
     pub(crate) count: usize,
     #[serde(default = "one")]
     pub(crate) concurrency: usize,
+    /// How many calls to start a second; none for one as soon as another has ended.
+    pub(crate) qps: Option<u32>,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
     #[serde(default = "two_seconds")]

@@ -1,0 +1,146 @@
+"""A way of playing the tutorial with real processes on loopback: a fake-istiod, and two pods with their agents.
+
+What a cluster's controllers do, the harness does: Pods come with the simulated ones' names, and EndpointSlices once the
+pods are ready.
+"""
+
+from subprocess import SubprocessError
+
+from .. import manifests
+from ..cases.client_status import ask_istiod
+from ..istiod import Istiod
+from ..mesh import Spec
+from ..pod import Pod
+from ..results import Wrong
+from ..waiting import Missing, Unmet, until
+from ..witness import Gone, Refused
+from .expectations import complaints
+from .outcome import Done
+from .transport import speaks_tls, wants_tls
+
+APPLY_SECONDS = 15
+READY_SECONDS = 15
+TRANSPORT_SECONDS = 15
+# Real time is not simulated time. Calls at some rate are sent at a fifth of it, so that what the article expects of
+# the time between them, that the next connection is ready, is true of a busy machine, too.
+SLOWER = 5
+SERVICE, APPLICATION = "echo", {"app": "echo"}
+# The port of the article's Service that is served with xDS, by its name and by its number in a pod.
+GRPC, GRPC_NUMBER = "grpc", 17070
+LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+
+
+class Way:
+    program = None
+
+    def __init__(self, name, simulated, files, folder, loopback, installed, children):
+        self.name, self.installed, self.children = name, installed, children
+        self._files = files
+        self.loopback = loopback
+        self.istiod = Istiod(installed.istiod, folder, children, f"{name}.fake-istiod")
+        self.pods = {one.workload: self._pod(one, folder) for one in simulated}
+
+    def _pod(self, one, folder):
+        spec = Spec(one.namespace, one.name, self.program, {**APPLICATION, "version": one.version},
+                    {name: one.version for name in self.served(one)}, ports=self.served(one),
+                    arguments=tuple(one.arguments["istio-proxy"]), service_account="default")
+        return Pod(spec, self.loopback, folder, f"{self.name}.")
+
+    def workload(self, pod):
+        return next(workload for workload, one in self.pods.items() if one is pod)
+
+    def play(self, step):
+        """What comes of a step, or a cell that says why nothing does."""
+        try:
+            outcome = getattr(self, f"_{step.verb}")(step)
+            wrong = list(complaints(step, outcome)) if step.verb == "call" else []
+            return outcome.but("; ".join(wrong)) if wrong else outcome
+        except (Wrong, Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
+            return self.excuse() or Done(getattr(error, "text", "stuck"), None, str(error))
+
+    @staticmethod
+    def rate(step):
+        """Calls a second; none for all at once."""
+        return max(step.what["qps"] // SLOWER, 1) if "qps" in step.what else None
+
+    def restart(self):
+        """Starts again what ended by a defect that is not ours."""
+
+    def excuse(self):
+        """A cell that tells of such a defect, if one has shown."""
+
+    def _apply(self, step):
+        """Copies the files, and waits until fake-istiod has as many objects of them as the simulated cluster."""
+        before = len(self.istiod.events("istiod.files.applied"))
+        for file in step.files:
+            self.istiod.place(file, self.manifest(file))
+
+        def condition():
+            names = self.istiod.applied(before)
+            return names if len(names) >= step.objects else Missing(f"{len(names)} objects: {', '.join(names)}")
+
+        names = until(f"fake-istiod reads {step.objects} objects", APPLY_SECONDS, condition)
+        return Done.applied(len(names))
+
+    def manifest(self, file):
+        """The text of a file of the article."""
+        return (self._files / file).read_text()
+
+    def start_agents(self):
+        space = next(iter(self.pods.values())).namespace
+        objects = [manifests.service_account(space, "default")]
+        objects += [manifests.pod(space, one.name, "default", one.spec.labels, one.ports) for one in self.pods.values()]
+        self.istiod.write("pods", objects)
+        for pod in self.pods.values():
+            pod.start_agent(self.installed, self.istiod, self.children)
+
+    def await_agents(self):
+        for pod in self.pods.values():
+            pod.await_agent()
+
+    def _ready(self, step):
+        for workload in step.workloads or self.pods:
+            self.await_application(self.pods[workload])
+        slices = [
+            manifests.endpoint_slice(pod.namespace, SERVICE, self.target_ports(pod), pod.address, pod.name)
+            for pod in self.pods.values()
+        ]
+        self.istiod.write("slices", slices)
+
+        def read():
+            return sum(name.startswith("EndpointSlice ") for name in self.istiod.applied()) == len(slices)
+
+        until("fake-istiod reads the slices", APPLY_SECONDS, read)
+        self.istiod.converge()
+        return Done.ready(step.workloads)
+
+    def _get(self, _):
+        def row(pod):
+            ready = (pod.agent_readiness() is True, self.is_ready(pod))
+            return f"{sum(ready)}/{len(ready)}", "Running" if self.is_running(pod) else "Error"
+
+        return Done.pods({workload: row(pod) for workload, pod in self.pods.items()})
+
+    def _converged(self, _):
+        self.istiod.converge()
+        # What was acknowledged is not yet in use: servers go on to speak as before for a moment.
+        for pod, wanted in self._wanted().items():
+            what = f"{pod.id} speaks {'TLS' if wanted else 'plain text'}"
+            until(what, TRANSPORT_SECONDS, lambda: self._speaks(pod, wanted) or not self.is_running(pod))
+        if ended := [pod.id for pod in self.pods.values() if not self.is_running(pod)]:
+            raise Wrong("ended", f"the application has ended in {', '.join(ended)}")
+        return Done.converged()
+
+    def _speaks(self, pod, wanted):
+        return speaks_tls(pod, pod.ports[GRPC]) == wanted
+
+    def _wanted(self):
+        """Which servers fake-istiod tells to speak TLS, as it says on streams of the harness' own."""
+        names = {pod: f"xds.istio.io/grpc/lds/inbound/{pod.address}:{pod.ports[GRPC]}" for pod in self.pods.values()}
+        wanted = {}
+        answers = ask_istiod(self, {pod: {LISTENER: [name]} for pod, name in names.items()})
+        for (pod, name), sent in zip(names.items(), answers):
+            if name not in sent.get(LISTENER, {}):
+                raise Wrong("no listener", f"fake-istiod has no Listener {name}")
+            wanted[pod] = wants_tls(sent[LISTENER][name])
+        return wanted
