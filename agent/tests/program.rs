@@ -161,7 +161,7 @@ async fn without_a_token_the_agent_says_so_and_asks_until_there_is_one() {
     let mut agent = world.run_agent();
     agent.tells(&["agent.token.missing", TOKEN, "No such file or directory"]).await;
     agent.tells(&["cert.request.failed", "Unauthenticated"]).await;
-    assert_eq!(world.published(), [PathBuf::new(); 0]);
+    assert_eq!(world.published(), Vec::<PathBuf>::new());
     world.write_token().await;
     world.certificate_comes().await;
     agent.ends_well_when_told_to().await;
@@ -174,7 +174,7 @@ async fn with_a_wrong_token_the_agent_tells_who_refuses_it_and_asks_again() {
     let mut agent = world.run_agent();
     let refusal = format!("istiod does not accept the token in {}", world.pod.path(TOKEN).display());
     agent.tells(&["cert.request.failed", "Unauthenticated", &refusal, "retry_in_ms"]).await;
-    assert_eq!(world.published(), [PathBuf::new(); 0]);
+    assert_eq!(world.published(), Vec::<PathBuf>::new());
     world.write_token().await;
     world.certificate_comes().await;
     agent.ends_well_when_told_to().await;
@@ -190,7 +190,7 @@ async fn with_a_root_of_another_authority_the_agent_says_so_and_connects_once_it
     agent
         .tells(&["cert.request.failed", "Unavailable", "certificate signed by unknown authority", "retry_in_ms"])
         .await;
-    assert_eq!(world.published(), [PathBuf::new(); 0]);
+    assert_eq!(world.published(), Vec::<PathBuf>::new());
     world.pod.write(&world.rt, ROOT, &world.root.cert_pem).await;
     world.certificate_comes().await;
     agent.ends_well_when_told_to().await;
