@@ -7,8 +7,8 @@
 //!
 //! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`] and
 //! [`retry`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without I/O; [`client`] runs the
-//! streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells whoever asks what the
-//! clients have.
+//! streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells whoever asks what
+//! the clients have.
 //!
 //! Behaviour follows gRPC's xDS proposals (gRFC A27 and its successors) as grpc-go carries them out; where the two
 //! differ, the module says which it follows.
