@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use hermesh_runtime::server::Server;
+use hermesh_runtime::tls::TrustBundle;
 use hermesh_runtime::{Address, EventId, Listener, Runtime};
 
 pub use events::{
@@ -59,12 +60,12 @@ pub enum AgentError {
     /// It is told what cannot work.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The roots to trust istiod by are not there.
+    /// The roots to trust istiod by are not there, or are none.
     #[error("root certificate for istiod: {path}: {error}; istiod publishes it as ConfigMap istio-ca-root-cert")]
     Root {
         /// Where they should be.
         path: PathBuf,
-        /// What the file system says.
+        /// What the file system says, or what is wrong with the contents.
         error: io::Error,
     },
     /// A socket could not be opened, or broke.
@@ -154,14 +155,15 @@ impl Agent {
                 }
             })
             .abort_on_drop();
-        self.write_bootstrap(listening).await?;
-
-        let outcome = tokio::select! {
-            biased;
-            () = rt.terminated() => Ok("terminated"),
-            () = quit.notified() => Ok("quitquitquit"),
-            error = status_task => Err(error),
-            Ok(error) = failed => Err(AgentError::Listen { address: Address::Unix(socket.clone()), error }),
+        let outcome = match self.write_bootstrap(listening).await {
+            Err(error) => Err(error),
+            Ok(()) => tokio::select! {
+                biased;
+                () = rt.terminated() => Ok("terminated"),
+                () = quit.notified() => Ok("quitquitquit"),
+                error = status_task => Err(error),
+                Ok(error) = failed => Err(AgentError::Listen { address: Address::Unix(socket.clone()), error }),
+            },
         };
         proxy.stop();
         let _ = rt.remove(&socket).await;
@@ -199,16 +201,16 @@ impl Agent {
         .boxed())
     }
 
+    /// As pilot-agent, which cannot make its dial options then; connections read the file anew.
     async fn check_root(&self) -> Result<(), AgentError> {
         let path = &self.settings.xds_root;
         if !self.settings.proxy.control_plane_tls {
             return Ok(());
         }
-        match self.rt.metadata(path).await {
-            Ok(metadata) if !metadata.is_dir => Ok(()),
-            Ok(_) => Err(AgentError::Root { path: path.clone(), error: io::Error::other("is a directory") }),
-            Err(error) => Err(AgentError::Root { path: path.clone(), error }),
-        }
+        let unusable = |error| AgentError::Root { path: path.clone(), error };
+        let pem = self.rt.read(path).await.map_err(unusable)?;
+        TrustBundle::from_pem(&pem).map_err(|error| unusable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        Ok(())
     }
 
     async fn listen_on_socket(&self, path: &Path) -> Result<Box<dyn Listener>, AgentError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hermesh_runtime::{Draws, EventId, Runtime};
 use sha2::{Digest as _, Sha256};
+use tonic::{Code, Status};
 
 use crate::authority::{self, Authority, Secret};
 use crate::publish::publish;
@@ -80,13 +81,25 @@ impl SecretManager {
                     let wait = backoff.wait(&mut self.draws);
                     let event = CertificateRequestFailed {
                         code: format!("{:?}", status.code()),
-                        message: status.message().to_owned(),
+                        message: self.explained(&status),
                         retry_in_ms: millis(wait),
                     };
                     self.rt.emit_because(requested, event);
                     tokio::time::sleep(wait).await;
                 }
             }
+        }
+    }
+
+    /// The message of a status, and where to look if it does not say.
+    fn explained(&self, status: &Status) -> String {
+        let message = status.message();
+        match status.code() {
+            Code::Unauthenticated => {
+                let token = self.settings.token.display();
+                format!("{message}; istiod does not accept the token in {token}, or there is none")
+            }
+            _ => message.to_owned(),
         }
     }
 

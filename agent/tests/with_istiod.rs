@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::istiod::ControlPlane;
 use common::{PodFiles, eventually, free_port, process};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
@@ -14,8 +15,6 @@ use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind as ValueKind}
 use hermesh_agent::wait::Wait;
 use hermesh_agent::{AgentError, publish};
 use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens, StoredRoot};
-use hermesh_istiod::watch::{WatchSender, watch};
-use hermesh_istiod::{Config, Istiod};
 use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::tls::PeerCertificate;
 use hermesh_runtime::{Address, Runtime, TaskGuard, http1};
@@ -25,31 +24,6 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-
-/// An istiod on loopback that is ready and knows no objects.
-struct ControlPlane {
-    process: Process,
-    address: SocketAddr,
-    _watch: WatchSender,
-}
-
-impl ControlPlane {
-    async fn start(root: &StoredRoot, tokens: &Arc<SignedTokens>, address: SocketAddr) -> Self {
-        let process = process(&[], &[]);
-        let mut config = Config::new(tokens.clone());
-        config.stored_root = Some(root.clone());
-        (config.plaintext, config.readiness, config.monitoring) = (None, None, None);
-        config.tls = Some(address);
-        let (sender, source) = watch();
-        let istiod = Istiod::new(process.rt.clone(), config, source).unwrap();
-        let status = istiod.status();
-        process.rt.spawn("istiod", async move { istiod.run().await.unwrap() });
-        sender.send_all([]);
-        eventually("istiod serves", async || status.state().ready && status.state().addresses.tls.is_some()).await;
-        let address = status.state().addresses.tls.unwrap();
-        Self { process, address, _watch: sender }
-    }
-}
 
 struct Mesh {
     root: StoredRoot,

@@ -24,6 +24,7 @@ Usage: hermesh-echo [FLAGS]
 Flags with PORT may be repeated. The environment:
   INSTANCE_IP, INSTANCE_IPS    the pod's addresses
   GRPC_XDS_BOOTSTRAP           the gRPC bootstrap, for `xds:///` targets and --xds-grpc-server
+  EXPOSE_GRPC_ADMIN            `true` to serve the status of its xDS clients (CSDS) on gRPC ports
   HERMESH_LOG                  off, info, debug or wire: which events are written to standard error  [default: info]
   HERMESH_LOG_FORMAT           text or json                                                          [default: text]
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hermesh_runtime::server::{Drain, Router, Server};
 use hermesh_runtime::{Listener, Runtime, TaskGuard, http1};
-use hermesh_xds::{ServerCredentials, XdsClientPool, XdsServer};
+use hermesh_xds::{ClientStatusDiscovery, ServerCredentials, XdsClientPool, XdsServer};
 use tokio::sync::mpsc;
 
 use crate::args::{ArgumentError, Arguments, Bind};
@@ -155,17 +155,25 @@ impl Endpoints {
     }
 
     fn grpc(&mut self, listener: Box<dyn Listener>, port: u16) {
-        let router = Router::new().add_service(service::echo(self.shared.clone(), port)).add_service(health::service());
-        let server = Server::new(&self.shared.rt).router(router).max_idle(Some(IDLE_MAX));
+        let server = Server::new(&self.shared.rt).router(self.services(port)).max_idle(Some(IDLE_MAX));
         self.spawn("echo-grpc", port, server.serve(listener, Drain::never()));
+    }
+
+    /// What every gRPC port serves. Istio's echo adds channelz to the status of its xDS clients, and reflection always.
+    fn services(&self, port: u16) -> Router {
+        let rt = &self.shared.rt;
+        let router = Router::new().add_service(service::echo(self.shared.clone(), port)).add_service(health::service());
+        if rt.var("EXPOSE_GRPC_ADMIN").is_some_and(|value| is_true(&value)) {
+            return router.add_service(ClientStatusDiscovery::new(rt));
+        }
+        router
     }
 
     fn xds(&mut self, listener: Box<dyn Listener>, port: u16) {
         let server = XdsServer::new(&self.shared.rt)
             .pool(&self.shared.pool)
             .credentials(ServerCredentials::xds_with_fallback())
-            .add_service(service::echo(self.shared.clone(), port))
-            .add_service(health::service());
+            .router(self.services(port));
         let failed = self.failed.clone();
         let serving = async move {
             if let Err(error) = server.serve_on(listener, Drain::never()).await {
@@ -186,6 +194,11 @@ impl Endpoints {
         });
         self.tasks.push(task.abort_on_drop());
     }
+}
+
+/// What Go's `strconv.ParseBool`, which reads Istio's variables, takes for true; all else is not.
+fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 /// The addresses to bind. The wildcard's family is the one the host has: a listener's name in xDS comes of it,

@@ -1,40 +1,18 @@
 //! [`Runtime`], the handle everyone holds, and [`Backend`], what a world implements.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{AbortHandle, BoxFuture};
 use rustls::crypto::CryptoProvider;
-use sha2::{Digest as _, Sha256};
 
-use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, Stream, Trail};
-
-/// How many names [`Runtime::ordinal`] remembers one by one, and how many counters all others share.
-const ORDINAL_NAMES: u16 = 4096;
-
-/// The counters behind [`Runtime::ordinal`].
-#[derive(Default)]
-struct Ordinals {
-    by_name: BTreeMap<String, u64>,
-    shared: BTreeMap<u16, u64>,
-}
-
-impl Ordinals {
-    fn counter(&mut self, name: &str) -> &mut u64 {
-        if self.by_name.contains_key(name) || self.by_name.len() < usize::from(ORDINAL_NAMES) {
-            return self.by_name.entry(name.to_owned()).or_default();
-        }
-        let [high, low, ..] = <[u8; 32]>::from(Sha256::digest(name));
-        self.shared.entry(u16::from_be_bytes([high, low]) % ORDINAL_NAMES).or_default()
-    }
-}
+use crate::{Address, AnyEvent, Draws, Event, EventId, Level, Listener, ProcessState, Stream, Trail};
 
 /// A world to run in: the operating system, or one container of a simulation.
 pub trait Backend: Send + Sync + 'static {
@@ -141,13 +119,18 @@ impl Metadata {
 #[derive(Clone)]
 pub struct Runtime {
     backend: Arc<dyn Backend>,
-    ordinals: Arc<Mutex<Ordinals>>,
+    state: ProcessState,
 }
 
 impl Runtime {
     /// A runtime on `backend`. Programs take [`os::runtime`](crate::os::runtime); the simulator makes its own.
     pub fn new(backend: impl Backend) -> Self {
-        Self { backend: Arc::new(backend), ordinals: Arc::default() }
+        Self::of_process(backend, ProcessState::default())
+    }
+
+    /// A runtime on `backend` for a process that has others: `state` is what they share.
+    pub fn of_process(backend: impl Backend, state: ProcessState) -> Self {
+        Self { backend: Arc::new(backend), state }
     }
 
     /// Runs `future` as a task of this process, named for those who look at it from outside.
@@ -382,6 +365,13 @@ impl Runtime {
         self.backend.hostname()
     }
 
+    /// The one `T` of this process, made when it is first asked for: where components that do not know each other meet.
+    /// It lives as long as the process; one that holds a `Runtime` would keep itself alive.
+    #[must_use]
+    pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.state.shared()
+    }
+
     /// Ends when the process is asked to terminate: SIGTERM or SIGINT.
     pub fn terminated(&self) -> BoxFuture<'static, ()> {
         self.backend.terminated()
@@ -409,10 +399,7 @@ impl Runtime {
     /// them is bounded.
     #[must_use]
     pub fn ordinal(&self, name: &str) -> u64 {
-        let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ordinals.counter(name);
-        *next += 1;
-        *next - 1
+        self.state.ordinal(name)
     }
 
     /// Fills `bytes` with entropy fit for keys.
@@ -463,22 +450,5 @@ pub struct TaskGuard(Task);
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn ordinals_tell_components_of_one_name_apart_and_are_remembered_within_bounds() {
-        let rt = crate::os::runtime();
-        assert_eq!([(); 3].map(|()| rt.ordinal("xds-channel/a")), [0, 1, 2]);
-        assert_eq!(rt.clone().ordinal("xds-channel/b"), 0);
-        let number = |number: u32| rt.ordinal(&format!("xds-channel/{number}"));
-        assert!((0..4000).all(|name| number(name) == 0), "names of their own count on their own");
-        assert!((4000..20_000).map(number).sum::<u64>() > 0, "those that come late share counters");
-        assert_eq!(rt.ordinal("xds-channel/a"), 3, "and nobody else's");
-        let ordinals = rt.ordinals.lock().unwrap();
-        let bound = usize::from(super::ORDINAL_NAMES);
-        assert!(ordinals.by_name.len() <= bound && ordinals.shared.len() <= bound);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`] and
 //! [`retry`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without I/O; [`client`] runs the
-//! streams, [`certificate_provider`] and [`credentials`] the transport security.
+//! streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells whoever asks what
+//! the clients have.
 //!
 //! Behaviour follows gRPC's xDS proposals (gRFC A27 and its successors) as grpc-go carries them out; where the two
 //! differ, the module says which it follows.
@@ -20,6 +21,7 @@ pub mod certificate_provider;
 mod channel;
 pub mod client;
 pub mod credentials;
+pub mod csds;
 pub mod dependency_manager;
 pub mod resource;
 pub mod retry;
@@ -35,5 +37,6 @@ pub use channel::{
 };
 pub use client::XdsClientPool;
 pub use credentials::{ChannelCredentials, Fallback, ServerCredentials, ServerFallback};
+pub use csds::ClientStatusDiscovery;
 pub use resource::ResourceType;
 pub use server::{ServingMode, XdsServer, XdsServerError};

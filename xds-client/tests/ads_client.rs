@@ -63,7 +63,7 @@ impl Driver {
     }
 
     fn answer(&mut self, response: &DiscoveryResponse) {
-        self.client.on_response(self.now, response);
+        self.client.on_response(self.now, WALL, response);
         self.drain();
     }
 
@@ -137,7 +137,7 @@ fn good_responses_are_acked_and_bad_ones_nacked_with_the_version_before() {
     let (mut driver, _) = opened(LDS, &["a"]);
     driver.respond(LDS, "1", "n1", vec![listener("a", "r")]);
     assert_eq!(driver.sent(), ["LDS 1/n1 [a]"]);
-    driver.client.on_response(driver.now, &response(LDS, "2", "n2", vec![bad_listener("a")]));
+    driver.client.on_response(driver.now, WALL, &response(LDS, "2", "n2", vec![bad_listener("a")]));
     driver.drain();
     let error = driver.sent[0].error_detail.clone().unwrap();
     assert_eq!(error.code, 3);
@@ -363,6 +363,7 @@ fn what_has_no_name_fails_the_response_and_no_watcher() {
     let garbage = Any { type_url: CDS.type_url().into(), value: vec![0xff] };
     driver.client.on_response(
         driver.now,
+        WALL,
         &response(CDS, "1", "n1", vec![garbage, listener("a", "r"), cluster(""), cluster("a"), bad_cluster("b")]),
     );
     driver.drain();
@@ -381,6 +382,7 @@ fn resources_in_wrappers_are_unwrapped() {
     let wrapper = Wrapper { name: "a".into(), resource: Some(listener("a", "r")), ..Default::default() };
     driver.respond(LDS, "1", "n1", vec![any(&wrapper)]);
     assert_eq!(driver.told(watches[0]), ["update a at 1"]);
+    assert_eq!(driver.client.status()[0].raw, Some(listener("a", "r").value.into()), "without the wrapper");
     driver.respond(LDS, "2", "n2", vec![any(&Wrapper::default())]);
     assert!(driver.sent()[1].ends_with("NACK"));
 }
@@ -465,7 +467,8 @@ fn a_rejected_resource_is_ambient_with_a_good_copy_and_an_error_without() {
         assert!(told[1].starts_with("ambient error: "), "{told:?}");
         let status = driver.client.status().remove(0);
         assert_eq!((status.client_status, &*status.version), (ClientStatus::Nacked, "2"));
-        assert_eq!(&*status.error.unwrap().version, "3");
+        let error = status.error.unwrap();
+        assert_eq!((&*error.version, error.at), ("3", WALL));
         driver.respond(resource_type, "4", "n4", vec![good(resource_type, "a", 1)]);
         assert_eq!(driver.told(watches[0]), ["update a at 4"], "recovery is told even if the content is the same");
     }
@@ -556,8 +559,8 @@ fn the_status_follows_a_resource_through_its_life() {
     assert_eq!(driver.status("a"), ClientStatus::Requested);
     driver.respond(LDS, "1", "n1", vec![listener("a", "r")]);
     let status = driver.client.status().remove(0);
-    assert_eq!((status.client_status, status.raw), (ClientStatus::Acked, Some(listener("a", "r"))));
-    assert_eq!(status.last_updated, Some(driver.now));
+    assert_eq!((status.client_status, status.raw), (ClientStatus::Acked, Some(listener("a", "r").value.into())));
+    assert_eq!(status.last_updated, Some(WALL));
     driver.respond(LDS, "2", "n2", vec![]);
     assert_eq!(driver.status("a"), ClientStatus::DoesNotExist);
 }

@@ -136,7 +136,7 @@ impl Pair {
                 }
             }
             Message::Closed => self.client.on_stream_closed(self.now, &tonic::Status::ok("")),
-            Message::Response(response) => self.client.on_response(self.now, &response),
+            Message::Response(response) => self.client.on_response(self.now, WALL, &response),
             Message::Request(request) => {
                 // What the client sent before it learnt that the stream is gone is lost.
                 let Some(server) = &mut self.server else { return };
@@ -304,7 +304,7 @@ proptest! {
         for status in status {
             let key = (status.resource_type, status.name.clone());
             let expected = pair.contents.get(&key);
-            prop_assert_eq!(status.raw.as_ref(), expected, "{:?}", key);
+            prop_assert_eq!(status.raw.as_deref(), expected.map(|it| it.value.as_slice()), "{:?}", key);
             let wanted = if expected.is_some() { ClientStatus::Acked } else { ClientStatus::DoesNotExist };
             prop_assert_eq!(status.client_status, wanted);
         }

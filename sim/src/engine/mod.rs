@@ -60,7 +60,7 @@ pub use world::{Resolver, Route, Router, World};
 /// The runtime of the process whose task is running on this thread, for code that was not handed it.
 #[must_use]
 pub fn current_runtime() -> Option<Runtime> {
-    executor::current().map(|scope| Runtime::new(process::Process(scope)))
+    executor::current().map(process::Process::runtime)
 }
 
 /// Runs `future` as a task of the process that calls this.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Stream, Trail};
+use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail};
 use rustls::crypto::CryptoProvider;
 
 use super::crypto;
@@ -19,9 +19,15 @@ use super::socket;
 use super::volume::Files;
 
 /// The processes of one scope, as the programs in it see themselves.
-pub(super) struct Process(pub(super) Arc<Scope>);
+pub(super) struct Process(Arc<Scope>);
 
 impl Process {
+    /// A runtime of the processes of `scope`, one with all others of them.
+    pub(super) fn runtime(scope: Arc<Scope>) -> Runtime {
+        let state = scope.state.clone();
+        Runtime::of_process(Self(scope), state)
+    }
+
     /// A file operation: takes no time, fails once the process has ended.
     fn file<T: Send + 'static>(
         &self,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hermesh_runtime::Draws;
+use hermesh_runtime::{Draws, ProcessState};
 
 use super::executor::Seq;
 use super::net::Owner;
@@ -27,6 +27,8 @@ pub(super) struct Scope {
     pub(super) args: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) files: Files,
+    /// What the runtimes made for it share.
+    pub(super) state: ProcessState,
     pub(super) entropy: Mutex<Draws>,
     /// Raised by SIGTERM.
     pub(super) terminated: Signal,
@@ -72,6 +74,7 @@ impl Scope {
             args,
             env,
             files,
+            state: ProcessState::default(),
             entropy: Mutex::new(entropy),
             terminated: Signal::default(),
             exited: Once::default(),

@@ -131,13 +131,13 @@ impl World {
     /// If the simulation has ended.
     #[must_use]
     pub fn runtime(&self) -> Runtime {
-        Runtime::new(Process(self.cluster()))
+        Process::runtime(self.cluster())
     }
 
     /// The runtime of a container, for what others start in it, such as probes and hooks. All fails once it has ended.
     #[must_use]
     pub fn runtime_in(&self, container: ContainerId) -> Runtime {
-        Runtime::new(Process(self.scope(container)))
+        Process::runtime(self.scope(container))
     }
 
     /// Records an event that happens at `at`.
@@ -260,7 +260,7 @@ impl World {
         };
         let started = events::ContainerStarted { args: scope.args.clone(), incarnation };
         self.0.recorder.emit(scope.at(), cause, started);
-        let runtime = Runtime::new(Process(Arc::clone(&scope)));
+        let runtime = Process::runtime(Arc::clone(&scope));
         let (world, main_scope) = (self.clone(), Arc::clone(&scope));
         let main = async move {
             let exit = main(runtime).await;

@@ -11,6 +11,7 @@
 
 mod backend;
 mod memory;
+mod program;
 mod recorder;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 use backend::Backend;
 
 pub use memory::InMemory;
+pub use program::{Program, run};
 pub use recorder::{Recorded, Recorder};
 
 /// Where a process finds others.

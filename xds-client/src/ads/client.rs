@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
-use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 use hermesh_runtime::Draws;
 use hermesh_runtime::backoff::Backoff;
@@ -161,9 +161,11 @@ struct ResourceState {
 #[derive(Clone, Debug)]
 struct Cached {
     resource: Resource,
-    raw: Any,
+    /// As it came, without a wrapper.
+    raw: Bytes,
     version: Arc<str>,
-    at: Instant,
+    /// When it came, by the wall clock.
+    at: Duration,
 }
 
 /// How far the request for a resource has got (gRFC A27, does-not-exist timer).
@@ -251,8 +253,8 @@ impl AdsClient {
         }
     }
 
-    /// The stream brought a response.
-    pub fn on_response(&mut self, now: Instant, response: &DiscoveryResponse) {
+    /// The stream brought a response, at wall time `wall` since 1970.
+    pub fn on_response(&mut self, now: Instant, wall: Duration, response: &DiscoveryResponse) {
         let Stream::Open { answered, .. } = &mut self.stream else {
             return;
         };
@@ -266,7 +268,7 @@ impl AdsClient {
             state.version.clone_from(&response.version_info);
         }
         self.send(now, resource_type, parsed.error.clone());
-        self.apply(now, resource_type, &response.version_info, parsed);
+        self.apply(apply::Arrival { version: &response.version_info, wall }, resource_type, parsed);
     }
 
     /// The stream ended, or could not be opened. A clean end has status OK.

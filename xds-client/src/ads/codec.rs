@@ -70,7 +70,8 @@ fn request_bytes(mut request: DiscoveryRequest) -> Vec<u8> {
     bytes
 }
 
-fn node_bytes(mut node: Node) -> Vec<u8> {
+/// A node's message, its metadata in order.
+pub(crate) fn node_bytes(mut node: Node) -> Vec<u8> {
     let metadata = node.metadata.take();
     let mut bytes = node.encode_to_vec();
     if let Some(metadata) = metadata {
@@ -107,7 +108,8 @@ fn value_bytes(value: &Value) -> Vec<u8> {
     bytes
 }
 
-fn put_message(field: u32, message: &[u8], bytes: &mut Vec<u8>) {
+/// Appends `message` as the field with this number.
+pub(crate) fn put_message(field: u32, message: &[u8], bytes: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, bytes);
     encode_varint(message.len() as u64, bytes);
     bytes.put_slice(message);

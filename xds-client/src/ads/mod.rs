@@ -8,3 +8,4 @@ mod codec;
 pub mod server;
 
 pub use codec::{AdsCodec, METHOD_PATH};
+pub(crate) use codec::{node_bytes, put_message};

@@ -6,6 +6,7 @@
 
 mod events;
 mod opening;
+mod registry;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::bootstrap::{Bootstrap, BootstrapError, ServerConfig};
 use crate::certificate_provider::CertificateProviders;
 use crate::resource::ResourceType;
 pub use events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse};
+pub(crate) use registry::{ClientState, states};
 use server::{Command, ServerTask};
 
 /// The key under which all servers of a process share a client.
@@ -99,6 +101,7 @@ impl XdsClientPool {
         });
         pool.clients.retain(|_, client| client.strong_count() > 0);
         pool.clients.insert(key.to_owned(), Arc::downgrade(&client));
+        registry::register(&client);
         client
     }
 

@@ -22,7 +22,7 @@ use tonic::{Request, Status, Streaming};
 use super::events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse, short};
 use super::opening::{Opening, Step};
 use super::{Notice, Processing, sleep_until};
-use crate::ads::client::{Action, AdsClient, Config, WatchId};
+use crate::ads::client::{Action, AdsClient, Config, ResourceStatus, WatchId};
 use crate::ads::{AdsCodec, METHOD_PATH};
 use crate::bootstrap::{Bootstrap, ChannelCreds, ServerConfig, TlsConfig};
 use crate::resource::{ResourceType, Validation};
@@ -40,8 +40,19 @@ pub(super) struct ServerTask {
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Watch { id: u64, resource_type: ResourceType, name: Arc<str>, watcher: mpsc::UnboundedSender<Notice> },
-    Unwatch { id: u64 },
+    Watch {
+        id: u64,
+        resource_type: ResourceType,
+        name: Arc<str>,
+        watcher: mpsc::UnboundedSender<Notice>,
+    },
+    Unwatch {
+        id: u64,
+    },
+    /// Say what is known of all that is watched.
+    Status {
+        tell: oneshot::Sender<Vec<ResourceStatus>>,
+    },
 }
 
 impl ServerTask {
@@ -187,6 +198,8 @@ impl Shell {
                     self.ads.unwatch(Instant::now(), watch);
                 }
             }
+            // Who asked may have gone since.
+            Command::Status { tell } => drop(tell.send(self.ads.status())),
         }
     }
 
@@ -202,7 +215,7 @@ impl Shell {
                 let pushed = self.rt.received(&response.nonce);
                 let event =
                     self.rt.emit_because(pushed, XdsResponse::new(self.client.clone(), self.ordinal, &response));
-                self.ads.on_response(Instant::now(), &response);
+                self.ads.on_response(Instant::now(), self.rt.wall(), &response);
                 event
             }
             Progress::Closed(Ended { status, cause }) => {

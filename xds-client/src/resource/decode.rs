@@ -1,5 +1,6 @@
 //! From the wire to a [`Resource`], one `Any` at a time.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,23 +57,32 @@ pub enum Decoded {
 /// `envoy.service.discovery.v3.Resource`.
 #[must_use]
 pub fn decode(expected: ResourceType, any: &Any, validation: &Validation) -> Decoded {
+    match unwrap(any) {
+        Ok(any) => decode_unwrapped(expected, &any, validation),
+        Err(error) => Decoded::Unnamed(error),
+    }
+}
+
+/// As [`decode`], for what [`unwrap`] has answered.
+pub(crate) fn decode_unwrapped(expected: ResourceType, any: &Any, validation: &Validation) -> Decoded {
     match decode_named(expected, any, validation) {
         Ok((name, outcome)) => Decoded::Named { name: super::canonical_name(&name).into_owned(), outcome },
         Err(error) => Decoded::Unnamed(error),
     }
 }
 
+/// The resource itself, where an `envoy.service.discovery.v3.Resource` may be around it.
+pub(crate) fn unwrap(any: &Any) -> Result<Cow<'_, Any>, DecodeError> {
+    if any.type_url != RESOURCE_WRAPPER {
+        return Ok(Cow::Borrowed(any));
+    }
+    let wrapper: discovery::Resource = parse("Resource wrapper", any)?;
+    wrapper.resource.map(Cow::Owned).ok_or_else(|| DecodeError::new("Resource wrapper holds no resource"))
+}
+
 type Named = (String, Result<Resource, DecodeError>);
 
 fn decode_named(expected: ResourceType, any: &Any, validation: &Validation) -> Result<Named, DecodeError> {
-    let unwrapped;
-    let any = if any.type_url == RESOURCE_WRAPPER {
-        let wrapper: discovery::Resource = parse("Resource wrapper", any)?;
-        unwrapped = wrapper.resource.ok_or_else(|| DecodeError::new("Resource wrapper holds no resource"))?;
-        &unwrapped
-    } else {
-        any
-    };
     if any.type_url != expected.type_url() {
         return Err(DecodeError::new(format!(
             "unexpected resource type: {:?}, want {:?}",

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 pub use cluster::{Cluster, LbPolicy};
 pub use decode::{DecodeError, Decoded, Validation, decode};
+pub(crate) use decode::{decode_unwrapped, unwrap};
 pub use endpoints::{DropOverload, Endpoint, Endpoints, HealthStatus, Locality, LocalityEndpoints};
 pub use filter::{HttpFilter, HttpFilterKind};
 pub use listener::{

@@ -32,6 +32,8 @@ pub(crate) const LDS: ResourceType = ResourceType::Listener;
 pub(crate) const RDS: ResourceType = ResourceType::RouteConfiguration;
 pub(crate) const CDS: ResourceType = ResourceType::Cluster;
 pub(crate) const EDS: ResourceType = ResourceType::Endpoints;
+/// When all responses come, by the wall clock.
+pub(crate) const WALL: std::time::Duration = std::time::Duration::from_secs(1_700_000_000);
 pub(crate) const NODE_ID: &str = "sidecar~10.0.0.1~web-0.shop~shop.svc.cluster.local";
 
 pub(crate) fn any<M: Message + Name>(message: &M) -> Any {

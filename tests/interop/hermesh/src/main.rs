@@ -2,6 +2,7 @@
 //! command a line on standard input, one answer a line on standard output. tests/interop/README.md has the protocol.
 
 mod caller;
+mod client_status;
 mod command;
 mod server;
 mod tally;
@@ -88,7 +89,7 @@ impl Witness {
                 let closed = self.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel);
                 closed.map(|_| json!({})).ok_or_else(|| format!("no channel {channel}"))
             }
-            Command::Csds {} => Err("hermesh has no client status discovery service".to_owned()),
+            Command::Csds {} => client_status::told(&self.rt).await,
         }
     }
 

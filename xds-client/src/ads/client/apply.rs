@@ -1,36 +1,58 @@
 //! What a response, a timer or a failure does to the cache and its watchers (gRFC A46, A53, A57, A88).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use envoy_types::pb::google::protobuf::Any;
 use tokio::time::Instant;
 
 use super::{
     Action, AdsClient, Cached, ErrorState, Request, ResourceState, WatchError, WatchErrorKind, WatchEvent, WatchId,
 };
-use crate::resource::{DecodeError, Decoded, Resource, ResourceType, Validation, decode};
+use crate::resource::{DecodeError, Decoded, Resource, ResourceType, Validation, decode_unwrapped, unwrap};
 
 /// A response whose resources have been read.
-pub(super) struct Parsed {
+pub(super) struct Parsed<'a> {
     /// By name; the last one of a name counts.
-    outcomes: BTreeMap<String, (Any, Result<Resource, DecodeError>)>,
+    outcomes: BTreeMap<String, Outcome<'a>>,
     /// The text of the NACK, if anything is wrong.
     pub(super) error: Option<String>,
 }
 
-pub(super) fn parse(resource_type: ResourceType, resources: &[Any], validation: &Validation) -> Parsed {
+/// A resource and its bytes, or what is wrong with it.
+type Outcome<'a> = Result<(Resource, Cow<'a, Any>), DecodeError>;
+
+/// When a response came: the wall time as well, for those who ask for the status later.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) version: &'a str,
+    pub(super) wall: Duration,
+}
+
+pub(super) fn parse<'a>(resource_type: ResourceType, resources: &'a [Any], validation: &Validation) -> Parsed<'a> {
     let mut outcomes = BTreeMap::new();
     let mut unnamed = Vec::new();
     for any in resources {
-        match decode(resource_type, any, validation) {
-            Decoded::Named { name, outcome } => drop(outcomes.insert(name, (any.clone(), outcome))),
+        let any = match unwrap(any) {
+            Ok(any) => any,
+            Err(error) => {
+                unnamed.push(error.to_string());
+                continue;
+            }
+        };
+        match decode_unwrapped(resource_type, &any, validation) {
+            Decoded::Named { name, outcome } => {
+                outcomes.insert(name, outcome.map(|resource| (resource, any)));
+            }
             Decoded::Unnamed(error) => unnamed.push(error.to_string()),
         }
     }
     let invalid: Vec<String> = outcomes
         .iter()
-        .filter_map(|(name, (_, outcome))| outcome.as_ref().err().map(|error| format!("resource {name:?}: {error}")))
+        .filter_map(|(name, outcome)| outcome.as_ref().err().map(|error| format!("resource {name:?}: {error}")))
         .collect();
     let error = (!unnamed.is_empty() || !invalid.is_empty()).then(|| {
         let unnamed = match unnamed.as_slice() {
@@ -44,18 +66,17 @@ pub(super) fn parse(resource_type: ResourceType, resources: &[Any], validation: 
 }
 
 impl AdsClient {
-    pub(super) fn apply(&mut self, now: Instant, resource_type: ResourceType, version: &str, parsed: Parsed) {
-        let version: Arc<str> = version.into();
+    pub(super) fn apply(&mut self, arrival: Arrival<'_>, resource_type: ResourceType, parsed: Parsed<'_>) {
+        let (version, at): (Arc<str>, _) = (arrival.version.into(), arrival.wall);
         let ignore_deletion = self.config.ignore_resource_deletion;
         let node_id = Arc::clone(&self.node_id);
         let Some(state) = self.types.get_mut(&resource_type) else { return };
         let mut outcomes = parsed.outcomes;
         for (name, resource) in &mut state.resources {
             let event = match outcomes.remove(name) {
-                Some((raw, Ok(update))) => resource.accept(update, raw, &version, now),
-                Some((_, Err(error))) => {
-                    let error =
-                        ErrorState { message: error.to_string().into(), version: Arc::clone(&version), at: now };
+                Some(Ok((update, any))) => resource.accept(update, raw(any), &version, at),
+                Some(Err(error)) => {
+                    let error = ErrorState { message: error.to_string().into(), version: Arc::clone(&version), at };
                     resource.reject(&node_id, error)
                 }
                 None if resource_type.is_full_state() && !ignore_deletion && resource.cached.is_some() => {
@@ -111,15 +132,23 @@ impl AdsClient {
     }
 }
 
+/// The bytes of a resource, apart from those of its response.
+fn raw(any: Cow<'_, Any>) -> Bytes {
+    match any {
+        Cow::Borrowed(any) => Bytes::copy_from_slice(&any.value),
+        Cow::Owned(any) => any.value.into(),
+    }
+}
+
 impl ResourceState {
     /// Watchers hear of a resource that differs from the cached one or that follows an error. grpc-go compares bytes;
     /// comparing what they mean spares watchers an update that differs in the order of a map.
-    fn accept(&mut self, resource: Resource, raw: Any, version: &Arc<str>, now: Instant) -> Option<WatchEvent> {
+    fn accept(&mut self, resource: Resource, raw: Bytes, version: &Arc<str>, at: Duration) -> Option<WatchEvent> {
         let recovered = self.rejected.take().is_some();
         let changed = self.cached.as_ref().is_none_or(|cached| cached.resource != resource);
         self.request = Request::Received;
         self.missing = false;
-        let cached = self.cached.insert(Cached { resource, raw, version: Arc::clone(version), at: now });
+        let cached = self.cached.insert(Cached { resource, raw, version: Arc::clone(version), at });
         (changed || recovered).then(|| cached.event())
     }
 

@@ -1,9 +1,9 @@
 //! What a client knows of each resource, for the client status discovery service (gRFC A40).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use envoy_types::pb::google::protobuf::Any;
-use tokio::time::Instant;
+use bytes::Bytes;
 
 use super::{AdsClient, ResourceState};
 use crate::resource::ResourceType;
@@ -19,10 +19,10 @@ pub struct ResourceStatus {
     pub client_status: ClientStatus,
     /// The version of the copy in use; empty without one.
     pub version: Arc<str>,
-    /// When that came.
-    pub last_updated: Option<Instant>,
-    /// The copy in use as it came.
-    pub raw: Option<Any>,
+    /// When that came: wall time since 1970.
+    pub last_updated: Option<Duration>,
+    /// The copy in use as it came: a message of its type.
+    pub raw: Option<Bytes>,
     /// Why the last copy was rejected, if it was.
     pub error: Option<ErrorState>,
 }
@@ -47,8 +47,8 @@ pub struct ErrorState {
     pub message: Arc<str>,
     /// Its version.
     pub version: Arc<str>,
-    /// When it came.
-    pub at: Instant,
+    /// When it came: wall time since 1970.
+    pub at: Duration,
 }
 
 impl AdsClient {
