@@ -1,7 +1,7 @@
 //! TCP and Unix sockets of the kernel, and its resolver.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -68,7 +68,7 @@ pub(super) fn local_addresses() -> Vec<IpAddr> {
 
 fn tcp(stream: TcpStream) -> io::Result<Box<dyn Stream>> {
     stream.set_nodelay(true)?;
-    let (local, peer) = (stream.local_addr()?.into(), stream.peer_addr()?.into());
+    let (local, peer) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
     Ok(Box::new(Socket { stream, local, peer }))
 }
 
