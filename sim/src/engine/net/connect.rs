@@ -16,8 +16,8 @@ use super::queue::Event;
 use super::transfer::{Half, SECOND, Segment, Side};
 use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
 
-/// What std and tokio ask for in `listen(2)`.
-const BACKLOG: usize = 1024;
+/// Linux's `net.core.somaxconn`, for which Go and the OS runtime ask in `listen(2)`.
+const BACKLOG: usize = 4096;
 
 /// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
 const SYN_RETRIES: u32 = 6;
@@ -564,8 +564,9 @@ impl Listener {
         Self { owner, place, accepted: VecDeque::new(), opening: 0, waker: None }
     }
 
+    /// As in `sk_acceptq_is_full`, by which a queue takes one more than the backlog.
     fn is_full(&self) -> bool {
-        self.accepted.len() + self.opening >= BACKLOG
+        self.accepted.len() + self.opening > BACKLOG
     }
 }
 
