@@ -49,6 +49,12 @@ enum Destination {
     Unix(u64),
 }
 
+impl Conn {
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.destination, Destination::Unix(_))
+    }
+}
+
 pub(super) struct End {
     pub(super) pod: Option<PodId>,
     /// The link to the other end's pod, once the server's is known; a connection within a pod has none.

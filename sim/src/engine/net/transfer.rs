@@ -105,6 +105,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
+        let unix = conn.is_unix();
         let half = &mut conn.ends[side.index()].half;
         if half.closed {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
@@ -130,11 +131,15 @@ impl Net {
             }
             return Poll::Ready(Ok(()));
         }
-        if half.fin_received {
+        // A reader who has seen FIN is told of nothing that came later, except on a Unix socket.
+        if half.fin_received && !unix {
             return Poll::Ready(Ok(()));
         }
         if half.dead {
             return Poll::Ready(half.error.take().map_or(Ok(()), |error| Err(error.into())));
+        }
+        if half.fin_received {
+            return Poll::Ready(Ok(()));
         }
         remember(&mut half.reader, context);
         Poll::Pending
@@ -150,6 +155,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
+        // A Unix socket knows at once that its peer is gone; its error is kept for the reader.
+        if conn.is_unix() && conn.ends[side.other().index()].half.closed {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
         let half = &mut conn.ends[side.index()].half;
         if half.dead {
             return Poll::Ready(Err(half.error.take().unwrap_or(ErrorKind::BrokenPipe).into()));
@@ -199,6 +208,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let unix = conn.is_unix();
         let [client, server] = &mut conn.ends;
         let (end, peer) = match side {
             Side::Client => (client, server),
@@ -214,6 +224,9 @@ impl Net {
         let abort = unaccepted || !half.received.is_empty();
         half.received = VecDeque::new();
         (half.reader, half.writer) = (None, None);
+        if unix {
+            self.wakes.extend(peer.half.writer.take());
+        }
         if silent {
             half.vanished = true;
         } else if !half.dead {
@@ -447,6 +460,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let unix = conn.is_unix();
         let peer = conn.ends[to.other().index()].address.clone();
         let end = &mut conn.ends[to.index()];
         let half = &mut end.half;
@@ -454,7 +468,8 @@ impl Net {
             return;
         }
         // As in `tcp_reset`: who has seen FIN learns it when writing only.
-        half.die(if half.fin_received { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
+        let late = half.fin_received && !unix;
+        half.die(if late { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
         let wakers = [half.reader.take(), half.writer.take()];
         if let Some(owner) = &end.owner {
             let reset = self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
