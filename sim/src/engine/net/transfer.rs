@@ -192,10 +192,11 @@ impl Net {
             return Err(ErrorKind::NotConnected.into());
         };
         let half = &mut conn.ends[side.index()].half;
-        if half.dead || half.closed {
+        if half.closed {
             return Err(ErrorKind::NotConnected.into());
         }
-        if !half.fin_sent {
+        // The kernel says ENOTCONN after a reset, which tokio takes for done.
+        if !half.fin_sent && !half.dead {
             half.fin_sent = true;
             let now = self.now();
             self.send(now, key, side, Segment::Fin);
