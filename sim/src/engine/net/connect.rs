@@ -22,6 +22,9 @@ const BACKLOG: usize = 4096;
 /// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
 const SYN_RETRIES: u32 = 6;
 
+/// Linux's `TCP_TIMEWAIT_LEN`.
+const TIME_WAIT: u64 = 60 * SECOND;
+
 /// A connection, from the call to `connect` until both ends are closed.
 pub(super) struct Conn {
     /// Names it in the trace.
@@ -104,6 +107,7 @@ impl Net {
         pod_id: PodId,
         at: SocketAddr,
     ) -> io::Result<(Key, SocketAddr)> {
+        let now = self.now();
         let pod = &mut self.pods[pod_id.index()];
         let ip = at.ip();
         if !ip.is_unspecified() && !ip.is_loopback() && !pod.addresses.contains(&ip) {
@@ -118,6 +122,17 @@ impl Net {
             (Some(a), Some(b)) => a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())),
         };
         if pod.listeners.keys().any(|&(other, address)| other == port && conflicts(address)) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        // Outgoing connections have not SO_REUSEADDR, unlike listeners and what they accept.
+        if pod.time_wait.get(&port).is_some_and(|(ip, until)| !ephemeral && *until > now && conflicts(Some(*ip))) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let outgoing = |conn: &Conn| {
+            let from = conn.ends[0].address.tcp().filter(|_| conn.ends[0].pod == Some(pod_id));
+            from.is_some_and(|from| from.port() == port && conflicts(Some(from.ip())))
+        };
+        if !ephemeral && pod.ports.contains(&port) && self.conns.iter().any(|(_, conn)| outgoing(conn)) {
             return Err(ErrorKind::AddrInUse.into());
         }
         let place = Place::Tcp { pod: pod_id, port, address, ephemeral };
@@ -544,7 +559,13 @@ impl Net {
         if let Some(conn) = self.conns.remove(key)
             && let (Some(pod), Address::Tcp(local)) = (conn.ends[0].pod, &conn.ends[0].address)
         {
-            self.pods[pod.index()].ports.remove(&local.port());
+            let until = self.now() + TIME_WAIT;
+            let pod = &mut self.pods[pod.index()];
+            pod.ports.remove(&local.port());
+            let [client, server] = conn.ends.each_ref().map(|end| &end.half);
+            if client.closes_first && !client.dead && !server.dead {
+                pod.time_wait.insert(local.port(), (local.ip(), until));
+            }
         }
     }
 }

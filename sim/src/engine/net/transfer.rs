@@ -58,12 +58,14 @@ pub(super) struct Half {
     writer: Option<Waker>,
     fin_received: bool,
     fin_sent: bool,
+    /// FIN was sent before the peer's came: at its end this half is in TIME-WAIT.
+    pub(super) closes_first: bool,
     /// The process has closed its socket, or never had it.
     pub(super) closed: bool,
     /// The power failed: the kernel knows nothing of it any more.
     vanished: bool,
     /// RST was sent or received, or the kernel gave up.
-    dead: bool,
+    pub(super) dead: bool,
     error: Option<ErrorKind>,
 
     /// Sent and not yet arrived, in order.
@@ -198,6 +200,7 @@ impl Net {
         // The kernel says ENOTCONN after a reset, which tokio takes for done.
         if !half.fin_sent && !half.dead {
             half.fin_sent = true;
+            half.closes_first = !half.fin_received;
             let now = self.now();
             self.send(now, key, side, Segment::Fin);
         }
@@ -244,6 +247,7 @@ impl Net {
                 self.send_reset(now, key, side);
             } else if !half.fin_sent {
                 half.fin_sent = true;
+                half.closes_first = !half.fin_received;
                 self.send(now, key, side, Segment::Fin);
             }
         }
