@@ -223,7 +223,7 @@ impl Net {
 
 /// Connecting.
 impl Net {
-    /// Begins to connect; answers with the connection and its local address.
+    /// Begins to connect; answers with the connection, its local address and its peer's.
     pub(in super::super) fn connect_tcp(
         &mut self,
         owner: Owner,
@@ -231,7 +231,7 @@ impl Net {
         to: SocketAddr,
         route: Route,
         trail: Trail,
-    ) -> io::Result<(Key, SocketAddr)> {
+    ) -> io::Result<(Key, SocketAddr, SocketAddr)> {
         let pod = &mut self.pods[from.index()];
         // Linux takes the wildcard address for the loopback one.
         let to_ip = match to.ip() {
@@ -264,7 +264,7 @@ impl Net {
         } else {
             self.send_syn(now, key);
         }
-        Ok((key, local))
+        Ok((key, local, to))
     }
 
     /// Begins to connect to the Unix socket with this number.
