@@ -19,6 +19,9 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 /// What the kernel takes from a writer beyond what the reader has read: both ends' buffers.
 const WINDOW: usize = 256 * 1024;
 
+/// A writer that was held up goes on when a third of it is free (`sk_stream_is_writeable`).
+const WRITABLE: usize = WINDOW / 3 * 2;
+
 /// The least retransmission timeout (`TCP_RTO_MIN`).
 const RTO_MIN: u64 = SECOND / 5;
 
@@ -126,7 +129,7 @@ impl Net {
         if read > 0 || buffer.remaining() == 0 {
             let peer = &mut conn.ends[side.other().index()].half;
             peer.unread -= read;
-            if peer.blocked && read > 0 {
+            if peer.blocked && peer.unread <= WRITABLE {
                 peer.blocked = false;
                 let now = self.now();
                 self.send(now, key, side, Segment::Window);
@@ -173,7 +176,7 @@ impl Net {
             return Poll::Ready(Ok(0));
         }
         let room = len.min(WINDOW - half.unread);
-        if room == 0 {
+        if room == 0 || half.blocked {
             half.blocked = true;
             remember(&mut half.writer, context);
             return Poll::Pending;
