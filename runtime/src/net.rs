@@ -74,7 +74,7 @@ impl serde::Serialize for Address {
     }
 }
 
-/// One end of a connection.
+/// One end of a connection. An IPv4 peer of a dual-stack listener has its IPv4 address.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// This end.
     fn local_address(&self) -> Address;

@@ -232,7 +232,8 @@ fn unaccepted_connections_wait_in_the_backlog_and_are_reset_with_it() {
     let client = run(&simulation, a, "client", |rt| async move {
         sleep(ms(1)).await;
         let mut streams = Vec::new();
-        for _ in 0..1024 {
+        // As many as the backlog, and one.
+        for _ in 0..4097 {
             streams.push(rt.connect(tcp(ip(2), 80)).await.unwrap());
         }
         // The kernel drops what does not fit; the client tries again.
@@ -240,7 +241,7 @@ fn unaccepted_connections_wait_in_the_backlog_and_are_reset_with_it() {
         assert!(late.await.is_err());
         assert_eq!(kind(streams[0].read_u8().await), ErrorKind::ConnectionReset);
     });
-    simulation.run_for(ms(14_000)).unwrap();
+    simulation.run_for(ms(45_000)).unwrap();
     simulation.kill(server, None);
     succeed(&mut simulation, client);
 }

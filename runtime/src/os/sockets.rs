@@ -1,14 +1,14 @@
 //! TCP and Unix sockets of the kernel, and its resolver.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::{Address, Listener, Stream};
 
@@ -25,7 +25,10 @@ pub(super) async fn connect(to: Address) -> io::Result<Box<dyn Stream>> {
 pub(super) async fn listen(at: Address) -> io::Result<Box<dyn Listener>> {
     match &at {
         Address::Tcp(address) => {
-            let listener = TcpListener::bind(address).await?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(*address)?;
+            let listener = socket.listen(BACKLOG)?;
             Ok(Box::new(BoundTcp { local: listener.local_addr()?.into(), listener }))
         }
         Address::Unix(path) => Ok(Box::new(BoundUnix { listener: UnixListener::bind(path)?, local: at })),
@@ -65,9 +68,18 @@ pub(super) fn local_addresses() -> Vec<IpAddr> {
 
 fn tcp(stream: TcpStream) -> io::Result<Box<dyn Stream>> {
     stream.set_nodelay(true)?;
-    let (local, peer) = (stream.local_addr()?.into(), stream.peer_addr()?.into());
+    let (local, peer) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
     Ok(Box::new(Socket { stream, local, peer }))
 }
+
+/// The IPv4 address of an IPv4 peer that reached a dual-stack listener, as Go tells it.
+fn canonical(address: SocketAddr) -> Address {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).into()
+}
+
+/// As many as the system allows (`net.core.somaxconn`), as Go asks for and tokio for Unix sockets; for TCP tokio would
+/// ask for 128.
+const BACKLOG: u32 = i32::MAX as u32;
 
 struct BoundTcp {
     listener: TcpListener,

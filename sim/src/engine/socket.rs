@@ -21,12 +21,12 @@ pub(super) async fn connect(scope: &Arc<Scope>, to: Address, trail: Trail) -> io
     };
     let world = &scope.world;
     let (owner, id) = (scope.owner.clone(), pod.id);
-    let (conn, local) = match &to {
+    let (conn, local, peer) = match &to {
         Address::Tcp(address) => {
             let address = *address;
             let route = world.router().map_or(Route::Direct, |router| router(&pod.name, address));
-            let (conn, local) = world.net(|net| net.connect_tcp(owner, id, address, route, trail.clone()))?;
-            (conn, Address::Tcp(local))
+            let (conn, local, peer) = world.net(|net| net.connect_tcp(owner, id, address, route, trail.clone()))?;
+            (conn, Address::Tcp(local), Address::Tcp(peer))
         }
         Address::Unix(path) => {
             let socket = scope.files.socket(path).inspect_err(|_| {
@@ -34,13 +34,13 @@ pub(super) async fn connect(scope: &Arc<Scope>, to: Address, trail: Trail) -> io
                 trail.set_trouble(removed.and_then(|socket| world.net(|net| net.unix_closed_by(socket))));
             })?;
             let conn = world.net(|net| net.connect_unix(owner, id, socket, path.clone(), trail.clone()))?;
-            (conn, Address::Unix(Default::default()))
+            (conn, Address::Unix(Default::default()), to)
         }
     };
     let mut attempt = Attempt { world: world.clone(), conn: Some(conn) };
     poll_fn(|context| world.net(|net| net.poll_connect(conn, context))).await?;
     attempt.conn = None;
-    Ok(Box::new(Socket { world: world.clone(), conn, side: Side::Client, local, peer: to, trail }))
+    Ok(Box::new(Socket { world: world.clone(), conn, side: Side::Client, local, peer, trail }))
 }
 
 pub(super) fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn Listener>> {

@@ -343,6 +343,7 @@ impl Files {
 
     /// Makes the file of a Unix socket; answers with the one whose file stood there before.
     pub(super) fn bind_socket(&self, path: &Path, socket: u64) -> io::Result<Option<u64>> {
+        fits_socket(path)?;
         let (volume, directory, name) = self.vacant(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => ErrorKind::AddrInUse.into(),
             _ => error,
@@ -355,6 +356,7 @@ impl Files {
 
     /// The Unix socket whose file this is; a file of another kind refuses connections.
     pub(super) fn socket(&self, path: &Path) -> io::Result<u64> {
+        fits_socket(path)?;
         let found = self.find(path)?;
         match found.volume.tree().inodes[&found.inode].kind {
             Kind::Socket(socket) => Ok(socket),
@@ -445,6 +447,14 @@ impl Files {
     fn volume_at(&self, at: &[OsString]) -> Option<&Volume> {
         if self.mounts.is_empty() { None } else { self.mounts.get(at) }
     }
+}
+
+/// unix(7): `sun_path` has 108 bytes, the last one NUL. The standard library refuses what is longer.
+fn fits_socket(path: &Path) -> io::Result<()> {
+    if path.as_os_str().len() < 108 {
+        return Ok(());
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "path must be shorter than SUN_LEN"))
 }
 
 const ROOT: u64 = 0;

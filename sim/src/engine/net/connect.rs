@@ -16,11 +16,14 @@ use super::queue::Event;
 use super::transfer::{Half, SECOND, Segment, Side};
 use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
 
-/// What std and tokio ask for in `listen(2)`.
-const BACKLOG: usize = 1024;
+/// Linux's `net.core.somaxconn`, for which Go and the OS runtime ask in `listen(2)`.
+const BACKLOG: usize = 4096;
 
 /// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
 const SYN_RETRIES: u32 = 6;
+
+/// Linux's `TCP_TIMEWAIT_LEN`.
+const TIME_WAIT: u64 = 60 * SECOND;
 
 /// A connection, from the call to `connect` until both ends are closed.
 pub(super) struct Conn {
@@ -47,6 +50,12 @@ enum Destination {
     Tcp(SocketAddr),
     /// The socket with this number.
     Unix(u64),
+}
+
+impl Conn {
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.destination, Destination::Unix(_))
+    }
 }
 
 pub(super) struct End {
@@ -98,6 +107,7 @@ impl Net {
         pod_id: PodId,
         at: SocketAddr,
     ) -> io::Result<(Key, SocketAddr)> {
+        let now = self.now();
         let pod = &mut self.pods[pod_id.index()];
         let ip = at.ip();
         if !ip.is_unspecified() && !ip.is_loopback() && !pod.addresses.contains(&ip) {
@@ -112,6 +122,17 @@ impl Net {
             (Some(a), Some(b)) => a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())),
         };
         if pod.listeners.keys().any(|&(other, address)| other == port && conflicts(address)) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        // Outgoing connections have not SO_REUSEADDR, unlike listeners and what they accept.
+        if pod.time_wait.get(&port).is_some_and(|(ip, until)| !ephemeral && *until > now && conflicts(Some(*ip))) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let outgoing = |conn: &Conn| {
+            let from = conn.ends[0].address.tcp().filter(|_| conn.ends[0].pod == Some(pod_id));
+            from.is_some_and(|from| from.port() == port && conflicts(Some(from.ip())))
+        };
+        if !ephemeral && pod.ports.contains(&port) && self.conns.iter().any(|(_, conn)| outgoing(conn)) {
             return Err(ErrorKind::AddrInUse.into());
         }
         let place = Place::Tcp { pod: pod_id, port, address, ephemeral };
@@ -202,7 +223,7 @@ impl Net {
 
 /// Connecting.
 impl Net {
-    /// Begins to connect; answers with the connection and its local address.
+    /// Begins to connect; answers with the connection, its local address and its peer's.
     pub(in super::super) fn connect_tcp(
         &mut self,
         owner: Owner,
@@ -210,7 +231,7 @@ impl Net {
         to: SocketAddr,
         route: Route,
         trail: Trail,
-    ) -> io::Result<(Key, SocketAddr)> {
+    ) -> io::Result<(Key, SocketAddr, SocketAddr)> {
         let pod = &mut self.pods[from.index()];
         // Linux takes the wildcard address for the loopback one.
         let to_ip = match to.ip() {
@@ -243,7 +264,7 @@ impl Net {
         } else {
             self.send_syn(now, key);
         }
-        Ok((key, local))
+        Ok((key, local, to))
     }
 
     /// Begins to connect to the Unix socket with this number.
@@ -538,7 +559,13 @@ impl Net {
         if let Some(conn) = self.conns.remove(key)
             && let (Some(pod), Address::Tcp(local)) = (conn.ends[0].pod, &conn.ends[0].address)
         {
-            self.pods[pod.index()].ports.remove(&local.port());
+            let until = self.now() + TIME_WAIT;
+            let pod = &mut self.pods[pod.index()];
+            pod.ports.remove(&local.port());
+            let [client, server] = conn.ends.each_ref().map(|end| &end.half);
+            if client.closes_first && !client.dead && !server.dead {
+                pod.time_wait.insert(local.port(), (local.ip(), until));
+            }
         }
     }
 }
@@ -564,8 +591,9 @@ impl Listener {
         Self { owner, place, accepted: VecDeque::new(), opening: 0, waker: None }
     }
 
+    /// As in `sk_acceptq_is_full`, by which a queue takes one more than the backlog.
     fn is_full(&self) -> bool {
-        self.accepted.len() + self.opening >= BACKLOG
+        self.accepted.len() + self.opening > BACKLOG
     }
 }
 

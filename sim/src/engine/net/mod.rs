@@ -71,6 +71,8 @@ struct Pod {
     removed: Option<Cause>,
     next_port: u16,
     ports: BTreeSet<u16>,
+    /// Ports of outgoing connections in TIME-WAIT, with their addresses, and until when.
+    time_wait: BTreeMap<u16, (IpAddr, u64)>,
     /// By port and address; no address for a dual-stack wildcard.
     listeners: BTreeMap<(u16, Option<IpAddr>), Key>,
     /// Which process's end closed the last listener of a port.
@@ -179,6 +181,7 @@ impl Net {
             removed: None,
             next_port: EPHEMERAL.0,
             ports: BTreeSet::new(),
+            time_wait: BTreeMap::new(),
             listeners: BTreeMap::new(),
             closed_ports: BTreeMap::new(),
         });
@@ -302,7 +305,9 @@ impl Net {
 
     pub(super) fn power_off(&mut self, pod: PodId, cause: Cause) -> Cause {
         let event = self.recorder.emit(&self.network, cause, events::PowerOff { pod: self.name(pod) });
-        self.pods[pod.index()].off = Some(event.or(cause));
+        let pod = &mut self.pods[pod.index()];
+        pod.off = Some(event.or(cause));
+        pod.time_wait.clear();
         event
     }
 

@@ -19,6 +19,9 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 /// What the kernel takes from a writer beyond what the reader has read: both ends' buffers.
 const WINDOW: usize = 256 * 1024;
 
+/// A writer that was held up goes on when a third of it is free (`sk_stream_is_writeable`).
+const WRITABLE: usize = WINDOW / 3 * 2;
+
 /// The least retransmission timeout (`TCP_RTO_MIN`).
 const RTO_MIN: u64 = SECOND / 5;
 
@@ -58,12 +61,14 @@ pub(super) struct Half {
     writer: Option<Waker>,
     fin_received: bool,
     fin_sent: bool,
+    /// FIN was sent before the peer's came: at its end this half is in TIME-WAIT.
+    pub(super) closes_first: bool,
     /// The process has closed its socket, or never had it.
     pub(super) closed: bool,
     /// The power failed: the kernel knows nothing of it any more.
     vanished: bool,
     /// RST was sent or received, or the kernel gave up.
-    dead: bool,
+    pub(super) dead: bool,
     error: Option<ErrorKind>,
 
     /// Sent and not yet arrived, in order.
@@ -105,6 +110,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
+        let unix = conn.is_unix();
         let half = &mut conn.ends[side.index()].half;
         if half.closed {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
@@ -123,18 +129,22 @@ impl Net {
         if read > 0 || buffer.remaining() == 0 {
             let peer = &mut conn.ends[side.other().index()].half;
             peer.unread -= read;
-            if peer.blocked && read > 0 {
+            if peer.blocked && peer.unread <= WRITABLE {
                 peer.blocked = false;
                 let now = self.now();
                 self.send(now, key, side, Segment::Window);
             }
             return Poll::Ready(Ok(()));
         }
-        if half.fin_received {
+        // A reader who has seen FIN is told of nothing that came later, except on a Unix socket.
+        if half.fin_received && !unix {
             return Poll::Ready(Ok(()));
         }
         if half.dead {
             return Poll::Ready(half.error.take().map_or(Ok(()), |error| Err(error.into())));
+        }
+        if half.fin_received {
+            return Poll::Ready(Ok(()));
         }
         remember(&mut half.reader, context);
         Poll::Pending
@@ -150,6 +160,10 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
+        // A Unix socket knows at once that its peer is gone; its error is kept for the reader.
+        if conn.is_unix() && conn.ends[side.other().index()].half.closed {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
         let half = &mut conn.ends[side.index()].half;
         if half.dead {
             return Poll::Ready(Err(half.error.take().unwrap_or(ErrorKind::BrokenPipe).into()));
@@ -162,7 +176,7 @@ impl Net {
             return Poll::Ready(Ok(0));
         }
         let room = len.min(WINDOW - half.unread);
-        if room == 0 {
+        if room == 0 || half.blocked {
             half.blocked = true;
             remember(&mut half.writer, context);
             return Poll::Pending;
@@ -183,11 +197,13 @@ impl Net {
             return Err(ErrorKind::NotConnected.into());
         };
         let half = &mut conn.ends[side.index()].half;
-        if half.dead || half.closed {
+        if half.closed {
             return Err(ErrorKind::NotConnected.into());
         }
-        if !half.fin_sent {
+        // The kernel says ENOTCONN after a reset, which tokio takes for done.
+        if !half.fin_sent && !half.dead {
             half.fin_sent = true;
+            half.closes_first = !half.fin_received;
             let now = self.now();
             self.send(now, key, side, Segment::Fin);
         }
@@ -199,6 +215,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let unix = conn.is_unix();
         let [client, server] = &mut conn.ends;
         let (end, peer) = match side {
             Side::Client => (client, server),
@@ -214,6 +231,9 @@ impl Net {
         let abort = unaccepted || !half.received.is_empty();
         half.received = VecDeque::new();
         (half.reader, half.writer) = (None, None);
+        if unix {
+            self.wakes.extend(peer.half.writer.take());
+        }
         if silent {
             half.vanished = true;
         } else if !half.dead {
@@ -230,6 +250,7 @@ impl Net {
                 self.send_reset(now, key, side);
             } else if !half.fin_sent {
                 half.fin_sent = true;
+                half.closes_first = !half.fin_received;
                 self.send(now, key, side, Segment::Fin);
             }
         }
@@ -447,6 +468,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let unix = conn.is_unix();
         let peer = conn.ends[to.other().index()].address.clone();
         let end = &mut conn.ends[to.index()];
         let half = &mut end.half;
@@ -454,7 +476,8 @@ impl Net {
             return;
         }
         // As in `tcp_reset`: who has seen FIN learns it when writing only.
-        half.die(if half.fin_received { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
+        let late = half.fin_received && !unix;
+        half.die(if late { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
         let wakers = [half.reader.take(), half.writer.take()];
         if let Some(owner) = &end.owner {
             let reset = self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
