@@ -38,6 +38,7 @@ mod crypto;
 mod events;
 mod executor;
 mod net;
+mod network;
 mod process;
 mod recorder;
 mod scope;

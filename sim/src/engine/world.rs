@@ -15,6 +15,7 @@ use super::container::{ContainerId, ContainerSpec, ExitReason, ExitStatus, PodId
 use super::events;
 use super::executor::Executor;
 use super::net::{Latency, Net, Owner};
+use super::network::AnyNet;
 use super::process::Process;
 use super::recorder::Recorder;
 use super::scope::{Namespace, Parts, Scope};
@@ -49,7 +50,7 @@ struct Inner {
     seed: u64,
     epoch: Duration,
     recorder: Arc<Recorder>,
-    net: Mutex<Net>,
+    net: Mutex<AnyNet>,
     executor: Executor,
     state: Mutex<State>,
 }
@@ -81,7 +82,7 @@ impl World {
             seed: config.seed,
             epoch: config.epoch,
             recorder,
-            net: Mutex::new(net),
+            net: Mutex::new(AnyNet::Simulated(net)),
             executor: Executor::new(),
             state: Mutex::new(State {
                 cluster: None,
@@ -327,7 +328,7 @@ impl World {
         for key in tasks.into_values() {
             self.0.executor.kill(key);
         }
-        self.net(Net::end_dying);
+        self.net(AnyNet::end_dying);
         scope.exited.set(ExitStatus { code, reason, message, event });
     }
 }
@@ -404,13 +405,13 @@ impl World {
     }
 
     /// Works on the network, then wakes whom that concerns.
-    pub(super) fn net<T>(&self, work: impl FnOnce(&mut Net) -> T) -> T {
+    pub(super) fn net<T>(&self, work: impl FnOnce(&mut AnyNet) -> T) -> T {
         let mut net = self.0.net.lock().expect("the network's invariants hold");
         let result = work(&mut net);
-        if net.wakes.is_empty() {
+        if net.wakes().is_empty() {
             return result;
         }
-        let wakes = std::mem::take(&mut net.wakes);
+        let wakes = std::mem::take(net.wakes());
         drop(net);
         for waker in wakes {
             waker.wake();
