@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hermesh_runtime::{EventId, Trail};
 use tokio::io::ReadBuf;
@@ -12,11 +13,45 @@ use tokio::io::ReadBuf;
 use super::PodId;
 use super::net::{Accepted, Latency, Net, Owner, Side};
 use super::slab::Key;
+use super::turmoil;
 use super::world::Route;
+
+/// Who carries what containers send each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Network {
+    /// Hermesh's own network, which behaves as Linux does.
+    #[default]
+    Simulated,
+    /// The network of the crate [turmoil](https://docs.rs/turmoil), which others have written: an independent judge of
+    /// the first. It is slower, and some of what it does differs; `docs/network.md` tells.
+    Turmoil,
+}
+
+impl Network {
+    /// Its name on the command line and in traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Turmoil => "turmoil",
+        }
+    }
+
+    /// How much longer a packet may be under way than the latency says, between the containers of one pod as well.
+    pub(crate) fn delay(self) -> Duration {
+        match self {
+            Self::Simulated => Duration::ZERO,
+            // It waits for the step that sends it, and latencies end with a step.
+            Self::Turmoil => Duration::from_nanos(3 * turmoil::STEP),
+        }
+    }
+}
 
 /// The network of one simulation: sockets, pods, the links between them and their faults.
 pub(super) enum AnyNet {
     Simulated(Net),
+    Turmoil(turmoil::Net),
 }
 
 /// What every network does, in one place.
@@ -27,6 +62,7 @@ macro_rules! networks {
             pub(super) fn $name(&mut self $(, $argument: $type)*) $(-> $result)? {
                 match self {
                     Self::Simulated(net) => net.$name($($argument),*),
+                    Self::Turmoil(net) => net.$name($($argument),*),
                 }
             })*
         }
@@ -39,8 +75,6 @@ networks! {
     fn listen_tcp(&mut self, owner: Owner, pod: PodId, at: SocketAddr) -> io::Result<(Key, SocketAddr)>;
     /// A number for the file of a Unix socket.
     fn next_socket(&mut self) -> u64;
-    /// Listens at the file `path` of the socket with this number, which replaces `before`.
-    fn listen_unix(&mut self, owner: Owner, socket: u64, path: PathBuf, before: Option<u64>) -> Key;
     /// Whose end closed the listener of a Unix socket.
     fn unix_closed_by(&mut self, socket: u64) -> Option<EventId>;
     fn poll_accept(&mut self, listener: Key, context: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
@@ -78,11 +112,6 @@ networks! {
 
 // Pods and processes.
 networks! {
-    /// # Panics
-    /// If another pod has one of the addresses.
-    fn add_pod(
-        &mut self, name: Arc<str>, incarnation: u64, addresses: Vec<IpAddr>, cause: Option<EventId>
-    ) -> PodId;
     /// Frees the addresses of a pod whose processes have ended.
     fn remove_pod(&mut self, pod: PodId, cause: Option<EventId>);
     fn is_removed(&mut self, pod: PodId) -> bool;
@@ -107,7 +136,6 @@ networks! {
     fn power_off(&mut self, pod: PodId, cause: Option<EventId>) -> Option<EventId>;
     fn power_on(&mut self, pod: PodId, cause: Option<EventId>) -> Option<EventId>;
     fn is_off(&mut self, pod: PodId) -> bool;
-    fn set_latency(&mut self, from: PodId, to: PodId, latency: Latency);
 }
 
 // Time.
@@ -120,11 +148,70 @@ networks! {
     fn packets(&mut self) -> u64;
 }
 
+/// Where the two differ in what they need or can tell.
 impl AnyNet {
+    /// # Panics
+    /// If another pod has one of the addresses.
+    pub(super) fn add_pod(
+        &mut self,
+        name: Arc<str>,
+        incarnation: u64,
+        addresses: Vec<IpAddr>,
+        cause: Option<EventId>,
+    ) -> PodId {
+        match self {
+            Self::Simulated(net) => net.add_pod(name, incarnation, addresses, cause),
+            Self::Turmoil(net) => net.add_pod(name, addresses, cause),
+        }
+    }
+
+    /// Listens at the file `path` of the socket with this number, which replaces `before`.
+    pub(super) fn listen_unix(
+        &mut self,
+        owner: Owner,
+        pod: PodId,
+        socket: u64,
+        path: PathBuf,
+        before: Option<u64>,
+    ) -> io::Result<Key> {
+        match self {
+            Self::Simulated(net) => Ok(net.listen_unix(owner, socket, path, before)),
+            Self::Turmoil(net) => net.listen_unix(owner, pod, socket, path, before),
+        }
+    }
+
+    /// Sets how long packets from one pod to another take; whether it can.
+    pub(super) fn set_latency(&mut self, from: PodId, to: PodId, latency: Latency) -> bool {
+        match self {
+            Self::Simulated(net) => {
+                net.set_latency(from, to, latency);
+                true
+            }
+            Self::Turmoil(_) => false,
+        }
+    }
+
+    /// Ready once a listener takes connections.
+    pub(super) fn poll_listening(&mut self, listener: Key, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Simulated(_) => Poll::Ready(Ok(())),
+            Self::Turmoil(net) => net.poll_listening(listener, context),
+        }
+    }
+
+    /// Whether something is to be handled at `now` by [`advance`](Self::advance).
+    pub(super) fn has_arrived(&self, now: u64) -> bool {
+        match self {
+            Self::Simulated(net) => net.next_at().is_some_and(|at| at <= now),
+            Self::Turmoil(net) => net.has_arrived(now),
+        }
+    }
+
     /// Who is to be woken once the network is no longer locked.
     pub(super) fn wakes(&mut self) -> &mut Vec<Waker> {
         match self {
             Self::Simulated(net) => &mut net.wakes,
+            Self::Turmoil(net) => &mut net.wakes,
         }
     }
 }

@@ -17,10 +17,10 @@ use super::transfer::{Half, SECOND, Segment, Side};
 use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
 
 /// What std and tokio ask for in `listen(2)`.
-const BACKLOG: usize = 1024;
+pub(in super::super) const BACKLOG: usize = 1024;
 
 /// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
-const SYN_RETRIES: u32 = 6;
+pub(in super::super) const SYN_RETRIES: u32 = 6;
 
 /// A connection, from the call to `connect` until both ends are closed.
 pub(super) struct Conn {
