@@ -104,9 +104,9 @@ impl Net {
         }
     }
 
-    /// How many segments arrived so far.
+    /// How many segments arrived and how many steps turmoil made so far.
     pub(super) fn packets(&self) -> u64 {
-        self.segments
+        self.segments + self.clock.steps
     }
 
     fn now(&self) -> u64 {
