@@ -123,8 +123,8 @@ impl Net {
         Ok(port)
     }
 
-    /// Whether a listener has the port of this address, and not for this address. Turmoil, which knows only hosts, would
-    /// take the connection.
+    /// Whether a listener has the port of this address, and not for this address. Turmoil, which knows only hosts,
+    /// would take the connection.
     pub(super) fn is_for_another_address(&self, pod: PodId, to: SocketAddr) -> bool {
         let mut bound = self.listeners.iter().filter(|(_, listener)| listener.pod == pod);
         bound.any(|(_, listener)| match listener.place {

@@ -1,6 +1,6 @@
 //! A network that others have written: the crate [turmoil](https://docs.rs/turmoil), as a judge of our own.
 //!
-//! Containers, their clock and their volumes stay what they are; what changes is who carries the bytes. Every pod is one
+//! Containers, their clock and their volumes stay what they are; what changes is who carries the bytes. Every pod is a
 //! host of turmoil. What runs there is a driver ([`host`]) with one task for each listener and each end of a
 //! connection, which hands bytes on between turmoil's socket and the buffers of ours. It must be so since turmoil's
 //! world can be reached only while it steps a host. [`World::step`] steps it once in a simulated millisecond.
