@@ -127,7 +127,9 @@ fn a_service_account_may_be_named_by_its_old_field() {
     let account = |spec: &str| {
         let text = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [], {spec}}}}}");
         let loaded = load("f", &text, "default");
-        let Some(Object::Pod(pod)) = loaded.objects.first().or_else(|| loaded.broken.first()) else { panic!("{loaded:?}") };
+        let Some(Object::Pod(pod)) = loaded.objects.first().or_else(|| loaded.broken.first()) else {
+            panic!("{loaded:?}")
+        };
         pod.spec.service_account().to_owned()
     };
     assert_eq!(account("serviceAccount: old"), "old");

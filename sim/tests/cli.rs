@@ -231,3 +231,25 @@ fn verify_and_trace_go_together_and_the_same_seed_writes_the_same_bytes() {
     assert_eq!((header["format"].as_str(), header["seed"].as_u64()), (Some("hermesh.trace/1"), Some(7)));
     assert!(a.contains("\"kind\":\"net.data\""), "bytes on the wire are in the trace");
 }
+
+#[test]
+fn a_network_nobody_knows_is_refused_with_those_there_are() {
+    let (code, _, told) = run(&["run", TUTORIAL, "--network", "nonsense"]);
+    assert_eq!(code, 2);
+    assert!(told.contains("[possible values: simulated, turmoil]"), "{told}");
+}
+
+#[test]
+fn another_network_is_named_in_the_report_in_the_trace_and_in_the_command_that_repeats_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.jsonl");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/why/plain_call.yaml");
+    let (code, out, _) = run(&["run", scenario, "--network", "turmoil", "--trace", trace.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(out.lines().next().unwrap().ends_with(", seed 1, network turmoil"), "{out}");
+    assert!(out.contains(&format!("again     hermesh run {scenario} --seed 1 --network turmoil\n")), "{out}");
+    let header = read(&trace).lines().next().map(|line| serde_json::from_str::<Value>(line).unwrap()).unwrap();
+    assert_eq!(header["network"], "turmoil");
+    let (_, out, _) = run(&["run", scenario, "--network", "turmoil", "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["runs"][0]["network"], "turmoil");
+}

@@ -87,9 +87,29 @@ struct RunArgs {
     /// Write everything that happened as JSON Lines; needs a single scenario and seed
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Who carries the packets between pods
+    #[arg(long, value_enum, value_name = "NETWORK", default_value_t = Network::Simulated)]
+    network: Network,
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// Hermesh's own, which behaves as Linux does
+    Simulated,
+    /// That of the crate turmoil, an independent judge of the first; slower, see docs/network.md
+    Turmoil,
+}
+
+impl From<Network> for hermesh::engine::Network {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::Simulated => Self::Simulated,
+            Network::Turmoil => Self::Turmoil,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

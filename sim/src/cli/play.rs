@@ -23,7 +23,7 @@ pub(super) enum NotPlayed {
 /// Plays a scenario on this thread.
 pub(super) fn play(scenario: &Scenario, options: &RunOptions) -> Played {
     let begin = now();
-    let fault = |error: String| NotPlayed::Fault(format!("{error}\nto repeat it: {}", scenario.again(options.seed)));
+    let fault = |error: String| NotPlayed::Fault(format!("{error}\nto repeat it: {}", scenario.again(options)));
     match catch_unwind(AssertUnwindSafe(|| scenario.run(options))) {
         Ok(Ok(run)) => Ok((run, begin.elapsed())),
         Ok(Err(RunError::Setting(error))) => Err(NotPlayed::Setting(error)),

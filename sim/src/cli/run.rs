@@ -169,7 +169,7 @@ impl RunCommand<'_> {
             (false, Some(_)) => Level::Debug,
             (false, None) => Level::Info,
         };
-        RunOptions::seed(seed).level(level)
+        RunOptions::seed(seed).level(level).network(self.args.network.into())
     }
 
     /// Prints a run; there is none to go on with if it was not played.

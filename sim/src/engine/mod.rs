@@ -38,12 +38,14 @@ mod crypto;
 mod events;
 mod executor;
 mod net;
+mod network;
 mod process;
 mod recorder;
 mod scope;
 mod simulation;
 mod slab;
 mod socket;
+mod turmoil;
 mod volume;
 mod world;
 
@@ -53,6 +55,7 @@ use hermesh_runtime::{Runtime, Task};
 
 pub use container::{ContainerId, ContainerSpec, Exit, ExitReason, ExitStatus, Mount, PodId, PodSpec};
 pub use events::*;
+pub use network::Network;
 pub use simulation::{Config, Simulation, SimulationError};
 pub use volume::Volume;
 pub use world::{Resolver, Route, Router, World};

@@ -54,7 +54,7 @@ impl Backend for Process {
         let scope = Arc::clone(&self.0);
         Box::pin(async move {
             alive(&scope)?;
-            socket::listen(&scope, at)
+            socket::listen(&scope, at).await
         })
     }
 

@@ -19,7 +19,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::container::ExitReason;
 use super::executor::{self, Polled, Ready};
+use super::network::Network;
 use super::slab::Key;
+use super::turmoil;
 use super::world::{Ending, World};
 use crate::trace::{Header, Trace};
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub epoch: Duration,
     /// How long packets between pods take, drawn for each one; within a pod they take no time.
     pub latency: RangeInclusive<Duration>,
+    /// Who carries the packets.
+    pub network: Network,
     /// Which events are recorded.
     pub level: Level,
     /// Whether events are kept, or go into the digest only.
@@ -55,6 +59,7 @@ impl Config {
             seed,
             epoch: Duration::from_secs(1_735_689_600),
             latency: Duration::from_micros(500)..=Duration::from_micros(1500),
+            network: Network::Simulated,
             level: Level::Info,
             keep_events: true,
             shuffle_tasks: false,
@@ -102,6 +107,7 @@ const FOREVER: Duration = Duration::from_secs(400 * 24 * 3600);
 pub struct Simulation {
     world: World,
     runtime: Option<tokio::runtime::Runtime>,
+    turmoil: Option<turmoil::World>,
     metrics: RuntimeMetrics,
     start: Instant,
     schedule: Option<Draws>,
@@ -139,6 +145,7 @@ impl Simulation {
             seed: config.seed,
             scenario: config.scenario_digest.clone(),
             profile: config.profile.clone(),
+            network: Some(config.network).filter(|network| *network != Network::Simulated).map(Network::name),
             epoch_s: config.epoch.as_secs(),
             level: config.level,
         };
@@ -147,6 +154,7 @@ impl Simulation {
             world: World::new(&config, trace),
             metrics: runtime.metrics(),
             runtime: Some(runtime),
+            turmoil: (config.network == Network::Turmoil).then(|| turmoil::World::new(&config)),
             start,
             schedule: config.shuffle_tasks.then(|| Draws::new(config.seed, "schedule", 0)),
             max_polls_per_instant: config.max_polls_per_instant,
@@ -187,22 +195,32 @@ impl Simulation {
     /// As `future` or a task of the cluster does, and if either starts a task behind the simulator's back.
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, SimulationError> {
         let runtime = self.runtime.take().expect("taken only here and put back, unless a panic ended the run");
-        let result = runtime.block_on(async {
+        let result = {
+            // What is dropped may look at the clock: let it be the simulation's.
+            let _context = runtime.enter();
             let mut future = pin!(future);
             let root =
                 Arc::new(Root { woken: AtomicBool::new(true), ready: Arc::clone(self.world.executor().ready()) });
             let waker = Waker::from(Arc::clone(&root));
             let mut sleep = pin!(sleep_until(self.start + FOREVER));
             let mut idle = Some(self.polls_total);
-            poll_fn(|context| {
-                root.ready.root.register(context.waker());
-                if let Some(result) = self.turn(&root, |polled| future.as_mut().poll(polled), &waker) {
-                    return Poll::Ready(result);
+            loop {
+                let rested = runtime.block_on(poll_fn(|context| {
+                    root.ready.root.register(context.waker());
+                    if let Some(result) = self.turn(&root, |polled| future.as_mut().poll(polled), &waker) {
+                        return Poll::Ready(Rested::Over(result));
+                    }
+                    if self.turmoil.is_some() && self.world.turmoil(|net| net.is_step_due(self.instant)) {
+                        return Poll::Ready(Rested::Step);
+                    }
+                    self.rest(sleep.as_mut(), &mut idle, context).map(|error| Rested::Over(Err(error)))
+                }));
+                match rested {
+                    Rested::Over(result) => break result,
+                    Rested::Step => self.turmoil.as_mut().expect("only turmoil steps").step(&self.world),
                 }
-                self.rest(sleep.as_mut(), &mut idle, context).map(Err)
-            })
-            .await
-        });
+            }
+        };
         self.runtime = Some(runtime);
         result
     }
@@ -267,7 +285,7 @@ impl Simulation {
             if let Err(error) = result {
                 return Some(Err(error));
             }
-            let arrived = self.world.net(|net| net.next_at()).is_some_and(|at| at <= now);
+            let arrived = self.world.net(|net| net.has_arrived(now));
             if was_empty && !arrived && !root.woken.load(Relaxed) {
                 return None;
             }
@@ -363,6 +381,14 @@ fn text(panic: &(dyn Any + Send)) -> String {
     }
 }
 
+/// Why our own runtime is left.
+enum Rested<T> {
+    /// What it was waited for is there, or cannot come.
+    Over(Result<T, SimulationError>),
+    /// Nothing can run, and turmoil, whose hosts are runtimes of their own, has something to do.
+    Step,
+}
+
 /// Wakes the future given to `block_on`.
 struct Root {
     woken: AtomicBool,
@@ -391,6 +417,7 @@ impl Deref for Simulation {
 impl Drop for Simulation {
     fn drop(&mut self) {
         self.tear_down();
+        self.turmoil = None;
         self.runtime = None;
         executor::clear_current();
         LIVE.set(false);

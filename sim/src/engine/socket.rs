@@ -43,7 +43,7 @@ pub(super) async fn connect(scope: &Arc<Scope>, to: Address, trail: Trail) -> io
     Ok(Box::new(Socket { world: world.clone(), conn, side: Side::Client, local, peer, trail }))
 }
 
-pub(super) fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn Listener>> {
+pub(super) async fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn Listener>> {
     let Some(pod) = &scope.pod else {
         return Err(ErrorKind::NetworkUnreachable.into());
     };
@@ -57,10 +57,12 @@ pub(super) fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dyn List
         Address::Unix(path) => {
             let socket = world.net(|net| net.next_socket());
             let before = scope.files.bind_socket(&path, socket)?;
-            (world.net(|net| net.listen_unix(owner, socket, path.clone(), before)), Address::Unix(path))
+            (world.net(|net| net.listen_unix(owner, pod.id, socket, path.clone(), before))?, Address::Unix(path))
         }
     };
-    Ok(Box::new(Bound { world, key, local }))
+    let bound = Bound { world, key, local };
+    poll_fn(|context| bound.world.net(|net| net.poll_listening(key, context))).await?;
+    Ok(Box::new(bound))
 }
 
 /// A connect under way; dropping it gives up.

@@ -15,10 +15,12 @@ use super::container::{ContainerId, ContainerSpec, ExitReason, ExitStatus, PodId
 use super::events;
 use super::executor::Executor;
 use super::net::{Latency, Net, Owner};
+use super::network::{AnyNet, Network};
 use super::process::Process;
 use super::recorder::Recorder;
 use super::scope::{Namespace, Parts, Scope};
 use super::simulation::Config;
+use super::turmoil;
 use super::volume::{Files, Volume};
 use crate::trace::Trace;
 
@@ -49,7 +51,7 @@ struct Inner {
     seed: u64,
     epoch: Duration,
     recorder: Arc<Recorder>,
-    net: Mutex<Net>,
+    net: Mutex<AnyNet>,
     executor: Executor,
     state: Mutex<State>,
 }
@@ -76,7 +78,11 @@ const CLUSTER: u32 = u32::MAX;
 impl World {
     pub(super) fn new(config: &Config, trace: Trace) -> Self {
         let recorder = Arc::new(Recorder::new(trace, config.level));
-        let net = Net::new(Arc::clone(&recorder), config.seed, nanos(&config.latency));
+        let latency = nanos(&config.latency);
+        let net = match config.network {
+            Network::Simulated => AnyNet::Simulated(Net::new(Arc::clone(&recorder), config.seed, latency)),
+            Network::Turmoil => AnyNet::Turmoil(turmoil::Net::new(Arc::clone(&recorder), latency)),
+        };
         let world = Self(Arc::new(Inner {
             seed: config.seed,
             epoch: config.epoch,
@@ -327,7 +333,7 @@ impl World {
         for key in tasks.into_values() {
             self.0.executor.kill(key);
         }
-        self.net(Net::end_dying);
+        self.net(AnyNet::end_dying);
         scope.exited.set(ExitStatus { code, reason, message, event });
     }
 }
@@ -364,10 +370,17 @@ impl World {
     /// Sets how long packets from one pod to another take.
     ///
     /// # Panics
-    /// If the range is empty.
+    /// If the range is empty, and on turmoil's network, whose links have one latency for both directions.
     pub fn set_latency(&self, from: PodId, to: PodId, latency: RangeInclusive<Duration>) {
         let latency = nanos(&latency);
-        self.net(|net| net.set_latency(from, to, latency));
+        let set = self.net(|net| net.set_latency(from, to, latency));
+        assert!(
+            set,
+            "the latency from pod {} to pod {} cannot be set on turmoil's network, which has one latency for both \
+             directions: use the simulated network",
+            self.pod_name(from),
+            self.pod_name(to)
+        );
     }
 
     /// Sets who answers DNS. Until then only literal addresses, `localhost` and a pod's own hostname are known.
@@ -404,18 +417,26 @@ impl World {
     }
 
     /// Works on the network, then wakes whom that concerns.
-    pub(super) fn net<T>(&self, work: impl FnOnce(&mut Net) -> T) -> T {
+    pub(super) fn net<T>(&self, work: impl FnOnce(&mut AnyNet) -> T) -> T {
         let mut net = self.0.net.lock().expect("the network's invariants hold");
         let result = work(&mut net);
-        if net.wakes.is_empty() {
+        if net.wakes().is_empty() {
             return result;
         }
-        let wakes = std::mem::take(&mut net.wakes);
+        let wakes = std::mem::take(net.wakes());
         drop(net);
         for waker in wakes {
             waker.wake();
         }
         result
+    }
+
+    /// Works on the part of turmoil's network that is ours.
+    pub(super) fn turmoil<T>(&self, work: impl FnOnce(&mut turmoil::Net) -> T) -> T {
+        self.net(|net| match net {
+            AnyNet::Turmoil(net) => work(net),
+            AnyNet::Simulated(_) => unreachable!("only turmoil's hosts and steps ask"),
+        })
     }
 
     /// Ends everything, in order, and lets go of it.

@@ -340,6 +340,7 @@ mod tests {
             seed: 1,
             scenario: None,
             profile: "istio".into(),
+            network: None,
             epoch_s: 0,
             level: Level::Info,
         };

@@ -12,7 +12,7 @@ use super::clients::Clients;
 use super::dangling::Dangling;
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
 use crate::cluster::{Cluster, ISTIOD, Setup};
-use crate::engine::{Config, Exit, Simulation};
+use crate::engine::{Config, Exit, Network, Simulation};
 use crate::image::{Images, Process};
 
 /// What decides the seed of a mesh that is not told one.
@@ -38,6 +38,7 @@ pub struct MeshBuilder {
     seed: Option<u64>,
     namespace: String,
     latency: Option<RangeInclusive<Duration>>,
+    network: Network,
     level: Level,
     scenario_digest: Option<String>,
 }
@@ -50,6 +51,7 @@ impl Default for MeshBuilder {
             seed: None,
             namespace: "default".to_owned(),
             latency: None,
+            network: Network::default(),
             level: Level::Debug,
             scenario_digest: None,
         }
@@ -100,6 +102,13 @@ impl MeshBuilder {
     #[must_use]
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.latency = Some(latency);
+        self
+    }
+
+    /// Who carries packets between pods; Hermesh's own simulated network unless set.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
         self
     }
 
@@ -155,8 +164,9 @@ impl MeshBuilder {
         }
         config.level = self.level;
         config.scenario_digest = self.scenario_digest;
+        config.network = self.network;
         // There and back through the agent, and a little more.
-        let quiet = *config.latency.end() * 4 + Duration::from_millis(5);
+        let quiet = (*config.latency.end() + self.network.delay()) * 4 + Duration::from_millis(5);
         let mut simulation = Simulation::new(config);
         let setup = Setup { images: self.images, istio: self.istio };
         let world = simulation.world().clone();

@@ -9,6 +9,7 @@ use hermesh_istiod::yaml::Diagnostic;
 
 use super::time::{compact, seconds};
 use super::wrap::wrap;
+use crate::engine::Network;
 use crate::scenario::{Batch, Check, Failure, Outcome, Run, StepReport, Verdict};
 
 /// The column in which what was done begins.
@@ -66,8 +67,15 @@ pub fn human(run: &Run, styles: &Styles) -> String {
     page.line(
         0,
         format_args!(
-            "{title}{}{title:#} - Istio {}, profile {}, seed {}",
-            run.scenario, run.istio, run.profile, run.seed
+            "{title}{}{title:#} - Istio {}, profile {}, seed {}{}",
+            run.scenario,
+            run.istio,
+            run.profile,
+            run.seed,
+            match run.network {
+                Network::Simulated => String::new(),
+                network => format!(", network {}", network.name()),
+            }
         ),
     );
     if let Some(about) = &run.about {

@@ -83,6 +83,7 @@ impl Entry {
             "istio": run.istio,
             "profile": run.profile,
             "seed": run.seed,
+            "network": run.network.name(),
             "verdict": run.verdict,
             "verified": false,
             "simulated_ms": millis(run.simulated),

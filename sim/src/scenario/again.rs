@@ -1,12 +1,18 @@
 //! The command that repeats a run.
 
-use super::Scenario;
 use super::file::Action;
+use super::{RunOptions, Scenario};
+use crate::engine::Network;
 
 impl Scenario {
-    /// The command that repeats a run with `seed`, as a shell takes it.
+    /// The command that repeats a run with these options, as a shell takes it.
     #[must_use]
-    pub fn again(&self, seed: u64) -> String {
+    pub fn again(&self, options: &RunOptions) -> String {
+        let seed = options.seed;
+        let network = match options.network {
+            Network::Simulated => String::new(),
+            network => format!(" --network {}", network.name()),
+        };
         let applies_input = self.file.steps.iter().any(|step| match step.action() {
             Some(Action::Apply(paths) | Action::Delete(paths)) => paths.iter().any(|path| path.value == "-"),
             _ => false,
@@ -14,15 +20,17 @@ impl Scenario {
         let path = &self.path;
         if path == "-" {
             return format!(
-                "hermesh run - --seed {seed} < FILE, where FILE holds the scenario that standard input held"
+                "hermesh run - --seed {seed}{network} < FILE, where FILE holds the scenario that standard input held"
             );
         }
         // An argument that begins with a dash would be an option.
         let path = if path.starts_with('-') { quoted(&format!("./{path}")) } else { quoted(path) };
         if applies_input {
-            return format!("hermesh run {path} --seed {seed} < FILE, where FILE holds what standard input held");
+            return format!(
+                "hermesh run {path} --seed {seed}{network} < FILE, where FILE holds what standard input held"
+            );
         }
-        format!("hermesh run {path} --seed {seed}")
+        format!("hermesh run {path} --seed {seed}{network}")
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::expect::Check;
 use super::explain::Failure;
+use crate::engine::Network;
 use crate::mesh::{CallReport, PodTable};
 use crate::trace::Trace;
 
@@ -26,6 +27,8 @@ pub struct Run {
     pub profile: String,
     /// The seed.
     pub seed: u64,
+    /// Who carried the packets.
+    pub network: Network,
     /// Whether every expectation held.
     pub verdict: Verdict,
     /// What was done, in order; steps after a failure are missing.

@@ -18,6 +18,7 @@ use super::target::Target;
 use super::words::code_name;
 use super::{InputError, Scenario};
 use crate::cluster::ISTIO_NAMESPACE;
+use crate::engine::Network;
 use crate::explain;
 use crate::mesh::{
     Applied, Call, CallFailure, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, WaitError, mesh,
@@ -47,19 +48,27 @@ pub struct RunOptions {
     pub seed: u64,
     /// Which events the trace has.
     pub level: Level,
+    /// Who carries the packets.
+    pub network: Network,
 }
 
 impl RunOptions {
     /// This seed, and the events that explanations need.
     #[must_use]
     pub fn seed(seed: u64) -> Self {
-        Self { seed, level: Level::Info }
+        Self { seed, level: Level::Info, network: Network::default() }
     }
 
     /// The same with events down to `level` in the trace.
     #[must_use]
     pub fn level(self, level: Level) -> Self {
         Self { level, ..self }
+    }
+
+    /// The same on this network.
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        Self { network, ..self }
     }
 }
 
@@ -90,13 +99,14 @@ impl Scenario {
             .namespace(self.namespace())
             .seed(options.seed)
             .level(options.level)
+            .network(options.network)
             .scenario_digest(self.digest.clone());
         if let Some(latency) = &self.file.mesh.latency {
             builder = builder.latency(latency.value.0.clone());
         }
         let mesh = builder.try_start().map_err(|error| self.not_started(error))?;
         self.refuse(&mesh)?;
-        let mut player = Player { scenario: self, seed: options.seed, mesh, numbers: Numbers::default(), crashes: 0 };
+        let mut player = Player { scenario: self, options: *options, mesh, numbers: Numbers::default(), crashes: 0 };
         let (steps, verdict) = player.play()?;
         let simulated = player.mesh.now();
         let trace = player.mesh.finish();
@@ -107,6 +117,7 @@ impl Scenario {
             istio: self.file.mesh.istio.value,
             profile: trace.header().profile.clone(),
             seed: options.seed,
+            network: options.network,
             verdict,
             steps,
             total: Numbers::total(&self.file.steps),
@@ -180,7 +191,7 @@ type Done = Result<Outcome, Trouble>;
 
 struct Player<'a> {
     scenario: &'a Scenario,
-    seed: u64,
+    options: RunOptions,
     mesh: Mesh,
     numbers: Numbers,
     /// How many panics of users' images were reported.
@@ -311,7 +322,7 @@ impl Player<'_> {
 
     fn failure(&self, trouble: Trouble, place: &Place) -> Failure {
         let Trouble { expected, seen, why } = trouble;
-        let again = self.scenario.again(self.seed);
+        let again = self.scenario.again(&self.options);
         Failure { place: format!("{}:{}", self.scenario.path, place.position), expected, seen, why, again }
     }
 

@@ -68,6 +68,7 @@ mod tests {
             seed: 0,
             scenario: None,
             profile: "istio".into(),
+            network: None,
             epoch_s: 0,
             level: Level::Info,
         };

@@ -27,6 +27,9 @@ pub struct Header {
     pub scenario: Option<String>,
     /// The fidelity profile, such as `istio`.
     pub profile: String,
+    /// Who carried the packets, if not Hermesh's own network: `turmoil`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<&'static str>,
     /// Wall time at `t_us` 0, in seconds since 1970-01-01T00:00:00Z.
     pub epoch_s: u64,
     /// The level up to which events are recorded.
@@ -291,6 +294,7 @@ mod tests {
             seed: 7,
             scenario: None,
             profile: "istio".into(),
+            network: None,
             epoch_s: 1_700_000_000,
             level,
         };

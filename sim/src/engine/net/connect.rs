@@ -10,6 +10,7 @@ use hermesh_runtime::{Address, Trail};
 
 use super::super::PodId;
 use super::super::events;
+use super::super::network;
 use super::super::slab::Key;
 use super::super::world::Route;
 use super::queue::Event;
@@ -17,10 +18,10 @@ use super::transfer::{Half, SECOND, Segment, Side};
 use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
 
 /// Linux's `net.core.somaxconn`, for which Go and the OS runtime ask in `listen(2)`.
-const BACKLOG: usize = 4096;
+pub(in super::super) const BACKLOG: usize = 4096;
 
 /// `net.ipv4.tcp_syn_retries`; with the first timeout of 1 s doubling each time, the kernel gives up after 127 s.
-const SYN_RETRIES: u32 = 6;
+pub(in super::super) const SYN_RETRIES: u32 = 6;
 
 /// Linux's `TCP_TIMEWAIT_LEN`.
 const TIME_WAIT: u64 = 60 * SECOND;
@@ -233,28 +234,13 @@ impl Net {
         trail: Trail,
     ) -> io::Result<(Key, SocketAddr, SocketAddr)> {
         let pod = &mut self.pods[from.index()];
-        // Linux takes the wildcard address for the loopback one.
-        let to_ip = match to.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let to = SocketAddr::new(to_ip, to.port());
-        let loopback = to_ip.is_loopback();
-        let source = if loopback {
-            if to_ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { to_ip }
-        } else if pod.addresses.contains(&to_ip) {
-            to_ip
-        } else {
-            let same_family = pod.addresses.iter().find(|address| address.is_ipv4() == to_ip.is_ipv4());
-            *same_family.ok_or(ErrorKind::NetworkUnreachable)?
-        };
+        let (source, to) = network::ends(&pod.addresses, to)?;
         let local = SocketAddr::new(source, pod.take_port()?);
         let destination = match route {
             Route::To(backend) => backend,
             Route::Direct | Route::Refuse => to,
         };
-        let server = if loopback { Some(from) } else { self.pod_at(destination.ip()) };
+        let server = if to.ip().is_loopback() { Some(from) } else { self.pod_at(destination.ip()) };
         let now = self.now();
         let backend = (destination != to).then_some(Address::Tcp(destination));
         let key =

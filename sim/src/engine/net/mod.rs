@@ -22,11 +22,11 @@ use super::events;
 use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 
-pub(super) use self::connect::Accepted;
-pub(super) use self::transfer::Side;
+pub(super) use self::connect::{Accepted, BACKLOG, SYN_RETRIES};
+pub(super) use self::transfer::{SECOND, Side, WINDOW};
 
 /// Why something is broken: the event that tells, if it was recorded.
-type Cause = Option<EventId>;
+pub(super) type Cause = Option<EventId>;
 
 /// Latency bounds in nanoseconds.
 pub(super) type Latency = (u64, u64);
@@ -87,18 +87,18 @@ struct Link {
 
 /// The processes that end.
 #[derive(Default)]
-struct Ends {
+pub(super) struct Ends {
     /// Those that were asked to.
-    asked: BTreeMap<u32, EventId>,
+    pub(super) asked: BTreeMap<u32, EventId>,
     /// Those whose sockets are just being closed by their end.
-    dying: Vec<Dying>,
+    pub(super) dying: Vec<Dying>,
 }
 
-struct Dying {
-    owner: u32,
-    cause: Cause,
+pub(super) struct Dying {
+    pub(super) owner: u32,
+    pub(super) cause: Cause,
     /// Power loss: nothing is sent.
-    silent: bool,
+    pub(super) silent: bool,
 }
 
 impl Net {
@@ -213,7 +213,7 @@ impl Net {
 }
 
 /// Linux's `net.ipv4.ip_local_port_range`.
-const EPHEMERAL: (u16, u16) = (32_768, 60_999);
+pub(super) const EPHEMERAL: (u16, u16) = (32_768, 60_999);
 
 /// Processes that end.
 impl Net {
@@ -263,7 +263,7 @@ impl Net {
 
 impl Ends {
     /// Why sockets of `owner` close now, and whether silently, if that is because it ends.
-    fn of(&self, owner: u32) -> (Cause, bool) {
+    pub(super) fn of(&self, owner: u32) -> (Cause, bool) {
         match self.dying.iter().find(|dying| dying.owner == owner) {
             Some(dying) => (dying.cause, dying.silent),
             None => (self.asked.get(&owner).copied(), false),
@@ -372,6 +372,6 @@ impl Net {
     }
 }
 
-fn unnamed() -> Address {
+pub(super) fn unnamed() -> Address {
     Address::Unix(std::path::PathBuf::new())
 }

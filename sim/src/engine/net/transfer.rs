@@ -14,10 +14,10 @@ use super::super::slab::Key;
 use super::queue::Event;
 use super::{Cause, Net};
 
-pub(super) const SECOND: u64 = 1_000_000_000;
+pub(in super::super) const SECOND: u64 = 1_000_000_000;
 
 /// What the kernel takes from a writer beyond what the reader has read: both ends' buffers.
-const WINDOW: usize = 256 * 1024;
+pub(in super::super) const WINDOW: usize = 256 * 1024;
 
 /// A writer that was held up goes on when a third of it is free (`sk_stream_is_writeable`).
 const WRITABLE: usize = WINDOW / 3 * 2;
@@ -39,13 +39,13 @@ pub(in super::super) enum Side {
 }
 
 impl Side {
-    pub(super) const BOTH: [Self; 2] = [Self::Client, Self::Server];
+    pub(in super::super) const BOTH: [Self; 2] = [Self::Client, Self::Server];
 
-    pub(super) fn index(self) -> usize {
+    pub(in super::super) fn index(self) -> usize {
         self as usize
     }
 
-    fn other(self) -> Self {
+    pub(in super::super) fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,
             Self::Server => Self::Client,

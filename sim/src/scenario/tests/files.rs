@@ -1,7 +1,8 @@
 //! Files that are missing, no text, or something else than a scenario.
 
-use super::super::Scenario;
+use super::super::{RunOptions, Scenario};
 use super::{ECHO, HEADER, open, refused, refused_step, steps};
+use crate::engine::Network;
 
 #[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
 fn open_bytes(name: &str, bytes: &[u8]) -> String {
@@ -71,12 +72,15 @@ fn the_command_that_repeats_a_run_is_one_for_a_shell() {
         ("-", "hermesh run - --seed 7 < FILE, where FILE holds the scenario that standard input held"),
     ] {
         path.clone_into(&mut scenario.path);
-        assert_eq!(scenario.again(7), command);
+        assert_eq!(scenario.again(&RunOptions::seed(7)), command);
     }
     let mut scenario = open(&format!("{HEADER}- apply: [more, echo.yaml]\n")).unwrap();
     scenario.file.steps[0].apply.as_mut().unwrap()[0].value = "-".to_owned();
     "a.yaml".clone_into(&mut scenario.path);
-    assert_eq!(scenario.again(1), "hermesh run a.yaml --seed 1 < FILE, where FILE holds what standard input held");
+    let input = "hermesh run a.yaml --seed 1 < FILE, where FILE holds what standard input held";
+    assert_eq!(scenario.again(&RunOptions::seed(1)), input);
+    let elsewhere = RunOptions::seed(1).network(Network::Turmoil);
+    assert_eq!(scenario.again(&elsewhere), input.replace("--seed 1", "--seed 1 --network turmoil"));
 }
 
 #[test]
