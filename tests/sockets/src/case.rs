@@ -108,7 +108,7 @@ fn needs(steps: &[Step]) -> Vec<Need> {
     if mentions(&["loopback", "loopback2", "any", "any6", "loopback6"]) {
         needs.push(Need::OneHost);
     }
-    if mentions(&["unix"]) {
+    if mentions(&["unix", "long"]) {
         needs.push(Need::Unix);
     }
     needs

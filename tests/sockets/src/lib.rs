@@ -15,7 +15,7 @@ mod simulated;
 mod wire;
 
 pub use case::{Case, Need, Step, Topic, topics};
-pub use differences::{DIFFERENCES, Difference, What};
+pub use differences::{Answer, DIFFERENCES, Difference};
 pub use kernel::Kernel;
 pub use network::{Network, World};
 pub use page::page;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::case::Topic;
-use crate::differences::{DIFFERENCES, What};
+use crate::differences::DIFFERENCES;
 use crate::runner::Run;
 
 /// The page, from the runs of all cases on these networks.
@@ -24,17 +24,18 @@ pub fn page(topics: &[Topic], networks: &[&'static str], runs: &[Run]) -> String
     page.push_str("\n## Differences\n\n");
     if DIFFERENCES.is_empty() {
         page.push_str("None is known.\n");
-        return page;
     }
-    page.push_str("| network | case | step | answer there | why |\n|---|---|---|---|---|\n");
     for difference in DIFFERENCES {
-        let step = match difference.what {
-            What::Skipped => "all".to_owned(),
-            What::Answer { step, answer } => format!("`{step}` | {answer}"),
-        };
-        let step = if difference.what == What::Skipped { format!("{step} | does not run") } else { step };
-        let _ = writeln!(page, "| {} | {} | {step} | {} |", difference.network, difference.case, difference.reason);
+        let networks = difference.networks.join("* and *");
+        let _ =
+            writeln!(page, "On *{networks}*: {}\n\n| case | step | answer there |\n|---|---|---|", difference.reason);
+        for it in difference.answers {
+            let _ = writeln!(page, "| {} | `{}` | {} |", it.case, it.step, it.answer);
+        }
+        page.push('\n');
     }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
     page
 }
 

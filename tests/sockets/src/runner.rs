@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::case::{Case, Step};
-use crate::differences::{Difference, What};
+use crate::differences::Difference;
 use crate::network::Network;
 use crate::wire::Names;
 
@@ -33,21 +33,18 @@ pub struct Mismatch {
 /// # Panics
 /// If a world does not begin or cannot be talked to.
 #[must_use]
-pub fn run_all(cases: &[&Case], networks: &[Box<dyn Network>], different: &[Difference]) -> Vec<Run> {
+pub fn run_all(cases: &[&Case], networks: &[Box<dyn Network>]) -> Vec<Run> {
     std::thread::scope(|threads| {
-        let on = |network: &dyn Network| cases.iter().map(|case| run(case, network, different)).collect::<Vec<_>>();
+        let on = |network: &dyn Network| cases.iter().map(|case| run(case, network)).collect::<Vec<_>>();
         let threads: Vec<_> = networks.iter().map(|network| threads.spawn(move || on(network.as_ref()))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("worlds can be talked to")).collect()
     })
 }
 
-/// Runs a case on a network; what is known to be `different` may keep it from running there.
+/// Runs a case on a network.
 #[must_use]
-pub fn run(case: &Case, network: &dyn Network, different: &[Difference]) -> Run {
-    let skipped = different.iter().any(|difference| {
-        difference.network == network.name() && difference.case == case.title && difference.what == What::Skipped
-    });
-    let runs = !skipped && case.needs.iter().all(|need| network.has(*need));
+pub fn run(case: &Case, network: &dyn Network) -> Run {
+    let runs = case.needs.iter().all(|need| network.has(*need));
     let mismatches = runs.then(|| steps(case, network));
     Run { network: network.name(), case: case.title.clone(), mismatches }
 }
@@ -77,7 +74,10 @@ fn steps(case: &Case, network: &dyn Network) -> Vec<Mismatch> {
 /// all is as told.
 #[must_use]
 pub fn table(runs: &[Run], different: &[Difference]) -> String {
-    let listed = |run: &Run, mismatch: &Mismatch| different.iter().any(|it| it.tells(run, mismatch));
+    let listed = |run: &Run, mismatch: &Mismatch| {
+        let mut on = different.iter().filter(|it| it.networks.contains(&run.network));
+        on.any(|it| it.answers.iter().any(|answer| answer.tells(run, mismatch)))
+    };
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["case", "step", "as told", "seen", "network"]);
@@ -88,11 +88,13 @@ pub fn table(runs: &[Run], different: &[Difference]) -> String {
         }
     }
     for difference in different {
-        let What::Answer { step, answer } = difference.what else { continue };
-        let seen = runs.iter().any(|run| run.mismatches.iter().flatten().any(|it| difference.tells(run, it)));
-        if !seen {
-            let listed = format!("listed as different: {answer}");
-            table.add_row([difference.case, step, &listed, "no such difference", difference.network]);
+        for it in difference.answers {
+            for run in runs.iter().filter(|run| difference.networks.contains(&run.network) && run.case == it.case) {
+                if !run.mismatches.iter().flatten().any(|mismatch| it.tells(run, mismatch)) {
+                    let listed = format!("listed as different: {}", it.answer);
+                    table.add_row([it.case, it.step, &listed, "no such difference", run.network]);
+                }
+            }
         }
     }
     if table.row_count() == 0 { String::new() } else { table.to_string() }

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use hermesh::engine::Config;
+use hermesh::engine::{self, Config};
 use hermesh_socket_conformance::{
-    Case, DIFFERENCES, Difference, Kernel, Network, Pods, Simulated, What, page, run, run_all, table, topics,
+    Answer, Case, DIFFERENCES, Difference, Kernel, Network, Pods, Simulated, page, run, run_all, table, topics,
 };
 
 /// All networks. Another one is another line here, and its list among the differences.
@@ -18,7 +18,13 @@ fn networks() -> Vec<Box<dyn Network>> {
         Box::new(Kernel { program: env!("CARGO_BIN_EXE_socket-process").into() }),
         Box::new(Simulated { name: "one pod", pods: Pods::Shared, config: Config::new(1) }),
         Box::new(Simulated { name: "pods apart", pods: Pods::Apart, config: Config::new(1) }),
+        Box::new(Simulated { name: "turmoil, one pod", pods: Pods::Shared, config: turmoil() }),
+        Box::new(Simulated { name: "turmoil, pods apart", pods: Pods::Apart, config: turmoil() }),
     ]
+}
+
+fn turmoil() -> Config {
+    Config { network: engine::Network::Turmoil, ..Config::new(1) }
 }
 
 #[test]
@@ -27,10 +33,8 @@ fn every_network_answers_as_told() {
     let only = std::env::var("SOCKETS_CASE").unwrap_or_default();
     let cases: Vec<&Case> =
         topics.iter().flat_map(|topic| &topic.cases).filter(|case| case.title.contains(&only)).collect();
-    let runs = run_all(&cases, &networks, DIFFERENCES);
-    let concerns = |it: &&Difference| cases.iter().any(|case| case.title == it.case);
-    let differences: Vec<Difference> = DIFFERENCES.iter().filter(concerns).copied().collect();
-    let differing = table(&runs, &differences);
+    let runs = run_all(&cases, &networks);
+    let differing = table(&runs, DIFFERENCES);
     assert!(differing.is_empty(), "\n{differing}");
     if !only.is_empty() {
         return;
@@ -53,8 +57,12 @@ fn differences_are_those_of_cases_there_are() {
     let unique: BTreeSet<&String> = titles.iter().collect();
     assert_eq!(unique.len(), titles.len(), "two cases have one title");
     for difference in DIFFERENCES {
-        assert!(titles.iter().any(|title| title == difference.case), "no case `{}`", difference.case);
-        assert!(names.contains(&difference.network), "no network `{}`", difference.network);
+        for it in difference.answers {
+            assert!(titles.iter().any(|title| title == it.case), "no case `{}`", it.case);
+        }
+        for network in difference.networks {
+            assert!(names.contains(network), "no network `{network}`");
+        }
     }
 }
 
@@ -65,13 +73,15 @@ fn what_is_not_as_told_is_shown_and_so_is_what_is_listed_for_nothing() {
     let step = case.steps[0].to_string();
     case.steps[0].answer = "address in use".to_owned();
     let network = Simulated { name: "one pod", pods: Pods::Shared, config: Config::new(1) };
+    let step: &'static str = String::leak(step);
+    let title: &'static str = String::leak(case.title.clone());
     let difference = |answer| {
-        let what = What::Answer { step: String::leak(step.clone()), answer };
-        Difference { network: "one pod", case: String::leak(case.title.clone()), what, reason: "for this test" }
+        let answers = Vec::leak(vec![Answer { case: title, step, answer }]);
+        Difference { networks: &["one pod"], reason: "for this test", answers }
     };
-    let runs = [run(&case, &network, &[])];
+    let runs = [run(&case, &network)];
     let shown = table(&runs, &[]);
-    assert!(shown.contains(&step) && shown.contains("address in use"), "{shown}");
+    assert!(shown.contains(step) && shown.contains("address in use"), "{shown}");
     assert_eq!(table(&runs, &[difference("ok")]), "");
     let shown = table(&runs, &[difference("ok"), difference("pending")]);
     assert!(shown.contains("no such difference"), "{shown}");

@@ -23,7 +23,7 @@ use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 
 pub(super) use self::connect::{Accepted, BACKLOG, SYN_RETRIES};
-pub(super) use self::transfer::{SECOND, Side, WINDOW};
+pub(super) use self::transfer::{SECOND, Side, WINDOW, WRITABLE};
 
 /// Why something is broken: the event that tells, if it was recorded.
 pub(super) type Cause = Option<EventId>;

@@ -20,7 +20,7 @@ pub(in super::super) const SECOND: u64 = 1_000_000_000;
 pub(in super::super) const WINDOW: usize = 256 * 1024;
 
 /// A writer that was held up goes on when a third of it is free (`sk_stream_is_writeable`).
-const WRITABLE: usize = WINDOW / 3 * 2;
+pub(in super::super) const WRITABLE: usize = WINDOW / 3 * 2;
 
 /// The least retransmission timeout (`TCP_RTO_MIN`).
 const RTO_MIN: u64 = SECOND / 5;

@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 
 use super::super::PodId;
 use super::super::events;
-use super::super::net::{Cause, Owner, Side, WINDOW};
+use super::super::net::{Cause, Owner, Side, WINDOW, WRITABLE};
 use super::super::slab::Key;
 use super::Net;
 use super::connect::{Destination, Opening};
@@ -56,6 +56,8 @@ pub(super) struct Half {
     outgoing: BytesMut,
     /// Bytes written that the other end has not read.
     unread: usize,
+    /// The process wrote until there was no room, and waits for some more than a byte's.
+    blocked: bool,
     /// The process sends no more, and whether turmoil knows.
     finished: bool,
     fin_sent: bool,
@@ -114,7 +116,8 @@ impl Net {
             let task = if half.received.is_empty() { half.task.take() } else { None };
             let peer = &mut conn.ends[side.other().index()].half;
             peer.unread = peer.unread.saturating_sub(read);
-            let writer = peer.writer.take();
+            peer.blocked &= peer.unread > WRITABLE;
+            let writer = if peer.blocked { None } else { peer.writer.take() };
             self.wake(writer);
             self.wake_host(task);
             return Poll::Ready(Ok(()));
@@ -148,7 +151,8 @@ impl Net {
         }
         let len: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         let room = len.min(WINDOW - half.unread);
-        if room == 0 && len > 0 {
+        if (room == 0 || half.blocked) && len > 0 {
+            half.blocked = true;
             half.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -169,7 +173,7 @@ impl Net {
             return Err(ErrorKind::NotConnected.into());
         };
         let half = &mut conn.ends[side.index()].half;
-        if half.broken || half.closed {
+        if half.closed {
             return Err(ErrorKind::NotConnected.into());
         }
         half.finished = true;

@@ -73,6 +73,10 @@ impl Net {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
         let ephemeral = at.port() == 0;
+        if !ephemeral && pod.ports.contains(&at.port()) && !pod.bound.contains(&at.port()) {
+            // An outgoing connection has it, without SO_REUSEADDR.
+            return Err(ErrorKind::AddrInUse.into());
+        }
         let port = if ephemeral { pod.take_port()? } else { at.port() };
         pod.bound.push(port);
         // Turmoil binds no other addresses than these two.
@@ -309,7 +313,7 @@ impl Net {
 
 impl Listener {
     pub(super) fn is_full(&self) -> bool {
-        self.accepted.len() >= BACKLOG
+        self.accepted.len() > BACKLOG
     }
 }
 
