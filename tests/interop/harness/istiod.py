@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 from .manifests import documents
+from .processes import whole_lines
 from .results import Wrong
 from .waiting import Missing, until
 
@@ -114,7 +115,7 @@ class Istiod:
         return counts
 
     def events(self, kind):
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        lines = whole_lines(self._log.read_text()) if self._log.exists() else []
         events = (json.loads(line) for line in lines if line.startswith("{") and f'"{kind}"' in line)
         return [event for event in events if event["kind"] == kind]
 

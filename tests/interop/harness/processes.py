@@ -51,6 +51,11 @@ class Children:
                 child.kill()
 
 
+def whole_lines(text):
+    """The lines of a log that may be in the middle of its last one."""
+    return text.split("\n")[:-1]
+
+
 class Child:
     """`begun` is how long its log was when it was started."""
 

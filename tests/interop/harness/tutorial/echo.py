@@ -9,6 +9,7 @@ from collections import Counter
 
 from ..install import HERE
 from ..network import is_free
+from ..processes import whole_lines
 from ..results import Wrong
 from ..waiting import Missing, until
 from .outcome import Called, cause, forwarded
@@ -131,7 +132,7 @@ class EchoWay(Way):
 
     def _requests(self, workload):
         port = self.target_ports(self.pods[workload])[GRPC]
-        lines = self._running[workload].log.read_text().splitlines()
+        lines = whole_lines(self._running[workload].said())
         events = [json.loads(line)["fields"] for line in lines if '"echo.request"' in line]
         return [event for event in events if event["port"] == port]
 
