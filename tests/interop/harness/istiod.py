@@ -11,8 +11,8 @@ from .processes import whole_lines
 from .results import Wrong
 from .waiting import Missing, until
 
-START_SECONDS = 10
-TOKEN_SECONDS = 10
+START_SECONDS = 60
+TOKEN_SECONDS = 60
 LOOK_SECONDS = 5
 
 

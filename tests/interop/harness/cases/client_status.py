@@ -10,7 +10,7 @@ from ..pairs import each_program
 from ..results import Wrong, all_are, lacking, passed
 from ..witness import Refused
 
-ADS_SECONDS = 30
+ADS_SECONDS = 90
 # How a program says that it cannot be asked.
 ABSENT = "no client status discovery service"
 CLIENT_TYPES = {

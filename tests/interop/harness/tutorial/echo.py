@@ -16,7 +16,7 @@ from .outcome import Called, cause, forwarded
 from .way import GRPC, GRPC_NUMBER, READY_SECONDS, Way
 
 FORWARD_SECONDS = 60
-LOG_SECONDS = 5
+LOG_SECONDS = 60
 LOOK_SECONDS = 2
 # The target ports of the article's Service, and where its readiness probe looks.
 TARGETS = {"http": 18080, GRPC: GRPC_NUMBER, "tcp": 19090}

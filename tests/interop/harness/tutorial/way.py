@@ -18,9 +18,10 @@ from .expectations import complaints
 from .outcome import Done
 from .transport import speaks_tls, wants_tls
 
-APPLY_SECONDS = 15
-READY_SECONDS = 15
-TRANSPORT_SECONDS = 15
+APPLY_SECONDS = 60
+READY_SECONDS = 60
+CONVERGE_SECONDS = 60
+TRANSPORT_SECONDS = 60
 # Real time is not simulated time. Calls at some rate are sent at a fifth of it, so that what the article expects of
 # the time between them, that the next connection is ready, is true of a busy machine, too.
 SLOWER = 5
@@ -111,7 +112,7 @@ class Way:
             return sum(name.startswith("EndpointSlice ") for name in self.istiod.applied()) == len(slices)
 
         until("fake-istiod reads the slices", APPLY_SECONDS, read)
-        self.istiod.converge()
+        self.istiod.converge(CONVERGE_SECONDS)
         return Done.ready(step.workloads)
 
     def _get(self, _):
@@ -122,7 +123,7 @@ class Way:
         return Done.pods({workload: row(pod) for workload, pod in self.pods.items()})
 
     def _converged(self, _):
-        self.istiod.converge()
+        self.istiod.converge(CONVERGE_SECONDS)
         # What was acknowledged is not yet in use: servers go on to speak as before for a moment.
         for pod, wanted in self._wanted().items():
             what = f"{pod.id} speaks {'TLS' if wanted else 'plain text'}"
