@@ -64,7 +64,8 @@ class EchoWay(Way):
             self._running[workload] = self.children.start(f"{pod.id}.echo", command, environment)
 
     def is_running(self, pod):
-        return self._running[self.workload(pod)].is_running()
+        child = self._running.get(self.workload(pod))
+        return child is not None and child.is_running()
 
     def is_ready(self, pod):
         port = self._numbers[self.workload(pod)][PROBED]

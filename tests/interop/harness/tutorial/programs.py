@@ -76,7 +76,7 @@ class ProgramWay(Way):
         return next((again(found) for found in ended.values()), None)
 
     def is_running(self, pod):
-        return pod.witness.child.is_running()
+        return pod.witness is not None and pod.witness.child.is_running()
 
     def is_ready(self, pod):
         return speaks_tls(pod, pod.ports[GRPC]) is not None

@@ -39,6 +39,8 @@ class Way:
         self._files = files
         self.loopback = loopback
         self.istiod = Istiod(installed.istiod, folder, children, f"{name}.fake-istiod")
+        # Every application that runs has a server on xDS; it has no channel between two steps.
+        self.istiod.expects = lambda: {pod.node_id: 1 for pod in self.pods.values() if self.is_running(pod)}
         self.pods = {one.workload: self._pod(one, folder) for one in simulated}
 
     def _pod(self, one, folder):
