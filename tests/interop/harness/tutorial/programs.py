@@ -6,7 +6,7 @@ from ..defects import crash
 from ..results import Wrong, lacking
 from ..witness import Gone, Refused
 from .outcome import Called, Done, cause
-from .transport import speaks_tls
+from .transport import SPOKEN, spoken
 from .way import GRPC, GRPC_NUMBER, Way
 
 CONCURRENCY = 8
@@ -79,7 +79,7 @@ class ProgramWay(Way):
         return pod.witness is not None and pod.witness.child.is_running()
 
     def is_ready(self, pod):
-        return speaks_tls(pod, pod.ports[GRPC]) is not None
+        return spoken(pod, pod.ports[GRPC]) in SPOKEN
 
     def _call(self, step):
         caller, outcome = self.pods[step.what["from"]], Called.of(self.pods)

@@ -15,8 +15,8 @@ from ..results import Wrong
 from ..waiting import Missing, Unmet, until
 from ..witness import Gone, Refused
 from .expectations import complaints
-from .outcome import Done
-from .transport import speaks_tls, wants_tls
+from .outcome import HANDSHAKE, Done
+from .transport import spoken, told
 
 APPLY_SECONDS = 60
 READY_SECONDS = 60
@@ -56,6 +56,9 @@ class Way:
         """What comes of a step, or a cell that says why nothing does."""
         try:
             outcome = getattr(self, f"_{step.verb}")(step)
+            if step.expect.get("cause") == HANDSHAKE:
+                # A server that has died breaks handshakes off, too.
+                self._await_servers()
             wrong = list(complaints(step, outcome)) if step.verb == "call" else []
             return outcome.but("; ".join(wrong)) if wrong else outcome
         except (Wrong, Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
@@ -127,15 +130,21 @@ class Way:
     def _converged(self, _):
         self.istiod.converge(CONVERGE_SECONDS)
         # What was acknowledged is not yet in use: servers go on to speak as before for a moment.
-        for pod, wanted in self._wanted().items():
-            what = f"{pod.id} speaks {'TLS' if wanted else 'plain text'}"
-            until(what, TRANSPORT_SECONDS, lambda: self._speaks(pod, wanted) or not self.is_running(pod))
-        if ended := [pod.id for pod in self.pods.values() if not self.is_running(pod)]:
-            raise Wrong("ended", f"the application has ended in {', '.join(ended)}")
+        self._await_servers()
         return Done.converged()
 
-    def _speaks(self, pod, wanted):
-        return speaks_tls(pod, pod.ports[GRPC]) == wanted
+    def _await_servers(self):
+        """Waits until every server speaks as it is told."""
+        def condition(pod, wanted):
+            if not self.is_running(pod):
+                return True
+            found = spoken(pod, pod.ports[GRPC])
+            return found == wanted or Missing(found)
+
+        for pod, wanted in self._wanted().items():
+            until(f"{pod.id} speaks {wanted}", TRANSPORT_SECONDS, lambda: condition(pod, wanted))
+        if ended := [pod.id for pod in self.pods.values() if not self.is_running(pod)]:
+            raise Wrong("ended", f"the application has ended in {', '.join(ended)}")
 
     def _wanted(self):
         """Which servers fake-istiod tells to speak TLS, as it says on streams of the harness' own."""
@@ -145,5 +154,5 @@ class Way:
         for (pod, name), sent in zip(names.items(), answers):
             if name not in sent.get(LISTENER, {}):
                 raise Wrong("no listener", f"fake-istiod has no Listener {name}")
-            wanted[pod] = wants_tls(sent[LISTENER][name])
+            wanted[pod] = told(sent[LISTENER][name])
         return wanted
