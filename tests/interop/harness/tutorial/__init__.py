@@ -13,6 +13,7 @@ from .compare import compare
 from .echo import EchoWay
 from .programs import ProgramWay
 from .simulated import Simulated
+from .step import playable
 
 NAME, ABOUT = "tutorial", "the article's tutorial: simulated, with our echo, and with every program in its place"
 FILES = REPOSITORY / "examples" / "grpc-echo"
@@ -24,6 +25,7 @@ def run(installed, programs, folder, say):
     place.mkdir()
     say("tutorial: simulated")
     simulated = Simulated(installed, FILES / "tutorial.yaml", place / "trace.jsonl")
+    playable(simulated.steps, {pod.workload for pod in simulated.pods}, FILES)
     loopback = Loopback()
     with Children(folder / "logs") as children:
         def way(kind, name, *of):

@@ -25,7 +25,7 @@ class Done:
 
     @classmethod
     def applied(cls, objects):
-        return cls(f"{objects} applied", objects)
+        return cls(f"{len(objects)} applied", sorted(objects))
 
     @classmethod
     def ready(cls, workloads):

@@ -76,17 +76,18 @@ class Way:
         """A cell that tells of such a defect, if one has shown."""
 
     def _apply(self, step):
-        """Copies the files, and waits until fake-istiod has as many objects of them as the simulated cluster."""
+        """Copies the files, and waits until fake-istiod has those objects of them that the simulated cluster has."""
         before = len(self.istiod.events("istiod.files.applied"))
         for file in step.files:
             self.istiod.place(file, self.manifest(file))
 
         def condition():
             names = self.istiod.applied(before)
-            return names if len(names) >= step.objects else Missing(f"{len(names)} objects: {', '.join(names)}")
+            missing = set(step.objects) - set(names)
+            return Missing(f"not {', '.join(sorted(missing))}") if missing else [names]
 
-        names = until(f"fake-istiod reads {step.objects} objects", APPLY_SECONDS, condition)
-        return Done.applied(len(names))
+        (names,) = until("fake-istiod reads the objects", APPLY_SECONDS, condition)
+        return Done.applied(names)
 
     def manifest(self, file):
         """The text of a file of the article."""
