@@ -66,7 +66,9 @@ class ProgramWay(Way):
         return untold if untold and not getattr(outcome, "complaint", "") else outcome
 
     def await_application(self, pod):
-        pod.await_serving(self._serving.pop(self.workload(pod)))
+        pod.await_serving(self._serving.pop(self.workload(pod), []))
+        if not self.is_running(pod):
+            raise RuntimeError(pod.witness.child.ending())
 
     def excuse(self):
         """A cell that tells of a defect of the program, if one has shown."""

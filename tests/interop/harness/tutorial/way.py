@@ -4,16 +4,14 @@ What a cluster's controllers do, the harness does: Pods come with the simulated 
 pods are ready.
 """
 
-from subprocess import SubprocessError
-
 from .. import manifests
 from ..cases.client_status import ask_istiod
+from ..failures import KNOWN
 from ..istiod import Istiod
 from ..mesh import Spec
 from ..pod import Pod
 from ..results import Wrong
-from ..waiting import Missing, Unmet, until
-from ..witness import Gone, Refused
+from ..waiting import Missing, until
 from .expectations import complaints
 from .outcome import HANDSHAKE, Done
 from .transport import spoken, told
@@ -61,7 +59,7 @@ class Way:
                 self._await_servers()
             wrong = list(complaints(step, outcome)) if step.verb == "call" else []
             return outcome.but("; ".join(wrong)) if wrong else outcome
-        except (Wrong, Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
+        except KNOWN as error:
             return self.excuse() or Done(getattr(error, "text", "stuck"), None, str(error))
 
     @staticmethod
@@ -115,7 +113,7 @@ class Way:
         self.istiod.write("slices", slices)
 
         def read():
-            return sum(name.startswith("EndpointSlice ") for name in self.istiod.applied()) == len(slices)
+            return len({name for name in self.istiod.applied() if name.startswith("EndpointSlice ")}) == len(slices)
 
         until("fake-istiod reads the slices", APPLY_SECONDS, read)
         self.istiod.converge(CONVERGE_SECONDS)
@@ -148,7 +146,7 @@ class Way:
             raise Wrong("ended", f"the application has ended in {', '.join(ended)}")
 
     def _wanted(self):
-        """Which servers fake-istiod tells to speak TLS, as it says on streams of the harness' own."""
+        """What fake-istiod tells the servers to speak, as it says on streams of the harness' own."""
         names = {pod: f"xds.istio.io/grpc/lds/inbound/{pod.address}:{pod.ports[GRPC]}" for pod in self.pods.values()}
         wanted = {}
         answers = ask_istiod(self, {pod: {LISTENER: [name]} for pod, name in names.items()})
