@@ -124,8 +124,8 @@ func (c *caller) many(want *command) *tally {
 	for range or(want.Concurrency, 1) {
 		workers.Go(func() {
 			for index := next.Add(1) - 1; index < count; index = next.Add(1) - 1 {
-				if want.Qps > 0 {
-					time.Sleep(time.Until(begun.Add(time.Duration(index) * time.Second / time.Duration(want.Qps))))
+				if want.Qps != nil {
+					time.Sleep(time.Until(begun.Add(time.Duration(index) * time.Second / time.Duration(*want.Qps))))
 				}
 				c.one(want, t)
 			}

@@ -27,7 +27,7 @@ type command struct {
 	Credentials  string            `json:"credentials"`
 	Count        int               `json:"count"`
 	Concurrency  int               `json:"concurrency"`
-	Qps          int               `json:"qps"`
+	Qps          *int              `json:"qps"`
 	Metadata     map[string]string `json:"metadata"`
 	Method       string            `json:"method"`
 	TimeoutMs    int               `json:"timeout_ms"`
@@ -62,6 +62,9 @@ func (w *witness) carryOut(c *command) (answer, error) {
 	case "csds":
 		return clientStatus()
 	case "call", "load", "stop", "close":
+		if c.Qps != nil && *c.Qps < 1 {
+			return nil, fmt.Errorf("qps %d: no rate; leave it out for none, or give 1 or more", *c.Qps)
+		}
 		caller, err := w.caller(c)
 		if err != nil {
 			return nil, err

@@ -7,15 +7,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from subprocess import SubprocessError
 
 from . import mesh, page, programs as known, report, tutorial
 from .cases import CASES
+from .failures import words
 from .install import Uninstallable, install
 from .processes import Children
 from .results import FAIL, LACK, PASS, PROGRAMS, WAYS, Row, failed
-from .waiting import Unmet
-from .witness import Gone, Refused
 from .world import World
 
 PASSED, FAILED, UNABLE = 0, 1, 2
@@ -45,9 +43,12 @@ def main():
         code = judge(options, cases, with_tutorial, programs, folder)
         keep = keep or code == FAILED
         return code
-    except (Uninstallable, Unmet, Gone, Refused, RuntimeError) as error:
-        keep = keep or not isinstance(error, Uninstallable)
+    except Uninstallable as error:
         print(f"tests/interop/run: {error}", file=sys.stderr)
+        return UNABLE
+    except Exception as error:
+        keep = True
+        print(f"tests/interop/run: {words(error)}", file=sys.stderr)
         return UNABLE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -119,11 +120,15 @@ def in_one_world(installed, cases, programs, folder, say):
 
 def in_all_ways(installed, programs, folder, say):
     """The rows of the tutorial, and what each program says of itself."""
+    rows, about = [], {}
     try:
-        return tutorial.run(installed, programs, folder, say)
-    except (Unmet, Gone, Refused, RuntimeError, SubprocessError) as error:
-        cells = {program.way: failed("stuck", str(error)) for program in programs}
-        return [Row(tutorial.NAME, cells, WAYS, "not played")], {}
+        for row in tutorial.run(installed, programs, folder, say, about):
+            rows.append(row)
+    except Exception as error:
+        note = words(error)
+        cells = {program.way: failed("stuck", note) for program in programs}
+        rows.append(Row(f"{tutorial.NAME}: what follows" if rows else tutorial.NAME, cells, WAYS, "not played"))
+    return rows, about
 
 
 def run(cases, world, say):
@@ -134,8 +139,9 @@ def run(cases, world, say):
         try:
             for row in case.run(world, begun[case.name]) if case.name in begun else case.run(world):
                 rows.append(row)
-        except (Unmet, Gone, Refused) as error:
-            cells = {program.name: failed("stuck", str(error)) for program in world.programs}
+        except Exception as error:
+            note = words(error)
+            cells = {program.name: failed("stuck", note) for program in world.programs}
             rows.append(Row(case.name, cells, PROGRAMS))
     return rows
 

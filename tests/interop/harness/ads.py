@@ -17,7 +17,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from google.protobuf import json_format
 
-SECONDS = 15
+SECONDS = 60
 MESSAGES = (
     listener_pb2.Listener, route_pb2.RouteConfiguration, cluster_pb2.Cluster, endpoint_pb2.ClusterLoadAssignment,
 )

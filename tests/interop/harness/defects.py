@@ -41,7 +41,7 @@ def crash(witness):
     known = CRASHES.get(witness.program.name)
     if witness.child.is_running() or known is None:
         return None
-    found = known.search(witness.child.log.read_text(errors="replace"))
+    found = known.search(witness.child.said())
     if found is None:
         return None
     where = re.search(r"(grpc-js-xds/.*?:\d+)", found[1])

@@ -3,15 +3,17 @@
 import json
 import os
 import subprocess
-import urllib.error
 import urllib.request
+from collections import Counter
+from http.client import HTTPException
 
 from .manifests import documents
+from .processes import whole_lines
 from .results import Wrong
 from .waiting import Missing, until
 
-START_SECONDS = 10
-TOKEN_SECONDS = 10
+START_SECONDS = 60
+TOKEN_SECONDS = 60
 LOOK_SECONDS = 5
 
 
@@ -22,6 +24,8 @@ class Istiod:
         self._addresses_file = folder / "addresses.json"
         self._log = children.logs / f"{name}.log"
         self._child = None
+        # How many streams each proxy has at least, by its name, whenever all clients are in sync.
+        self.expects = dict
         self.addresses = {"plaintext": "127.0.0.1:0", "tls": "127.0.0.1:0", "monitoring": "127.0.0.1:0"}
         self._objects.mkdir()
 
@@ -65,10 +69,13 @@ class Istiod:
         self.settle(bound)
 
     def settle(self, bound=15, streams=None):
-        """Waits until every client has acknowledged what it was sent, on at least as many streams as given."""
+        """Waits until every client has acknowledged what it was sent, on at least as many streams as given, and as
+        are expected anyway."""
         def condition():
             status = self.syncz()
-            if streams and (lacking := missing_streams(streams, status)):
+            if isinstance(status, Missing):
+                return status
+            if lacking := missing_streams({**self.expects(), **(streams or {})}, status):
                 return Missing(f"no streams yet of {lacking}")
             late = [
                 f"{stream['proxy']} {kind['type'].rsplit('.', 1)[-1]} {kind['status']} {kind['error'] or ''}".strip()
@@ -99,22 +106,25 @@ class Istiod:
         self.settle(bound)
 
     def syncz(self):
+        """What it tells of each stream, or why nothing."""
         try:
             url = f"http://{self.addresses['monitoring']}/debug/syncz"
             with urllib.request.urlopen(url, timeout=LOOK_SECONDS) as response:
                 return json.load(response)
-        except (OSError, urllib.error.URLError):
-            return []
+        except (OSError, HTTPException, ValueError) as error:
+            return Missing(f"fake-istiod does not tell of its streams: {error}")
 
-    def streams(self):
+    def streams(self, bound=15):
         """How many streams each proxy has open."""
-        counts = {}
-        for stream in self.syncz():
-            counts[stream["proxy"]] = counts.get(stream["proxy"], 0) + 1
+        def condition():
+            status = self.syncz()
+            return status if isinstance(status, Missing) else [count(status)]
+
+        (counts,) = until("fake-istiod tells of its streams", bound, condition)
         return counts
 
     def events(self, kind):
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        lines = whole_lines(self._log.read_text(errors="replace")) if self._log.exists() else []
         events = (json.loads(line) for line in lines if line.startswith("{") and f'"{kind}"' in line)
         return [event for event in events if event["kind"] == kind]
 
@@ -128,8 +138,10 @@ class Istiod:
         return True
 
 
+def count(status):
+    return Counter(stream["proxy"] for stream in status)
+
+
 def missing_streams(wanted, status):
-    have = {}
-    for stream in status:
-        have[stream["proxy"]] = have.get(stream["proxy"], 0) + 1
-    return ", ".join(proxy for proxy, count in wanted.items() if have.get(proxy, 0) < count)
+    have = count(status)
+    return ", ".join(proxy for proxy, least in wanted.items() if have[proxy] < least)

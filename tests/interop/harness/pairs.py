@@ -1,8 +1,8 @@
 """The same question for every client and every server."""
 
+from .failures import words
 from .results import PROGRAMS, Row, Wrong, failed
-from .waiting import Unmet
-from .witness import Gone, Refused
+from .witness import Gone
 
 
 def each_pair(world, label, ask):
@@ -31,8 +31,8 @@ def attempt(ask, *of):
         return failed(wrong.text, str(wrong))
     except Gone as gone:
         return failed("ended", str(gone))
-    except (Refused, Unmet) as error:
-        return failed("stuck", str(error))
+    except Exception as error:
+        return failed("stuck", words(error))
 
 
 def fresh_call(pod, channel, target, **fields):

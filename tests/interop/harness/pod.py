@@ -8,7 +8,7 @@ import urllib.request
 from .waiting import Missing, until
 from .witness import Witness
 
-READY_SECONDS = 15
+READY_SECONDS = 60
 LOOK_SECONDS = 2
 DATA = "/var/lib/istio/data"
 BOOTSTRAP = "/etc/istio/proxy/grpc-bootstrap.json"

@@ -22,6 +22,8 @@ class Children:
     def start(self, name, command, env, pipes=False):
         """Starts a child. Only the main thread may: the child ends with the thread that started it."""
         log = self.logs / f"{name}.log"
+        # One of the same name may have written to it before.
+        begun = log.stat().st_size if log.exists() else 0
         with log.open("ab") as stderr:
             popen = subprocess.Popen(
                 [str(part) for part in command],
@@ -32,7 +34,7 @@ class Children:
                 start_new_session=True,
                 preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
             )
-        child = Child(name, popen, log)
+        child = Child(name, popen, log, begun)
         self._all.append(child)
         return child
 
@@ -49,9 +51,16 @@ class Children:
                 child.kill()
 
 
+def whole_lines(text):
+    """The lines of a log that may be in the middle of its last one."""
+    return text.split("\n")[:-1]
+
+
 class Child:
-    def __init__(self, name, popen, log):
-        self.name, self.popen, self.log = name, popen, log
+    """`begun` is how long its log was when it was started."""
+
+    def __init__(self, name, popen, log, begun):
+        self.name, self.popen, self.log, self._begun = name, popen, log, begun
 
     def is_running(self):
         return self.popen.poll() is None
@@ -65,7 +74,11 @@ class Child:
         self.signal(signal.SIGKILL)
         self.popen.wait()
 
+    def said(self):
+        """What it has written to its log."""
+        return self.log.read_bytes()[self._begun:].decode(errors="replace")
+
     def ending(self):
         """How it ended, with its last words."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
+        lines = self.said().strip().splitlines()[-TAIL_LINES:]
         return f"{self.name} ended with {self.popen.returncode}: {' / '.join(lines) or 'no last words'}"

@@ -2,6 +2,13 @@
 
 import re
 
-# A server that closes with the client's first bytes unread may reset the connection before its own are read.
-HANDSHAKE = re.compile(r"wrong.version.number|does not look like a TLS|handshake|InvalidContentType|reset", re.I)
+# What a TLS client says of a server that answers in plain text, or that closes: one that does so with the client's
+# first bytes unread may reset the connection before its own are read.
+HANDSHAKE = re.compile(
+    r"wrong.version.number"
+    r"|does not look like a TLS handshake"
+    r"|(authentication handshake|Handshake read) failed.*(connection reset by peer|EOF|Socket closed)"
+    r"|read ECONNRESET|before secure TLS connection was established",
+    re.I,
+)
 IDENTITY = re.compile(r"\bSANs?\b|subject alt|identit", re.I)

@@ -16,6 +16,7 @@ class World:
     def __init__(self, installed, programs, groups, folder, children):
         self.installed, self.programs, self.children = installed, programs, children
         self.istiod = Istiod(installed.istiod, folder, children)
+        self.istiod.expects = self._streams
         loopback = Loopback()
         pods = folder / "p"
         self.pods = [Pod(spec, loopback, pods) for spec in mesh.specs(programs, groups)]
@@ -45,6 +46,10 @@ class World:
         of that stream for the end of the next one: it forgets the latter, opens a third, and still hears the second."""
         target = f"xds:///{full(mesh.PLAIN, f'echo-{program.name}')}:7070"
         self.client(program).witness.ask("call", channel="anchor", target=target, timeout_ms=10000)
+
+    def _streams(self):
+        """Every program that runs has a server or a channel that is open."""
+        return {pod.node_id: 1 for pod in self.pods if pod.witness and pod.witness.child.is_running()}
 
     def pod(self, namespace, name):
         return next(pod for pod in self.pods if (pod.namespace, pod.name) == (namespace, name))

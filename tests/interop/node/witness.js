@@ -195,7 +195,12 @@ const operations = {
     return {};
   },
 
-  call: (command) => caller(command).many(command),
+  call(command) {
+    if (command.qps != null && command.qps < 1) {
+      throw new RangeError(`qps ${command.qps}: no rate; leave it out for none, or give 1 or more`);
+    }
+    return caller(command).many(command);
+  },
 
   load(command) {
     caller(command).start(command);

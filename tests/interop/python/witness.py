@@ -180,6 +180,8 @@ class Witness:
         return {}
 
     def call(self, command):
+        if command.get("qps") is not None and command["qps"] < 1:
+            raise ValueError(f"qps {command['qps']}: no rate; leave it out for none, or give 1 or more")
         return self._caller(command).many(command)
 
     def load(self, command):

@@ -5,25 +5,30 @@ Steps and expectations are the scenario's, as `hermesh run --format json` tells 
 all ways, and to what the scenario expects.
 """
 
+from ..failures import words
 from ..install import REPOSITORY
 from ..network import Loopback
 from ..processes import Children
 from ..world import World
 from .compare import compare
 from .echo import EchoWay
+from .outcome import Done
 from .programs import ProgramWay
 from .simulated import Simulated
+from .step import playable
 
 NAME, ABOUT = "tutorial", "the article's tutorial: simulated, with our echo, and with every program in its place"
 FILES = REPOSITORY / "examples" / "grpc-echo"
 
 
-def run(installed, programs, folder, say):
-    """Rows of one cell for each way, and what each program says of itself."""
+def run(installed, programs, folder, say, about):
+    """Gives rows of one cell for each way, one after the other, and notes in `about` what each program says of
+    itself."""
     place = folder / "t"
     place.mkdir()
     say("tutorial: simulated")
     simulated = Simulated(installed, FILES / "tutorial.yaml", place / "trace.jsonl")
+    playable(simulated.steps, {pod.workload for pod in simulated.pods}, FILES)
     loopback = Loopback()
     with Children(folder / "logs") as children:
         def way(kind, name, *of):
@@ -35,17 +40,25 @@ def run(installed, programs, folder, say):
         say(f"tutorial: {', '.join(one.name for one in sockets)} on sockets")
         for one in sockets:
             one.istiod.start()
-        ways, rows, about = [simulated, *sockets], [], {}
+        ways, started = [simulated, *sockets], False
         for step in simulated.steps:
             say(f"tutorial: {step.title}")
-            if step.verb == "ready":
+            if step.verb == "ready" and not started:
                 start(sockets)
-                about = {one.program: one.about() for one in sockets if one.program}
+                about.update({one.program: one.about() for one in sockets if one.program})
+                started = True
             for one in sockets:
                 one.restart()
-            outcomes = World.together(lambda one: (one.name, one.play(step)), ways, len(ways))
-            rows.append(compare(step, dict(outcomes)))
-    return rows, about
+            outcomes = World.together(lambda one: (one.name, play(one, step)), ways, len(ways))
+            yield compare(step, dict(outcomes))
+
+
+def play(way, step):
+    """What comes of a step in one way; what nobody expected there is no matter of the others."""
+    try:
+        return way.play(step)
+    except Exception as error:
+        return Done("stuck", None, words(error))
 
 
 def start(ways):

@@ -4,14 +4,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ..reasons import HANDSHAKE
+from .. import reasons
 from ..results import short
 
 # As ForwardEcho tells that calls failed.
 ERRORS = re.compile(r"^(\d+)/(\d+) requests had errors; first error: (?:rpc error: code = (\w+) desc = )?(.*)", re.S)
 DOMAIN = "spiffe://cluster.local/"
 # The scenario's words for why a call failed, of which a program's text can tell.
-CAUSES = {"tls-handshake": HANDSHAKE}
+HANDSHAKE = "tls-handshake"
+CAUSES = {HANDSHAKE: reasons.HANDSHAKE}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Done:
 
     @classmethod
     def applied(cls, objects):
-        return cls(f"{objects} applied", objects)
+        return cls(f"{len(objects)} applied", sorted(objects))
 
     @classmethod
     def ready(cls, workloads):

@@ -6,7 +6,7 @@ from ..defects import crash
 from ..results import Wrong, lacking
 from ..witness import Gone, Refused
 from .outcome import Called, Done, cause
-from .transport import speaks_tls
+from .transport import SPOKEN, spoken
 from .way import GRPC, GRPC_NUMBER, Way
 
 CONCURRENCY = 8
@@ -66,7 +66,9 @@ class ProgramWay(Way):
         return untold if untold and not getattr(outcome, "complaint", "") else outcome
 
     def await_application(self, pod):
-        pod.await_serving(self._serving.pop(self.workload(pod)))
+        pod.await_serving(self._serving.pop(self.workload(pod), []))
+        if not self.is_running(pod):
+            raise RuntimeError(pod.witness.child.ending())
 
     def excuse(self):
         """A cell that tells of a defect of the program, if one has shown."""
@@ -76,10 +78,10 @@ class ProgramWay(Way):
         return next((again(found) for found in ended.values()), None)
 
     def is_running(self, pod):
-        return pod.witness.child.is_running()
+        return pod.witness is not None and pod.witness.child.is_running()
 
     def is_ready(self, pod):
-        return speaks_tls(pod, pod.ports[GRPC]) is not None
+        return spoken(pod, pod.ports[GRPC]) in SPOKEN
 
     def _call(self, step):
         caller, outcome = self.pods[step.what["from"]], Called.of(self.pods)

@@ -46,7 +46,10 @@ class Simulated:
         (played,) = json.loads(done.stdout)["runs"]
         # Objects of the scenario's own file are no entry of `steps`.
         self._entries = {number: one for number, one in enumerate(played["steps"]) if one["step"]}
-        self.steps = [Step.read(number, one) for number, one in self._entries.items()]
+        objects = applied(trace)
+        self.steps = [
+            Step.read(number, one, names) for (number, one), names in zip(self._entries.items(), objects, strict=True)
+        ]
         self.pods = list(pods(played, trace))
 
     def play(self, step):
@@ -70,16 +73,34 @@ class Simulated:
         return outcome.but("; ".join(wrong)) if wrong else outcome
 
 
+def applied(trace):
+    """The objects that each step creates or changes; not those that controllers make of them."""
+    steps, orders = {}, {}
+    for event in events(trace, "scenario.step", "mesh.apply", "object.applied"):
+        cause = event.get("cause")
+        if event["kind"] == "scenario.step":
+            steps[event["seq"]] = []
+        elif event["kind"] == "mesh.apply":
+            orders[event["seq"]] = cause
+        elif orders.get(cause) in steps and event["change"] in ("created", "configured"):
+            steps[orders[cause]].append(event["object"])
+    return list(steps.values())
+
+
+def events(trace, *kinds):
+    with trace.open() as lines:
+        for line in lines:
+            if any(f'"{kind}"' in line for kind in kinds) and (event := json.loads(line))["kind"] in kinds:
+                yield event
+
+
 def pods(played, trace):
     """The pods that the last `get pods` showed."""
     rows = next(entry["pods"] for entry in reversed(played["steps"]) if "pods" in entry)
     arguments = {}
-    with trace.open() as lines:
-        for line in lines:
-            if '"container.started"' in line:
-                event = json.loads(line)
-                *pod, container = event["at"].split("/")
-                arguments.setdefault("/".join(pod), {})[container] = event["args"]
+    for event in events(trace, "container.started"):
+        *pod, container = event["at"].split("/")
+        arguments.setdefault("/".join(pod), {})[container] = event["args"]
     for row in rows:
         started = arguments[f"{row['namespace']}/{row['name']}"]
         containers = {name: started[name] for name in row["containers"]}

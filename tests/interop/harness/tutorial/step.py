@@ -1,12 +1,13 @@
 """A step of a scenario, as hermesh's report repeats it."""
 
-import re
 from dataclasses import dataclass
+
+from .outcome import CAUSES
 
 # What a call on sockets can be told; anything else is not understood here.
 CALL = {"from", "url", "count", "qps", "headers", "grep"}
 EXPECT = {"ok", "to", "share", "error", "cause", "caller"}
-APPLIED = re.compile(r"(\d+) (?:created|configured)")
+XDS = "xds:///"
 
 
 @dataclass(frozen=True)
@@ -17,31 +18,41 @@ class Step:
     # What stands behind the verb.
     what: object
     expect: dict
-    # How many objects it creates or changes in the simulated cluster.
-    objects: int
+    # The objects that it creates or changes in the simulated cluster, as `Kind namespace/name`.
+    objects: tuple
 
     @classmethod
-    def read(cls, position, entry):
+    def read(cls, position, entry, objects):
         written = dict(entry["step"])
         name, expect = written.pop("name", None), written.pop("expect", {})
         ((verb, what),) = written.items()
         if verb == "wait" and isinstance(what, dict):
             verb = next((kind for kind in ("ready", "converged") if kind in what), verb)
         title = f"{entry['number']} {name or entry['action']}"
-        objects = sum(int(count) for count in APPLIED.findall(entry.get("outcome", ""))) if verb == "apply" else 0
-        step = cls(position, title, verb, what, expect, objects)
-        step._check()
-        return step
+        return cls(position, title, verb, what, expect, tuple(objects))
 
-    def _check(self):
-        strange = set(self.expect) - EXPECT
+    def unplayable(self, workloads, folder, started):
+        """What of it cannot be played on sockets, in words."""
+        yield from sorted(set(self.expect) - EXPECT)
+        if (cause := self.expect.get("cause")) and cause not in CAUSES:
+            yield f"cause {cause}"
         if self.verb == "call":
-            strange |= set(self.what) - CALL
-        elif self.verb not in ("apply", "ready", "converged") and (self.verb, self.what) != ("get", "pods"):
-            strange.add(self.verb)
-        if strange:
-            names = ", ".join(sorted(strange))
-            raise RuntimeError(f"step {self.title}: {names}: the harness cannot play this on sockets")
+            yield from sorted(set(self.what) - CALL)
+            yield from (url for url in self.urls if not url.startswith(XDS))
+            if self.what["from"] not in workloads:
+                yield f"from {self.what['from']}, which is none of {', '.join(sorted(workloads))}"
+        elif self.verb == "apply":
+            yield from (f"{file}, which is no file" for file in self.files if not (folder / file).is_file())
+        elif self.verb in ("ready", "converged"):
+            yield from sorted(set(self.what) - {self.verb})
+        elif (self.verb, self.what) != ("get", "pods"):
+            yield self.verb
+        if self.verb == "ready":
+            yield from (f"{one}, which is no workload" for one in self.workloads if one not in workloads)
+            if not started and self.workloads and set(self.workloads) != workloads:
+                yield "the first wait for readiness does not name all workloads"
+        elif self.verb != "apply" and not started:
+            yield f"{self.verb} before the first wait for readiness, which starts the pods"
 
     @property
     def files(self):
@@ -63,6 +74,15 @@ class Step:
     @property
     def total(self):
         return self.count * len(self.urls)
+
+
+def playable(steps, workloads, folder):
+    """Refuses what cannot be played on sockets, before anything is started. `folder` has the files."""
+    started = False
+    for step in steps:
+        if strange := list(step.unplayable(workloads, folder, started)):
+            raise RuntimeError(f"step {step.title}: the harness cannot play this on sockets: {'; '.join(strange)}")
+        started = started or step.verb == "ready"
 
 
 def many(value):
