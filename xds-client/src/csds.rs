@@ -6,8 +6,8 @@
 //! of their types (LDS, RDS, CDS, EDS) and names.
 //!
 //! In two points it follows grpc-go where A40's text says otherwise: requests with `node_matchers` are refused, which
-//! A40 would ignore, and after a NACK the reason stands at the rejected resources alone, as their reading by themselves
-//! (gRFC A46) has it, and not at all of the response's.
+//! A40 would ignore, and after a NACK the reason stands at the rejected resources alone, each being judged by itself
+//! (gRFC A46), and not at all resources of the response.
 
 mod codec;
 mod message;
