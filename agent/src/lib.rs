@@ -201,7 +201,7 @@ impl Agent {
         .boxed())
     }
 
-    /// As pilot-agent, which cannot make its dial options then; connections read the file anew.
+    /// As pilot-agent, which cannot make its dial options without a root; connections read the file anew.
     async fn check_root(&self) -> Result<(), AgentError> {
         let path = &self.settings.xds_root;
         if !self.settings.proxy.control_plane_tls {

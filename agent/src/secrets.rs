@@ -96,8 +96,9 @@ impl SecretManager {
         let message = status.message();
         match status.code() {
             Code::Unauthenticated => {
-                let token = self.settings.token.display();
-                format!("{message}; istiod does not accept the token in {token}, or there is none")
+                let (authority, token) = (&self.settings.ca_address, self.settings.token.display());
+                let joint = if message.is_empty() { "" } else { "; " };
+                format!("{message}{joint}{authority} does not accept the token in {token}, or there is none")
             }
             _ => message.to_owned(),
         }

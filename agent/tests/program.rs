@@ -72,7 +72,8 @@ async fn a_root_that_is_no_certificate_and_a_folder_that_cannot_be_written_are_n
         let output = run(&mut agent()).await;
         ends_with_255(&output, &format!("{ROOT}: {problem}"));
     }
-    pod.write(&rt, ROOT, &StoredRoot::generate(&rt, "cluster.local").cert_pem).await;
+    let root = StoredRoot::generate(&rt, "cluster.local").cert_pem;
+    pod.write(&rt, ROOT, &format!("{BAD_PEM}{root}")).await;
     let output = run(agent().env("GRPC_XDS_BOOTSTRAP", format!("/{ROOT}/proxy/bootstrap.json"))).await;
     ends_with_255(&output, &format!("write {}/proxy/bootstrap.json: Not a directory", pod.path(ROOT).display()));
     for left in ["etc/istio/proxy/XDS", "etc/istio/proxy/grpc-bootstrap.json"] {
@@ -172,7 +173,8 @@ async fn with_a_wrong_token_the_agent_tells_who_refuses_it_and_asks_again() {
     let world = World::start().await;
     world.pod.write(&world.rt, TOKEN, "no token").await;
     let mut agent = world.run_agent();
-    let refusal = format!("istiod does not accept the token in {}", world.pod.path(TOKEN).display());
+    let (istiod, token) = (&world.istiod.address, world.pod.path(TOKEN));
+    let refusal = format!("localhost:{} does not accept the token in {}", istiod.port(), token.display());
     agent.tells(&["cert.request.failed", "Unauthenticated", &refusal, "retry_in_ms"]).await;
     assert_eq!(world.published(), Vec::<PathBuf>::new());
     world.write_token().await;
@@ -191,7 +193,8 @@ async fn with_a_root_of_another_authority_the_agent_says_so_and_connects_once_it
         .tells(&["cert.request.failed", "Unavailable", "certificate signed by unknown authority", "retry_in_ms"])
         .await;
     assert_eq!(world.published(), Vec::<PathBuf>::new());
-    world.pod.write(&world.rt, ROOT, &world.root.cert_pem).await;
+    // What is no certificate is passed over.
+    world.pod.write(&world.rt, ROOT, &format!("{BAD_PEM}{}", world.root.cert_pem)).await;
     world.certificate_comes().await;
     agent.ends_well_when_told_to().await;
     assert!(!world.pod.path("etc/istio/proxy/XDS").exists(), "the socket goes with the agent");

@@ -1,30 +1,38 @@
 //! The program `hermesh-echo` as a kubelet sees it: one clear line and the exit code of Istio's echo.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use hermesh_runtime::os;
 use hermesh_test_support::run;
 
 const FLAGS: [&str; 3] = ["--grpc", "--port", "--tcp"];
 
-/// An echo on the loopback, with these ports and no environment but what a test gives it.
+/// An echo on this process's address, with these ports and no environment but what a test gives it.
 fn echo_on(ports: [u16; 3]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hermesh-echo"));
     command.args(FLAGS.iter().zip(ports).map(|(flag, port)| format!("{flag}={port}")));
-    command.arg("--bind-localhost").env_clear().env("HERMESH_LOG", "off");
+    command.arg("--bind-ip").env_clear().env("INSTANCE_IP", own_address().to_string()).env("HERMESH_LOG", "off");
     command
 }
 
-/// An echo on ports that were free a moment ago.
 fn echo() -> Command {
     echo_on(free_ports())
 }
 
+/// A loopback address that no other process has.
+fn own_address() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    assert!(high < 64, "process ids have 22 bits");
+    Ipv4Addr::new(127, 64 + high, middle, low)
+}
+
+/// Ports of this process's address that nobody else was given, below those that the kernel chooses.
 fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    [(); 3].map(|()| NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 async fn ends_with_255(mut command: impl std::borrow::BorrowMut<Command>, line: &str) {
@@ -43,7 +51,7 @@ async fn file(name: &str, contents: &'static str) -> PathBuf {
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((own_address(), 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     for index in 0..FLAGS.len() {
         let mut ports = free_ports();

@@ -1,7 +1,7 @@
 //! What is accepted and does not mean what it says.
 
 use hermesh_istiod::node::Node;
-use hermesh_istiod::objects::{Object, load};
+use hermesh_istiod::objects::{Object, VolumeSource, load};
 use hermesh_istiod::snapshot::{Mesh, Snapshot};
 use hermesh_istiod::translate;
 use proptest::prelude::*;
@@ -100,11 +100,82 @@ items:
     sessionAffinity: None
     type: ClusterIP
   status: {loadBalancer: {}}
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    annotations: {inject.istio.io/templates: grpc-agent}
+    creationTimestamp: '2026-01-01T00:00:00Z'
+    generateName: echo-7d4b9c6f5-
+    labels: {app: echo, pod-template-hash: 7d4b9c6f5}
+    name: echo-7d4b9c6f5-x2x4z
+    namespace: echo-grpc
+    ownerReferences:
+    - {apiVersion: apps/v1, blockOwnerDeletion: true, controller: true, kind: ReplicaSet, name: echo-7d4b9c6f5, uid: r}
+    resourceVersion: '801'
+    uid: 0f8e1a52-1f7b-43c3-8f6a-7a1f0d9b2c33
+  spec:
+    containers:
+    - env:
+      - name: INSTANCE_IP
+        valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.podIP}}
+      - name: GOMAXPROCS
+        valueFrom: {resourceFieldRef: {divisor: '0', resource: limits.cpu}}
+      image: gcr.io/istio-testing/app:latest
+      imagePullPolicy: Always
+      livenessProbe: {failureThreshold: 10, periodSeconds: 10, successThreshold: 1, tcpSocket: {port: 3333}, timeoutSeconds: 1}
+      name: app
+      ports: [{containerPort: 17070, name: grpc, protocol: TCP}]
+      readinessProbe:
+        failureThreshold: 10
+        httpGet: {path: /, port: 8080, scheme: HTTP}
+        initialDelaySeconds: 1
+        periodSeconds: 2
+        successThreshold: 1
+        timeoutSeconds: 1
+      resources: {}
+      terminationMessagePath: /dev/termination-log
+      terminationMessagePolicy: File
+      volumeMounts:
+      - {mountPath: /var/run/secrets/kubernetes.io/serviceaccount, name: kube-api-access-8fj2k, readOnly: true}
+    dnsPolicy: ClusterFirst
+    enableServiceLinks: true
+    nodeName: kind-worker
+    preemptionPolicy: PreemptLowerPriority
+    priority: 0
+    restartPolicy: Always
+    schedulerName: default-scheduler
+    securityContext: {}
+    serviceAccount: echo
+    serviceAccountName: echo
+    terminationGracePeriodSeconds: 30
+    tolerations:
+    - {effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}
+    - {effect: NoExecute, key: node.kubernetes.io/unreachable, operator: Exists, tolerationSeconds: 300}
+    volumes:
+    - name: kube-api-access-8fj2k
+      projected:
+        defaultMode: 420
+        sources:
+        - serviceAccountToken: {expirationSeconds: 3607, path: token}
+        - configMap: {items: [{key: ca.crt, path: ca.crt}], name: kube-root-ca.crt}
+        - downwardAPI: {items: [{fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}, path: namespace}]}
+  status:
+    conditions: [{lastProbeTime: null, lastTransitionTime: '2026-01-01T00:00:00Z', status: 'True', type: Ready}]
+    containerStatuses: [{image: app, lastState: {}, name: app, ready: true, restartCount: 0, started: true}]
+    phase: Running
+    podIP: 10.244.1.7
+    podIPs: [{ip: 10.244.1.7}]
+    qosClass: BestEffort
 ";
     let loaded = load("f", text, "default");
     assert_eq!(loaded.errors, []);
-    let [Object::Deployment(deployment), Object::Service(_)] = &loaded.objects[..] else { panic!("{loaded:?}") };
+    let [Object::Deployment(deployment), Object::Service(_), Object::Pod(pod)] = &loaded.objects[..] else {
+        panic!("{loaded:?}")
+    };
     assert_eq!(deployment.spec.template.spec.service_account(), "echo");
+    assert_eq!((pod.spec.service_account(), pod.spec.node_name.as_deref()), ("echo", Some("kind-worker")));
+    let VolumeSource::Projected(token) = &pod.spec.volumes[0].source else { panic!("{pod:?}") };
+    assert_eq!((token.sources.len(), pod.spec.containers[0].volume_mounts.len()), (3, 1));
     let noted: Vec<_> = loaded.notes.iter().filter_map(|note| note.location.field.as_deref()).collect();
     assert_eq!(
         noted,
@@ -117,6 +188,11 @@ items:
             "status",
             "spec.clusterIPs",
             "spec.ipFamilies",
+            "status",
+            "metadata.generateName",
+            "metadata.ownerReferences",
+            "spec.containers[0].env[1].valueFrom.resourceFieldRef",
+            "spec.tolerations",
             "status",
         ]
     );

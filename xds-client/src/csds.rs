@@ -4,6 +4,10 @@
 //! that of each channel target and that of the servers, which `client_scope` names by the target and by `#server`
 //! (gRFC A71). Clients stand in the order of their scopes, those of one scope in that of their age, resources in that
 //! of their types (LDS, RDS, CDS, EDS) and names.
+//!
+//! In two points it follows grpc-go where A40's text says otherwise: requests with `node_matchers` are refused, which
+//! A40 would ignore, and after a NACK the reason stands at the rejected resources alone, each being judged by itself
+//! (gRFC A46), and not at all resources of the response.
 
 mod codec;
 mod message;
@@ -26,6 +30,9 @@ use crate::client;
 use codec::CsdsCodec;
 
 /// `envoy.service.status.v3.ClientStatusDiscoveryService`, for any server of this process.
+///
+/// It knows the clients of the `Runtime` it is made with and of that one's clones: a program calls
+/// `hermesh_runtime::os::runtime` once, as each call stands for a process of its own.
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {

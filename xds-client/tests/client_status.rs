@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use ads_support::*;
 use envoy_types::pb::envoy::admin::v3::{ClientResourceStatus, UpdateFailureState};
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig;
 use envoy_types::pb::envoy::service::status::v3::client_status_discovery_service_client::ClientStatusDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::status::v3::{ClientConfig, ClientStatusRequest};
 use envoy_types::pb::envoy::r#type::matcher::v3::NodeMatcher;
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 use futures::stream;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
 use hermesh_runtime::server::{Drain, Router, Server};
@@ -19,7 +22,7 @@ use hermesh_runtime::{Runtime, TaskGuard};
 use hermesh_xds::bootstrap::Node;
 use hermesh_xds::{ChannelCredentials, ClientStatusDiscovery, ResourceType, XdsChannel, XdsServer};
 use mesh_support::echo::{Backend, Echo};
-use mesh_support::{EchoClient, Mesh};
+use mesh_support::{EchoClient, Mesh, NODE_ID};
 use tonic::Code;
 
 const NAME: &str = "echo.shop:80";
@@ -94,7 +97,18 @@ async fn resources_are_followed_from_the_request_to_their_end() {
     let called = mesh.rt.spawn("call", async move { drop(first.say().await) });
     let told = admin.until(&["LDS echo.shop:80 ACKED 2", "RDS routes REQUESTED"]).await;
     assert_eq!(told.client_scope, TARGET);
-    assert_eq!(told.node, Some(mesh.bootstrap().node.to_proto()), "user agent and features are told as well");
+    let generator = Value { kind: Some(Kind::StringValue("grpc".to_owned())) };
+    let node = core::Node {
+        id: NODE_ID.to_owned(),
+        metadata: Some(Struct { fields: [("GENERATOR".to_owned(), generator)].into() }),
+        user_agent_name: "hermesh-xds".to_owned(),
+        user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(env!("CARGO_PKG_VERSION").to_owned())),
+        client_features: ["envoy.lb.does_not_support_overprovisioning", "xds.config.resource-in-sotw"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..Default::default()
+    };
+    assert_eq!(told.node, Some(node), "user agent and features are told as well");
     let requested = &told.generic_xds_configs[1];
     assert_eq!((&requested.xds_config, &requested.last_updated, &requested.error_state), (&None, &None, &None));
 

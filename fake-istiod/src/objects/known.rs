@@ -229,7 +229,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("PeerAuthentication", NoEffect, &["status"]),
 ];
 
-/// What the API server fills in for fields above: written out, it changes nothing. Source: Kubernetes 1.33 API reference.
+/// What a field means when it is absent, or what a cluster fills in: written out, it changes nothing. Source: Kubernetes
+/// 1.33 API reference.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("ServiceSpec", "allocateLoadBalancerNodePorts", "true"),
     ("ServiceSpec", "externalTrafficPolicy", "Cluster"),
@@ -255,6 +256,9 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("Container", "terminationMessagePath", "/dev/termination-log"),
     ("Container", "terminationMessagePolicy", "File"),
     ("Container", "tty", "false"),
+    ("ConfigMapVolume", "defaultMode", "420"),
+    ("ProjectedVolume", "defaultMode", "420"),
+    ("DownwardApiVolume", "defaultMode", "420"),
 ];
 
 /// Kinds by their API group.

@@ -34,6 +34,9 @@ use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadat
 
 /// The runtime of a program, with the arguments it was started with. Use it within a tokio runtime.
 ///
+/// Call it once and clone what it returns: each call stands for a process of its own, and what is made with one finds
+/// nothing in [`Runtime::shared`] of what is made with another.
+///
 /// ```
 /// let rt = hermesh_runtime::os::runtime();
 /// assert!(rt.wall().as_secs() > 1_700_000_000);

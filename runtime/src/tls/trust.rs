@@ -11,24 +11,33 @@ use rustls_pki_types::{CertificateDer, TrustAnchor};
 pub struct TrustBundle(Arc<[TrustAnchor<'static>]>);
 
 impl TrustBundle {
-    /// Reads all `CERTIFICATE` blocks; there must be at least one.
+    /// Reads the `CERTIFICATE` blocks. Malformed ones are passed over, as Go's `AppendCertsFromPEM` does, by which
+    /// grpc-go and Istio read their roots.
     ///
     /// # Errors
-    /// If there is none, or one is malformed.
+    /// If there is none, or all are malformed.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TrustBundleError> {
         let mut roots = Vec::new();
+        let mut refused = TrustBundleError::Empty;
         for (index, der) in CertificateDer::pem_slice_iter(pem).enumerate() {
-            let malformed = |error: String| TrustBundleError::Malformed { number: index + 1, error };
-            let der = der.map_err(|error| malformed(error.to_string()))?;
-            let root = webpki::anchor_from_trusted_cert(&der).map_err(|error| malformed(error.to_string()))?;
-            roots.push(root.to_owned());
+            match der.map_err(|error| error.to_string()).and_then(|der| trust_anchor(&der)) {
+                Ok(root) => roots.push(root),
+                Err(error) if refused == TrustBundleError::Empty => {
+                    refused = TrustBundleError::Malformed { number: index + 1, error };
+                }
+                Err(_) => {}
+            }
         }
-        if roots.is_empty() { Err(TrustBundleError::Empty) } else { Ok(Self(roots.into())) }
+        if roots.is_empty() { Err(refused) } else { Ok(Self(roots.into())) }
     }
 
     pub(super) fn roots(&self) -> &[TrustAnchor<'static>] {
         &self.0
     }
+}
+
+fn trust_anchor(der: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, String> {
+    webpki::anchor_from_trusted_cert(der).map(|root| root.to_owned()).map_err(|error| error.to_string())
 }
 
 impl fmt::Debug for TrustBundle {
@@ -44,7 +53,7 @@ pub enum TrustBundleError {
     /// It holds no certificate.
     #[error("trust bundle holds no root certificate; expected at least one CERTIFICATE block")]
     Empty,
-    /// One of its certificates cannot be read.
+    /// None of its certificates can be read; this is the first.
     #[error("root certificate {number} of the trust bundle is malformed: {error}")]
     Malformed {
         /// Which one, from 1.
@@ -86,11 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_root_is_named_by_its_number() {
+    fn malformed_roots_are_passed_over_unless_there_is_no_other() {
         let good = rcgen::CertificateParams::new(vec![]).unwrap();
         let good = good.self_signed(&crate::crypto::KeyPair::generate(&crate::os::runtime())).unwrap().pem();
-        let bad = pem::encode(&pem::Pem::new("CERTIFICATE", vec![1, 2, 3]));
-        let error = TrustBundle::from_pem(format!("{good}\n{bad}").as_bytes()).unwrap_err();
-        assert!(matches!(error, TrustBundleError::Malformed { number: 2, .. }), "{error}");
+        let no_certificate = pem::encode(&pem::Pem::new("CERTIFICATE", vec![1, 2, 3]));
+        let no_base64 = "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n";
+        for bad in [no_certificate.as_str(), no_base64] {
+            for bundle in [format!("{bad}{good}"), format!("{good}{bad}"), format!("{good}{bad}{good}")] {
+                let goods = bundle.matches(good.as_str()).count();
+                assert_eq!(TrustBundle::from_pem(bundle.as_bytes()).unwrap().roots().len(), goods);
+            }
+            let error = TrustBundle::from_pem(format!("{bad}{bad}").as_bytes()).unwrap_err();
+            assert!(matches!(error, TrustBundleError::Malformed { number: 1, .. }), "{error}");
+        }
     }
 }

@@ -141,6 +141,7 @@ impl World {
     }
 
     /// The runtime of a container, for what others start in it, such as probes and hooks. All fails once it has ended.
+    /// A container is one process: what [`Runtime::shared`] finds is the container's.
     #[must_use]
     pub fn runtime_in(&self, container: ContainerId) -> Runtime {
         Process::runtime(self.scope(container))

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_says_what_gprc_says_of_it() {
+    fn every_status_says_what_grpc_says_of_it() {
         let in_use =
             Some((Timestamp { seconds: 1, nanos: 500_000_000 }, Any { type_url: CLUSTER.into(), value: b"1".into() }));
         let rejected = Some(UpdateFailureState {

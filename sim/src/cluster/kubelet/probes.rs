@@ -183,7 +183,7 @@ pub(super) async fn http_get(
     }
 }
 
-/// Runs a command as a process of its own in a container; it ends with the container.
+/// Runs a command in a container, as part of its process; it ends with the container.
 pub(super) async fn in_container(world: &World, id: ContainerId, command: Vec<String>) -> Result<(), String> {
     if world.status(id).is_some() {
         return Err("the container does not run".to_owned());

@@ -47,8 +47,8 @@ impl Caller {
             let (channel, calls, outcomes) = (self.channel.clone(), calls.clone(), outcomes_tx.clone());
             rt.spawn("caller", async move {
                 for index in (worker..calls.count).step_by(workers) {
-                    if let Some(qps) = calls.qps {
-                        tokio::time::sleep_until(begun + Duration::from_secs(index as u64) / qps.max(1)).await;
+                    if let Some(qps) = calls.qps.filter(|qps| *qps > 0) {
+                        tokio::time::sleep_until(begun + Duration::from_secs(index as u64) / qps).await;
                     }
                     let _ = outcomes.send(one(&channel, &calls).await).await;
                 }
