@@ -47,7 +47,7 @@ impl Caller {
             let (channel, calls, outcomes) = (self.channel.clone(), calls.clone(), outcomes_tx.clone());
             rt.spawn("caller", async move {
                 for index in (worker..calls.count).step_by(workers) {
-                    if let Some(qps) = calls.qps.filter(|qps| *qps > 0) {
+                    if let Some(qps) = calls.qps {
                         tokio::time::sleep_until(begun + Duration::from_secs(index as u64) / qps).await;
                     }
                     let _ = outcomes.send(one(&channel, &calls).await).await;

@@ -42,7 +42,7 @@ pub(crate) struct Calls {
     pub(crate) count: usize,
     #[serde(default = "one")]
     pub(crate) concurrency: usize,
-    /// How many calls to start a second; none or 0 for one as soon as another has ended.
+    /// How many calls to start a second; without it, one as soon as another has ended.
     pub(crate) qps: Option<u32>,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,

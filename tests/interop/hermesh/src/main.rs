@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use caller::Caller;
-use command::Command;
+use command::{Calls, Command};
 use server::EchoServer;
 
 #[tokio::main]
@@ -62,6 +62,9 @@ struct Witness {
 impl Witness {
     async fn carry_out(&self, command: Command) -> Result<Value, String> {
         match command {
+            Command::Call(Calls { qps: Some(0), .. }) => {
+                Err("qps 0: no rate; leave it out for none, or give 1 or more".to_owned())
+            }
             Command::About {} => {
                 Ok(json!({"program": "hermesh", "version": env!("CARGO_PKG_VERSION"), "runtime": "Rust, tokio"}))
             }
