@@ -36,6 +36,10 @@ pub enum Need {
     OneHost,
     /// Processes that share files and Unix sockets.
     Unix,
+    /// Addresses of IPv6.
+    Ipv6,
+    /// A process that can open as many sockets as fill a backlog.
+    FullBacklog,
 }
 
 /// One order and its answer.
@@ -110,6 +114,12 @@ fn needs(steps: &[Step]) -> Vec<Need> {
     }
     if mentions(&["unix", "long"]) {
         needs.push(Need::Unix);
+    }
+    if mentions(&["any6", "loopback6"]) {
+        needs.push(Need::Ipv6);
+    }
+    if steps.iter().any(|step| step.order.starts_with("connect until it waits")) {
+        needs.push(Need::FullBacklog);
     }
     needs
 }

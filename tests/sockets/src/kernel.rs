@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit};
 use tempfile::TempDir;
 
 use crate::case::Need;
@@ -19,6 +20,9 @@ pub struct Kernel {
     pub program: PathBuf,
 }
 
+/// How many files a process has open at the most besides the sockets of a full backlog.
+const OTHER_FILES: u64 = 64;
+
 impl Network for Kernel {
     fn name(&self) -> &'static str {
         "kernel"
@@ -27,6 +31,11 @@ impl Network for Kernel {
     fn has(&self, need: Need) -> bool {
         match need {
             Need::OneHost | Need::Unix => true,
+            Need::Ipv6 => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(),
+            Need::FullBacklog => {
+                let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel tells its limits");
+                most > self.backlog() + OTHER_FILES
+            }
         }
     }
 

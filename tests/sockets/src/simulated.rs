@@ -44,6 +44,7 @@ impl Network for Simulated {
     fn has(&self, need: Need) -> bool {
         match need {
             Need::OneHost | Need::Unix => self.pods == Pods::Shared,
+            Need::Ipv6 | Need::FullBacklog => true,
         }
     }
 

@@ -3,13 +3,14 @@
 #![allow(missing_docs, reason = "tests")]
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "compares a page of the repository")]
+#![expect(clippy::print_stderr, reason = "says what a machine cannot")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use hermesh::engine::{self, Config};
 use hermesh_socket_conformance::{
-    Answer, Case, DIFFERENCES, Difference, Kernel, Network, Pods, Simulated, page, run, run_all, table, topics,
+    Answer, Case, DIFFERENCES, Difference, Kernel, Network, Pods, Run, Simulated, page, run, run_all, table, topics,
 };
 
 /// All networks. Another one is another line here, and its list among the differences.
@@ -37,6 +38,13 @@ fn every_network_answers_as_told() {
     let differing = table(&runs, DIFFERENCES);
     assert!(differing.is_empty(), "\n{differing}");
     if !only.is_empty() {
+        return;
+    }
+
+    let beyond = |run: &&Run| run.network == "kernel" && run.mismatches.is_none();
+    let beyond: Vec<&str> = runs.iter().filter(beyond).map(|run| run.case.as_str()).collect();
+    if !beyond.is_empty() {
+        eprintln!("docs/sockets.md is not compared, since this machine cannot run: {}", beyond.join("; "));
         return;
     }
 
