@@ -365,9 +365,9 @@ impl Runtime {
         self.backend.hostname()
     }
 
-    /// The one `T` of this process, made when it is first asked for: where components that do not know each other meet.
-    /// It lives as long as the process; one that holds a `Runtime` would keep itself alive. The clones of a `Runtime` are
-    /// of one process; every call of [`os::runtime`](crate::os::runtime) makes another.
+    /// The one `T` of this process, made when it is first asked for: where components that do not know each other
+    /// meet. It lives as long as the process; one that holds a `Runtime` would keep itself alive. The clones of a
+    /// `Runtime` are of one process; every call of [`os::runtime`](crate::os::runtime) makes another.
     #[must_use]
     pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         self.state.shared()

@@ -229,8 +229,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("PeerAuthentication", NoEffect, &["status"]),
 ];
 
-/// What a field means when it is absent, or what a cluster fills in: written out, it changes nothing. Source: Kubernetes
-/// 1.33 API reference.
+/// What a field means when it is absent, or what a cluster fills in: written out, it changes nothing. Source:
+/// Kubernetes 1.33 API reference.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("ServiceSpec", "allocateLoadBalancerNodePorts", "true"),
     ("ServiceSpec", "externalTrafficPolicy", "Cluster"),

@@ -87,12 +87,17 @@ fn topic(path: &Path) -> Topic {
         if let Some(step) = line.strip_prefix("    ") {
             case.steps.push(self::step(step));
         } else {
+            assert!(
+                !line.starts_with(char::is_whitespace) && !line.contains(" -> "),
+                "`{line}` is no rule and no step"
+            );
             case.rule.push_str(if case.rule.is_empty() { "" } else { " " });
             case.rule.push_str(line);
         }
     }
     for case in &mut cases {
         assert!(!case.rule.is_empty(), "`{}` gives no rule", case.title);
+        assert!(!case.steps.is_empty(), "`{}` has no steps", case.title);
         case.needs = needs(&case.steps);
     }
     Topic { title: title.to_owned(), cases }

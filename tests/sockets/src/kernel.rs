@@ -45,7 +45,7 @@ impl Network for Kernel {
     }
 
     fn begin(&self) -> Box<dyn World> {
-        let folder = tempfile::Builder::new().prefix("sockets").tempdir().expect("there is room for a folder");
+        let folder = tempfile::Builder::new().prefix("sockets").tempdir_in("/tmp").expect("there is room for a folder");
         Box::new(Machine { program: self.program.clone(), folder, children: BTreeMap::new() })
     }
 }

@@ -16,11 +16,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::order::Order;
 
+/// Longer than a busy kernel needs for a packet on loopback.
+const LATE: Duration = Duration::from_millis(20);
+
 /// When an operation that is not over is called pending.
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
-    /// Once the kernel's events were asked for so often: what one process does on loopback is there for the other when
-    /// the call returns.
+    /// Once the kernel's events were asked for so often and [`LATE`] has passed: what one process does on loopback is
+    /// there for the other when the call returns, unless the kernel is so busy that it hands it to a thread of its own.
     Polls(u32),
     /// After this time, which is a simulated one.
     Time(Duration),
@@ -42,6 +45,7 @@ impl Patience {
                     // Between two polls of a task that yields, tokio asks the kernel for events.
                     tokio::task::yield_now().await;
                 }
+                sleep(LATE).await;
             }
             Self::Time(time) => sleep(time).await,
         }

@@ -194,6 +194,7 @@ impl Net {
         let event = self.recorder.emit(&self.network, cause, event);
         let pod = &mut self.pods[id.index()];
         pod.removed = Some(event.or(cause));
+        pod.time_wait.clear();
         for address in &pod.addresses {
             self.by_address.remove(address);
         }

@@ -68,6 +68,9 @@ fn start(world: &World, pod: PodId, order: Order) -> Task {
 }
 
 async fn listen(world: World, pod: PodId, listener: Key, at: SocketAddr) -> Vec<Task> {
+    if !world.turmoil(|net| net.is_wanted(listener)) {
+        return Vec::new();
+    }
     match TcpListener::bind(at).await {
         Ok(socket) => {
             world.turmoil(|net| net.listening(listener, Ok(())));

@@ -130,11 +130,17 @@ impl Net {
     /// Whether a listener has the port of this address, and not for this address. Turmoil, which knows only hosts,
     /// would take the connection.
     pub(super) fn is_for_another_address(&self, pod: PodId, to: SocketAddr) -> bool {
-        let mut bound = self.listeners.iter().filter(|(_, listener)| listener.pod == pod);
+        let is_bound = |listener: &Listener| listener.pod == pod && matches!(listener.bound, Some(Ok(())));
+        let mut bound = self.listeners.iter().filter(|(_, listener)| is_bound(listener));
         bound.any(|(_, listener)| match listener.place {
             Place::Tcp { at, .. } => at.port() == to.port() && !takes(at.ip(), to.ip()),
             Place::Unix { .. } => false,
         })
+    }
+
+    /// Whether a listener is still wanted.
+    pub(super) fn is_wanted(&self, listener: Key) -> bool {
+        self.listeners.get(listener).is_some()
     }
 
     fn add_listener(&mut self, owner: Owner, pod: PodId, place: Place) -> Key {
