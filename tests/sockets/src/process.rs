@@ -22,7 +22,7 @@ const LATE: Duration = Duration::from_millis(20);
 /// When an operation that is not over is called pending.
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
-    /// Once the kernel's events were asked for so often and [`LATE`] has passed: what one process does on loopback is
+    /// Once the kernel's events were asked for so often and 20 ms have passed: what one process does on loopback is
     /// there for the other when the call returns, unless the kernel is so busy that it hands it to a thread of its own.
     Polls(u32),
     /// After this time, which is a simulated one.
