@@ -34,7 +34,8 @@ impl World {
     /// Lets a millisecond pass in turmoil. Not to be called within a tokio runtime: each of turmoil's hosts is one.
     ///
     /// # Panics
-    /// As the hosts' tasks do, and if more than [`BACKLOG`] connections wait at a host that accepts none.
+    /// As the hosts' tasks do, and if more than [`BACKLOG`] connections from other hosts wait where none are accepted.
+    /// Within a host turmoil swallows that panic, and the client is refused.
     pub(in super::super) fn step(&mut self, cluster: &Cluster) {
         for change in cluster.turmoil(|net| std::mem::take(&mut net.changes)) {
             self.change(cluster, change);
