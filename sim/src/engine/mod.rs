@@ -35,10 +35,12 @@
 
 mod container;
 mod crypto;
+mod endings;
 mod events;
 mod executor;
 mod net;
 mod network;
+mod ports;
 mod process;
 mod recorder;
 mod scope;

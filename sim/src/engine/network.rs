@@ -11,6 +11,7 @@ use hermesh_runtime::{EventId, Trail};
 use tokio::io::ReadBuf;
 
 use super::PodId;
+use super::endings::Endings;
 use super::net::{Accepted, Latency, Net, Owner, Side};
 use super::slab::Key;
 use super::turmoil;
@@ -73,8 +74,6 @@ macro_rules! networks {
 networks! {
     /// Listens at an address of the pod, the wildcard or the loopback address; answers with the port it got.
     fn listen_tcp(&mut self, owner: Owner, pod: PodId, at: SocketAddr) -> io::Result<(Key, SocketAddr)>;
-    /// A number for the file of a Unix socket.
-    fn next_socket(&mut self) -> u64;
     /// Whose end closed the listener of a Unix socket.
     fn unix_closed_by(&mut self, socket: u64) -> Option<EventId>;
     fn poll_accept(&mut self, listener: Key, context: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
@@ -116,15 +115,9 @@ networks! {
     fn remove_pod(&mut self, pod: PodId, cause: Option<EventId>);
     fn is_removed(&mut self, pod: PodId) -> bool;
     fn addresses(&mut self, pod: PodId) -> Vec<IpAddr>;
-    /// From now on sockets of `owner` close because it was asked to end by `cause`.
-    fn ask_to_end(&mut self, owner: u32, cause: Option<EventId>);
-    /// The event that asked `owner` to end.
-    fn asked_to_end(&mut self, owner: u32) -> Option<EventId>;
-    /// Until `end_dying`, sockets of `owner` that close do so because of `cause`; `silent`, as after a power failure,
-    /// they send nothing.
-    fn begin_dying(&mut self, owner: u32, cause: Option<EventId>, silent: bool);
-    /// Closes what the process did not close by dropping it, such as what it had lent to others.
-    fn end_dying(&mut self);
+    fn listeners_of(&mut self, owner: u32) -> Vec<Key>;
+    /// The ends of connections that `owner` has open.
+    fn open_ends_of(&mut self, owner: u32) -> Vec<(Key, Side)>;
 }
 
 // Links and faults.
@@ -204,6 +197,24 @@ impl AnyNet {
         match self {
             Self::Simulated(net) => net.next_at().is_some_and(|at| at <= now),
             Self::Turmoil(net) => net.has_arrived(now),
+        }
+    }
+
+    /// The processes that end.
+    pub(super) fn endings(&mut self) -> &mut Endings {
+        match self {
+            Self::Simulated(net) => &mut net.endings,
+            Self::Turmoil(net) => &mut net.endings,
+        }
+    }
+
+    /// Closes what a process did not close by dropping it, such as what it had lent to others.
+    pub(super) fn close_all_of(&mut self, owner: u32) {
+        for listener in self.listeners_of(owner) {
+            self.close_listener(listener);
+        }
+        for (conn, side) in self.open_ends_of(owner) {
+            self.close(conn, side);
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn listen(scope: &Arc<Scope>, at: Address) -> io::Result<Box<dy
             (key, Address::Tcp(local))
         }
         Address::Unix(path) => {
-            let socket = world.net(|net| net.next_socket());
+            let socket = world.next_socket();
             let before = scope.files.bind_socket(&path, socket)?;
             (world.net(|net| net.listen_unix(owner, pod.id, socket, path.clone(), before))?, Address::Unix(path))
         }

@@ -41,6 +41,16 @@ pub enum Route {
     Refuse,
 }
 
+impl Route {
+    /// Where a connection to this address goes, if it is not refused.
+    pub(super) fn destination(self, to: SocketAddr) -> SocketAddr {
+        match self {
+            Self::To(backend) => backend,
+            Self::Direct | Self::Refuse => to,
+        }
+    }
+}
+
 /// The world around the containers of one simulation; cheap to clone.
 ///
 /// Every deed takes the event it follows from, which becomes the cause of what it leads to.
@@ -64,6 +74,7 @@ struct State {
     incarnations: BTreeMap<String, u64>,
     resolver: Option<Resolver>,
     router: Option<Router>,
+    sockets_made: u64,
 }
 
 struct Pod {
@@ -96,6 +107,7 @@ impl World {
                 incarnations: BTreeMap::new(),
                 resolver: None,
                 router: None,
+                sockets_made: 0,
             }),
         }));
         let parts = Parts {
@@ -292,7 +304,7 @@ impl World {
         if !scope.ended() && !scope.terminated.is_raised() {
             scope.terminated.raise();
             let event = self.0.recorder.emit(scope.at(), cause, events::ContainerTerminating {});
-            self.net(|net| net.ask_to_end(scope.owner.number, event.or(cause)));
+            self.net(|net| net.endings().ask(scope.owner.number, event.or(cause)));
         }
     }
 
@@ -320,7 +332,7 @@ impl World {
             return;
         };
         let Ending { code, reason, message } = ending;
-        let cause = cause.or_else(|| self.net(|net| net.asked_to_end(scope.owner.number)));
+        let cause = cause.or_else(|| self.net(|net| net.endings().asked(scope.owner.number)));
         let recorder = &self.0.recorder;
         let event = match reason {
             ExitReason::Killed => recorder.emit(scope.at(), cause, events::ContainerKilled {}),
@@ -330,11 +342,15 @@ impl World {
             }
         };
         let silent = reason == ExitReason::PowerOff;
-        self.net(|net| net.begin_dying(scope.owner.number, event.or(cause), silent));
+        let owner = scope.owner.number;
+        self.net(|net| net.endings().begin(owner, event.or(cause), silent));
         for key in tasks.into_values() {
             self.0.executor.kill(key);
         }
-        self.net(AnyNet::end_dying);
+        self.net(|net| {
+            net.close_all_of(owner);
+            net.endings().over(owner);
+        });
         scope.exited.set(ExitStatus { code, reason, message, event });
     }
 }
@@ -411,6 +427,13 @@ impl World {
 
     pub(super) fn router(&self) -> Option<Router> {
         self.state().router.clone()
+    }
+
+    /// A number for the file of a Unix socket.
+    pub(super) fn next_socket(&self) -> u64 {
+        let mut state = self.state();
+        state.sockets_made += 1;
+        state.sockets_made
     }
 
     pub(super) fn cluster(&self) -> Arc<Scope> {

@@ -15,7 +15,7 @@ use super::super::slab::Key;
 use super::super::world::Route;
 use super::queue::Event;
 use super::transfer::{Half, SECOND, Segment, Side};
-use super::{Cause, EPHEMERAL, Net, Owner, unnamed};
+use super::{Cause, Net, Owner, unnamed};
 
 /// Linux's `net.core.somaxconn`, for which Go and the OS runtime ask in `listen(2)`.
 pub(in super::super) const BACKLOG: usize = 4096;
@@ -66,6 +66,13 @@ pub(super) struct End {
     pub(super) owner: Option<Owner>,
     pub(super) address: Address,
     pub(super) half: Half,
+}
+
+impl End {
+    /// Whether a process with this number has it open.
+    pub(super) fn is_open_to(&self, owner: u32) -> bool {
+        !self.half.closed && self.owner.as_ref().is_some_and(|of| of.number == owner)
+    }
 }
 
 /// The client's side of a handshake.
@@ -133,19 +140,13 @@ impl Net {
             let from = conn.ends[0].address.tcp().filter(|_| conn.ends[0].pod == Some(pod_id));
             from.is_some_and(|from| from.port() == port && conflicts(Some(from.ip())))
         };
-        if !ephemeral && pod.ports.contains(&port) && self.conns.iter().any(|(_, conn)| outgoing(conn)) {
+        if !ephemeral && pod.ports.is_taken(port) && self.conns.iter().any(|(_, conn)| outgoing(conn)) {
             return Err(ErrorKind::AddrInUse.into());
         }
         let place = Place::Tcp { pod: pod_id, port, address, ephemeral };
         let key = self.listeners.insert(Listener::new(owner, place));
         self.pods[pod_id.index()].listeners.insert((port, address), key);
         Ok((key, SocketAddr::new(ip, port)))
-    }
-
-    /// A number for the file of a Unix socket.
-    pub(in super::super) fn next_socket(&mut self) -> u64 {
-        self.sockets_made += 1;
-        self.sockets_made
     }
 
     /// Listens at the file `path` of the socket with this number, which replaces `before`.
@@ -187,13 +188,13 @@ impl Net {
         let Some(listener) = self.listeners.remove(key) else {
             return;
         };
-        let (cause, _) = self.ends.of(listener.owner.number);
+        let (cause, _) = self.endings.of(listener.owner.number);
         match listener.place {
             Place::Tcp { pod, port, address, ephemeral } => {
                 let pod = &mut self.pods[pod.index()];
                 pod.listeners.remove(&(port, address));
                 if ephemeral {
-                    pod.ports.remove(&port);
+                    pod.ports.release(port);
                 }
                 pod.closed_ports.insert(port, cause);
             }
@@ -236,10 +237,7 @@ impl Net {
         let pod = &mut self.pods[from.index()];
         let (source, to) = network::ends(&pod.addresses, to)?;
         let local = SocketAddr::new(source, pod.take_port()?);
-        let destination = match route {
-            Route::To(backend) => backend,
-            Route::Direct | Route::Refuse => to,
-        };
+        let destination = route.destination(to);
         let server = if to.ip().is_loopback() { Some(from) } else { self.pod_at(destination.ip()) };
         let now = self.now();
         let backend = (destination != to).then_some(Address::Tcp(destination));
@@ -547,7 +545,7 @@ impl Net {
         {
             let until = self.now() + TIME_WAIT;
             let pod = &mut self.pods[pod.index()];
-            pod.ports.remove(&local.port());
+            pod.ports.release(local.port());
             let [client, server] = conn.ends.each_ref().map(|end| &end.half);
             if client.closes_first && !client.dead && !server.dead {
                 pod.time_wait.insert(local.port(), (local.ip(), until));
@@ -559,16 +557,8 @@ impl Net {
 impl super::Pod {
     /// An ephemeral port nobody in the pod uses.
     fn take_port(&mut self) -> io::Result<u16> {
-        let (first, last) = EPHEMERAL;
-        for _ in first..=last {
-            let port = self.next_port;
-            self.next_port = if port == last { first } else { port + 1 };
-            let listening = self.listeners.keys().any(|&(other, _)| other == port);
-            if !listening && self.ports.insert(port) {
-                return Ok(port);
-            }
-        }
-        Err(ErrorKind::AddrNotAvailable.into())
+        let listeners = &self.listeners;
+        self.ports.take(|port| listeners.keys().any(|&(other, _)| other == port))
     }
 }
 

@@ -8,7 +8,6 @@ mod queue;
 mod transfer;
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,7 +17,9 @@ use hermesh_runtime::{Address, Draws, EventId};
 use self::connect::{Conn, Listener};
 use self::queue::{Event, Queue};
 use super::PodId;
+use super::endings::Endings;
 use super::events;
+use super::ports::Ports;
 use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 
@@ -55,9 +56,8 @@ pub(super) struct Net {
     unix: BTreeMap<u64, Key>,
     /// Which process's end closed the listener of a Unix socket.
     closed_unix: BTreeMap<u64, Cause>,
-    sockets_made: u64,
     queue: Queue,
-    ends: Ends,
+    pub(super) endings: Endings,
     /// To be woken once the state is no longer locked.
     pub(super) wakes: Vec<Waker>,
 }
@@ -69,8 +69,7 @@ struct Pod {
     off: Option<Cause>,
     isolated: Option<Cause>,
     removed: Option<Cause>,
-    next_port: u16,
-    ports: BTreeSet<u16>,
+    ports: Ports,
     /// Ports of outgoing connections in TIME-WAIT, with their addresses, and until when.
     time_wait: BTreeMap<u16, (IpAddr, u64)>,
     /// By port and address; no address for a dual-stack wildcard.
@@ -83,22 +82,6 @@ struct Link {
     cut: Option<Cause>,
     latency: Latency,
     draws: Draws,
-}
-
-/// The processes that end.
-#[derive(Default)]
-pub(super) struct Ends {
-    /// Those that were asked to.
-    pub(super) asked: BTreeMap<u32, EventId>,
-    /// Those whose sockets are just being closed by their end.
-    pub(super) dying: Vec<Dying>,
-}
-
-pub(super) struct Dying {
-    pub(super) owner: u32,
-    pub(super) cause: Cause,
-    /// Power loss: nothing is sent.
-    pub(super) silent: bool,
 }
 
 impl Net {
@@ -117,9 +100,8 @@ impl Net {
             listeners: Slab::new(),
             unix: BTreeMap::new(),
             closed_unix: BTreeMap::new(),
-            sockets_made: 0,
             queue: Queue::new(),
-            ends: Ends::default(),
+            endings: Endings::default(),
             wakes: Vec::new(),
         }
     }
@@ -179,8 +161,7 @@ impl Net {
             off: None,
             isolated: None,
             removed: None,
-            next_port: EPHEMERAL.0,
-            ports: BTreeSet::new(),
+            ports: Ports::new(),
             time_wait: BTreeMap::new(),
             listeners: BTreeMap::new(),
             closed_ports: BTreeMap::new(),
@@ -213,62 +194,17 @@ impl Net {
     }
 }
 
-/// Linux's `net.ipv4.ip_local_port_range`.
-pub(super) const EPHEMERAL: (u16, u16) = (32_768, 60_999);
-
 /// Processes that end.
 impl Net {
-    /// From now on sockets of `owner` close because it was asked to end by `cause`.
-    pub(super) fn ask_to_end(&mut self, owner: u32, cause: Cause) {
-        self.ends.asked.extend(cause.map(|cause| (owner, cause)));
+    pub(super) fn listeners_of(&self, owner: u32) -> Vec<Key> {
+        self.listeners.iter().filter(|(_, listener)| listener.owner.number == owner).map(|(key, _)| key).collect()
     }
 
-    /// The event that asked `owner` to end.
-    pub(super) fn asked_to_end(&self, owner: u32) -> Cause {
-        self.ends.asked.get(&owner).copied()
-    }
-
-    /// Until [`end_dying`](Self::end_dying), sockets of `owner` that close do so because of `cause`; `silent`, as
-    /// after a power failure, they send nothing.
-    pub(super) fn begin_dying(&mut self, owner: u32, cause: Cause, silent: bool) {
-        self.ends.dying.push(Dying { owner, cause, silent });
-    }
-
-    /// Closes what the process did not close by dropping it, such as what it had lent to others.
-    pub(super) fn end_dying(&mut self) {
-        let Some(owner) = self.ends.dying.last().map(|dying| dying.owner) else {
-            return;
-        };
-        let listeners: Vec<Key> =
-            self.listeners.iter().filter(|(_, listener)| listener.owner.number == owner).map(|(key, _)| key).collect();
-        for key in listeners {
-            self.close_listener(key);
-        }
-        let open: Vec<(Key, Side)> = self
-            .conns
-            .iter()
-            .flat_map(|(key, conn)| Side::BOTH.map(|side| (key, side, conn)))
-            .filter(|(_, side, conn)| {
-                let end = &conn.ends[side.index()];
-                !end.half.closed && end.owner.as_ref().is_some_and(|of| of.number == owner)
-            })
+    pub(super) fn open_ends_of(&self, owner: u32) -> Vec<(Key, Side)> {
+        let ends = self.conns.iter().flat_map(|(key, conn)| Side::BOTH.map(|side| (key, side, conn)));
+        ends.filter(|(_, side, conn)| conn.ends[side.index()].is_open_to(owner))
             .map(|(key, side, _)| (key, side))
-            .collect();
-        for (key, side) in open {
-            self.close(key, side);
-        }
-        self.ends.dying.pop();
-        self.ends.asked.remove(&owner);
-    }
-}
-
-impl Ends {
-    /// Why sockets of `owner` close now, and whether silently, if that is because it ends.
-    pub(super) fn of(&self, owner: u32) -> (Cause, bool) {
-        match self.dying.iter().find(|dying| dying.owner == owner) {
-            Some(dying) => (dying.cause, dying.silent),
-            None => (self.asked.get(&owner).copied(), false),
-        }
+            .collect()
     }
 }
 

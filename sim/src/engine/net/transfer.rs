@@ -224,7 +224,7 @@ impl Net {
         if end.half.closed {
             return;
         }
-        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| self.ends.of(owner.number));
+        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| self.endings.of(owner.number));
         let unaccepted = side == Side::Server && conn.listener.is_some();
         let half = &mut end.half;
         half.closed = true;

@@ -192,7 +192,7 @@ impl Net {
         if end.half.closed {
             return;
         }
-        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| self.ends.of(owner.number));
+        let (cause, silent) = end.owner.as_ref().map_or((None, false), |owner| self.endings.of(owner.number));
         let half = &mut end.half;
         half.closed = true;
         let abort = !half.received.is_empty();
@@ -226,7 +226,7 @@ impl Net {
             self.clock.unset_timer(timer);
         }
         if let (Some(pod), Address::Tcp(local)) = (conn.ends[0].pod, &conn.ends[0].address) {
-            self.pods[pod.index()].ports.remove(&local.port());
+            self.pods[pod.index()].ports.release(local.port());
         }
     }
 }

@@ -54,10 +54,7 @@ impl Net {
         let pod = &mut self.pods[from.index()];
         let (source, to) = network::ends(&pod.addresses, to)?;
         let local = SocketAddr::new(source, pod.take_port()?);
-        let destination = match route {
-            Route::To(backend) => backend,
-            Route::Direct | Route::Refuse => to,
-        };
+        let destination = route.destination(to);
         let backend = (destination != to).then_some(Address::Tcp(destination));
         let key = self.open(owner, from, local.into(), to.into(), backend, Destination::Tcp(destination), trail);
         if route == Route::Refuse {

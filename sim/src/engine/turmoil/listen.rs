@@ -73,7 +73,7 @@ impl Net {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
         let ephemeral = at.port() == 0;
-        if !ephemeral && pod.ports.contains(&at.port()) && !pod.bound.contains(&at.port()) {
+        if !ephemeral && pod.ports.is_taken(at.port()) && !pod.bound.contains(&at.port()) {
             // An outgoing connection has it, without SO_REUSEADDR.
             return Err(ErrorKind::AddrInUse.into());
         }
@@ -85,11 +85,6 @@ impl Net {
         let key = self.add_listener(owner, pod_id, Place::Tcp { at: local, ephemeral });
         self.order(pod_id, Order::Listen { listener: key, at: (ip_there, port).into() });
         Ok((key, local))
-    }
-
-    pub(in super::super) fn next_socket(&mut self) -> u64 {
-        self.sockets_made += 1;
-        self.sockets_made
     }
 
     pub(in super::super) fn listen_unix(
@@ -192,13 +187,13 @@ impl Net {
         let Some(listener) = self.listeners.remove(key) else {
             return;
         };
-        let (cause, _) = self.ends.of(listener.owner.number);
+        let (cause, _) = self.endings.of(listener.owner.number);
         let pod = &mut self.pods[listener.pod.index()];
         let port = match listener.place {
             Place::Tcp { at, ephemeral } => {
                 let port = at.port();
                 if ephemeral {
-                    pod.ports.remove(&port);
+                    pod.ports.release(port);
                 }
                 if !matches!(listener.bound, None | Some(Err(_))) {
                     pod.closed_ports.insert(port, cause);

@@ -16,7 +16,7 @@ mod listen;
 mod time;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -26,8 +26,10 @@ use self::faults::{Change, Links};
 use self::listen::{Arrival, Listener, UnixSocket};
 use self::time::Clock;
 use super::PodId;
+use super::endings::Endings;
 use super::events;
-use super::net::{Cause, Dying, EPHEMERAL, Ends, Latency, Side};
+use super::net::{Cause, Latency, Side};
+use super::ports::Ports;
 use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 
@@ -44,12 +46,11 @@ pub(super) struct Net {
     conns_made: u64,
     listeners: Slab<Listener>,
     unix: BTreeMap<u64, UnixSocket>,
-    sockets_made: u64,
     /// Connections that a host has accepted, by the client's pod and the port turmoil gave it, until the client learns.
     arrivals: BTreeMap<(PodId, u16), Arrival>,
     links: Links,
     clock: Clock,
-    ends: Ends,
+    pub(super) endings: Endings,
     /// What turmoil is to be told before its next step.
     changes: Vec<Change>,
     segments: u64,
@@ -65,9 +66,7 @@ struct Pod {
     off: Option<Cause>,
     isolated: Option<Cause>,
     removed: Option<Cause>,
-    next_port: u16,
-    /// Ephemeral ports in use.
-    ports: BTreeSet<u16>,
+    ports: Ports,
     /// Ports of listeners.
     bound: Vec<u16>,
     /// Which process's end closed the last listener of a port.
@@ -93,11 +92,10 @@ impl Net {
             conns_made: 0,
             listeners: Slab::new(),
             unix: BTreeMap::new(),
-            sockets_made: 0,
             arrivals: BTreeMap::new(),
             links: Links::default(),
             clock: Clock::new(latency),
-            ends: Ends::default(),
+            endings: Endings::default(),
             changes: Vec::new(),
             segments: 0,
             wakes: Vec::new(),
@@ -146,8 +144,7 @@ impl Net {
             off: None,
             isolated: None,
             removed: None,
-            next_port: EPHEMERAL.0,
-            ports: BTreeSet::new(),
+            ports: Ports::new(),
             bound: Vec::new(),
             closed_ports: BTreeMap::new(),
             orders: VecDeque::new(),
@@ -203,52 +200,20 @@ impl Net {
 impl Pod {
     /// An ephemeral port nobody in the pod uses.
     fn take_port(&mut self) -> std::io::Result<u16> {
-        let (first, last) = EPHEMERAL;
-        for _ in first..=last {
-            let port = self.next_port;
-            self.next_port = if port == last { first } else { port + 1 };
-            if !self.bound.contains(&port) && self.ports.insert(port) {
-                return Ok(port);
-            }
-        }
-        Err(std::io::ErrorKind::AddrNotAvailable.into())
+        self.ports.take(|port| self.bound.contains(&port))
     }
 }
 
 /// Processes that end.
 impl Net {
-    pub(super) fn ask_to_end(&mut self, owner: u32, cause: Cause) {
-        self.ends.asked.extend(cause.map(|cause| (owner, cause)));
+    pub(super) fn listeners_of(&self, owner: u32) -> Vec<Key> {
+        self.listeners.iter().filter(|(_, listener)| listener.owner.number == owner).map(|(key, _)| key).collect()
     }
 
-    pub(super) fn asked_to_end(&self, owner: u32) -> Cause {
-        self.ends.asked.get(&owner).copied()
-    }
-
-    pub(super) fn begin_dying(&mut self, owner: u32, cause: Cause, silent: bool) {
-        self.ends.dying.push(Dying { owner, cause, silent });
-    }
-
-    pub(super) fn end_dying(&mut self) {
-        let Some(owner) = self.ends.dying.last().map(|dying| dying.owner) else {
-            return;
-        };
-        let listeners: Vec<Key> =
-            self.listeners.iter().filter(|(_, listener)| listener.owner.number == owner).map(|(key, _)| key).collect();
-        for key in listeners {
-            self.close_listener(key);
-        }
-        let open: Vec<(Key, Side)> = self
-            .conns
-            .iter()
-            .flat_map(|(key, conn)| Side::BOTH.map(|side| (key, side, conn)))
-            .filter(|(_, side, conn)| conn.ends[side.index()].is_open_to(owner))
+    pub(super) fn open_ends_of(&self, owner: u32) -> Vec<(Key, Side)> {
+        let ends = self.conns.iter().flat_map(|(key, conn)| Side::BOTH.map(|side| (key, side, conn)));
+        ends.filter(|(_, side, conn)| conn.ends[side.index()].is_open_to(owner))
             .map(|(key, side, _)| (key, side))
-            .collect();
-        for (key, side) in open {
-            self.close(key, side);
-        }
-        self.ends.dying.pop();
-        self.ends.asked.remove(&owner);
+            .collect()
     }
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::{JoinError, unconstrained};
 
-use super::super::net::{BACKLOG, EPHEMERAL};
+use super::super::net::BACKLOG;
+use super::super::ports::EPHEMERAL;
 use super::super::simulation::Config;
 use super::super::world::World as Cluster;
 use super::faults::{Change, LinkState};
