@@ -29,8 +29,8 @@ pub(super) enum Destination {
 /// The client's side of a handshake.
 pub(super) struct Opening {
     since: u64,
-    /// How many SYNs went to an address that nobody has.
-    retries: u32,
+    /// Whether a SYN is under way in turmoil.
+    under_way: bool,
     pub(super) error: Option<ErrorKind>,
     /// What keeps the SYN from its destination.
     lost: Cause,
@@ -106,7 +106,15 @@ impl Net {
                 End { pod: None, owner: None, address: to, half: Half::unopened() },
             ],
             destination,
-            opening: Some(Opening { since, retries: 0, error: None, lost: None, waker: None, timer: None, task: None }),
+            opening: Some(Opening {
+                since,
+                under_way: false,
+                error: None,
+                lost: None,
+                waker: None,
+                timer: None,
+                task: None,
+            }),
             listener: None,
             event,
             close_recorded: false,
@@ -180,6 +188,7 @@ impl Net {
         conn.tasks += 1;
         conn.ends[1].pod = Some(server);
         let opening = conn.opening.as_mut().expect(OPENED);
+        opening.under_way = true;
         if let Some(cause) = broken {
             opening.lost = cause;
             conn.trail.set_trouble(cause);
@@ -200,9 +209,27 @@ impl Net {
         let opening = conn.opening.as_mut().expect(OPENED);
         opening.lost = cause.or(opening.lost);
         conn.trail.set_trouble(opening.lost);
-        opening.retries += 1;
-        let at = opening.since + due_after(opening.retries.min(SYN_RETRIES + 1));
-        opening.timer = Some(self.clock.set_timer(at.max(now), key));
+        let next = (1..=SYN_RETRIES + 1).map(|retries| opening.since + due_after(retries)).find(|at| *at > now);
+        opening.timer = Some(self.clock.set_timer(next.unwrap_or(now), key));
+    }
+
+    /// A pod is removed. Its host will not answer: turmoil would let clients wait for ever.
+    pub(super) fn lose_syns_to(&mut self, server: PodId) {
+        let is_lost = |conn: &Conn| {
+            let [client, to] = &conn.ends;
+            !client.half.closed && to.pod == Some(server) && conn.opening.as_ref().is_some_and(|it| it.under_way)
+        };
+        let lost: Vec<Key> = self.conns.iter().filter(|(_, conn)| is_lost(conn)).map(|(key, _)| key).collect();
+        for key in lost {
+            let opening = self.conns.get_mut(key).and_then(|conn| conn.opening.as_mut()).expect(OPENED);
+            opening.under_way = false;
+            let (task, timer) = (opening.task.take(), opening.timer.take());
+            if let Some(timer) = timer {
+                self.clock.unset_timer(timer);
+            }
+            self.wake_host(task);
+            self.syn_lost(key, Some(server));
+        }
     }
 
     /// A SYN is due, or it is time to give up.
@@ -228,9 +255,10 @@ impl Net {
         self.clock.stir();
         let conn = self.conns.get_mut(key).expect(OPENED);
         let server = conn.ends[1].pod.expect("it was sent to somebody");
-        let Some(opening) = &mut conn.opening else {
+        let Some(opening) = conn.opening.as_mut().filter(|opening| opening.under_way) else {
             return;
         };
+        opening.under_way = false;
         if let Some(timer) = opening.timer.take() {
             self.clock.unset_timer(timer);
         }
@@ -269,12 +297,12 @@ impl Net {
         self.wake_host(task);
     }
 
-    /// Whether nobody waits for the connection any more; if somebody does, the host's task is woken when not.
+    /// Whether nobody waits for this SYN any more; if somebody does, the host's task is woken when not.
     pub(super) fn poll_abandoned(&mut self, key: Key, context: &Context<'_>) -> Poll<()> {
         self.clock.stir();
         let conn = self.conns.get_mut(key).expect(OPENED);
         match &mut conn.opening {
-            Some(opening) if opening.error.is_none() && !conn.ends[0].half.closed => {
+            Some(opening) if opening.under_way && opening.error.is_none() && !conn.ends[0].half.closed => {
                 opening.task = Some(context.waker().clone());
                 Poll::Pending
             }

@@ -167,6 +167,7 @@ impl Net {
         }
         let driver = pod.driver.take();
         self.wake_host(driver);
+        self.lose_syns_to(id);
     }
 
     pub(super) fn is_removed(&self, id: PodId) -> bool {
