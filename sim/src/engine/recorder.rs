@@ -86,17 +86,7 @@ mod tests {
 
     #[test]
     fn a_message_is_forgotten_once_it_was_received() {
-        let header = Header {
-            format: Header::FORMAT,
-            version: "0.0.0",
-            seed: 1,
-            scenario: None,
-            profile: "istio".into(),
-            network: None,
-            epoch_s: 0,
-            level: Level::Info,
-        };
-        let recorder = Recorder::new(Trace::new(header, true), Level::Info);
+        let recorder = Recorder::new(Trace::new(Header::of_test(Level::Info), true), Level::Info);
         let event = crate::engine::ContainerKilled {};
         let sent = recorder.emit(&"shop/web-0/app".into(), None, event).expect("it is recorded");
         recorder.sent("nonce", sent);

@@ -141,17 +141,7 @@ mod tests {
     use crate::trace::{Header, Trace};
 
     fn trace() -> Trace {
-        let header = Header {
-            format: Header::FORMAT,
-            version: "0.0.0",
-            seed: 1,
-            scenario: None,
-            profile: "istio".into(),
-            network: None,
-            epoch_s: 0,
-            level: Level::Info,
-        };
-        Trace::new(header, true)
+        Trace::new(Header::of_test(Level::Info), true)
     }
 
     fn record<E: Event>(trace: &mut Trace, event: E) {

@@ -139,19 +139,7 @@ mod tests {
     }
 
     fn trace() -> Trace {
-        Trace::new(
-            Header {
-                format: Header::FORMAT,
-                version: "0.0.0",
-                seed: 1,
-                scenario: None,
-                profile: "istio".into(),
-                network: None,
-                epoch_s: 0,
-                level: Level::Info,
-            },
-            true,
-        )
+        Trace::new(Header::of_test(Level::Info), true)
     }
 
     fn nack(client_ordinal: u64) -> XdsNack {

@@ -334,17 +334,7 @@ mod tests {
     }
 
     fn trace() -> Trace {
-        let header = Header {
-            format: Header::FORMAT,
-            version: "0.0.0",
-            seed: 1,
-            scenario: None,
-            profile: "istio".into(),
-            network: None,
-            epoch_s: 0,
-            level: Level::Info,
-        };
-        Trace::new(header, true)
+        Trace::new(Header::of_test(Level::Info), true)
     }
 
     fn record(trace: &mut Trace, ms: u64, cause: Option<u64>, what: &str) -> u64 {

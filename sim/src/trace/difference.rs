@@ -62,17 +62,7 @@ mod tests {
     }
 
     fn trace(counts: &[u64]) -> Trace {
-        let header = Header {
-            format: Header::FORMAT,
-            version: "0.0.0",
-            seed: 0,
-            scenario: None,
-            profile: "istio".into(),
-            network: None,
-            epoch_s: 0,
-            level: Level::Info,
-        };
-        let mut trace = Trace::new(header, true);
+        let mut trace = Trace::new(Header::of_test(Level::Info), true);
         for &count in counts {
             let event: Arc<dyn AnyEvent> = Arc::new(Counted { count });
             trace.record(Duration::ZERO, &"test".into(), None, event);

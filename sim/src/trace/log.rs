@@ -39,6 +39,21 @@ pub struct Header {
 impl Header {
     /// Name and version of the format; the number grows when a reader of the old one would misread the new one.
     pub const FORMAT: &'static str = "hermesh.trace/1";
+
+    /// That of a run of which a test has to know no more than the level.
+    #[cfg(test)]
+    pub(crate) fn of_test(level: Level) -> Self {
+        Self {
+            format: Self::FORMAT,
+            version: "0.0.0",
+            seed: 1,
+            scenario: None,
+            profile: "istio".to_owned(),
+            network: None,
+            epoch_s: 0,
+            level,
+        }
+    }
 }
 
 /// One event and what the trace knows about it.
@@ -288,16 +303,7 @@ mod tests {
     }
 
     fn trace(level: Level, keep_events: bool) -> Trace {
-        let header = Header {
-            format: Header::FORMAT,
-            version: "0.0.0",
-            seed: 7,
-            scenario: None,
-            profile: "istio".into(),
-            network: None,
-            epoch_s: 1_700_000_000,
-            level,
-        };
+        let header = Header { seed: 7, epoch_s: 1_700_000_000, ..Header::of_test(level) };
         Trace::new(header, keep_events)
     }
 

@@ -10,7 +10,7 @@
 //! | `connect until it waits PLACE` | how many connections, then why no more |
 //! | `accept until it waits` | how many connections |
 //! | `write 5`, `write 3 4` (vectored, one call) | `ok`, or how many bytes a call took |
-//! | `write until it waits` | how many bytes |
+//! | `write until it waits` | how many bytes, or `pending` if none |
 //! | `write until it fails` | the error |
 //! | `read 5` | how many bytes, and why not five |
 //! | `read to end` | how many bytes, and how it ended |

@@ -339,6 +339,7 @@ impl Writer {
             drop(write);
             match written {
                 Some(written) => written?,
+                None if self.written == before => return Ok("pending".to_owned()),
                 None => return Ok(format!("{} bytes", self.written - before)),
             };
         }
