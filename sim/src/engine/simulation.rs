@@ -27,6 +27,7 @@ use crate::trace::{Header, Trace};
 
 /// What a simulation is a function of, besides what is done in it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Decides every random choice.
     pub seed: u64,

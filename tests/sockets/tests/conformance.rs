@@ -25,7 +25,9 @@ fn networks() -> Vec<Box<dyn Network>> {
 }
 
 fn turmoil() -> Config {
-    Config { network: engine::Network::Turmoil, ..Config::new(1) }
+    let mut config = Config::new(1);
+    config.network = engine::Network::Turmoil;
+    config
 }
 
 #[test]
