@@ -14,7 +14,8 @@ pub mod trace;
 
 pub use image::{Images, Process, stand_in};
 pub use mesh::{
-    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, ContainerExit, Crash, Deleted,
-    DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow,
-    PodTable, ReadError, StartError, TargetError, WaitError, code_text, mesh,
+    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ContainerExit, Crash,
+    Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, Load, LoadedCall, Manifest, Manifests, Mesh,
+    MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, RunningLoad, StartError, TargetError, WaitError, code_text,
+    mesh,
 };

@@ -15,6 +15,7 @@
 
 mod builder;
 mod call;
+mod calls;
 mod clients;
 mod converged;
 mod dangling;
@@ -22,6 +23,7 @@ mod disturb;
 mod error;
 mod events;
 mod explain;
+mod load;
 mod manifests;
 mod objects;
 mod pods;
@@ -40,7 +42,9 @@ use tokio::sync::oneshot;
 
 pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
+pub use calls::{Calls, LoadedCall};
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
+pub use load::{Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};

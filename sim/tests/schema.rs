@@ -103,7 +103,18 @@ const GOOD: [&str; 14] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 55] = [
+const BAD: [&str; 66] = [
+    "load: {name: a, from: istiod, url: \"grpc://istiod:15010\", qps: 1}",
+    "load: {name: A, from: istiod, url: \"xds:///istiod:15010\", qps: 1}",
+    "load: {name: a, from: istiod, url: \"xds:///istiod:15010\"}",
+    "load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 10001}",
+    "load: {name: a, from: istiod, url: [\"xds:///istiod:15010\"], qps: 1}",
+    "{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}, expect: {errors: none}}",
+    "{stop: a, expect: {ok: all}}",
+    "{stop: a, expect: []}",
+    "{stop: a, expect: {since: b}}",
+    "{stop: a, expect: [{errors: none, since: b, throughout: c}]}",
+    "{stop: a, expect: [{errors: none, cause: no-route}]}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {error: UNAVAILABLE, caller: \"spiffe://a/b\"}}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {cause: no-route, ok: all}}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: , error: }}",
@@ -161,7 +172,25 @@ const BAD: [&str; 55] = [
     "{call: {from: istiod, url: \"xds:///a:1\"}, expect: {to: {istiod: few}}}",
 ];
 
-const ENVELOPES: [(&str, bool); 11] = [
+const ENVELOPES: [(&str, bool); 14] = [
+    (
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps:\n\
+         - load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 10000, timeout: 1s}\n\
+         - {name: b, wait: 1s}\n- stop: a\n  expect: [{errors: 0..3}, {throughout: b, cause: no-route}]\n",
+        true,
+    ),
+    (
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps:\n\
+         - load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}\n\
+         - stop: a\n  expect: {errors: none, to: {istiod: all}}\n",
+        true,
+    ),
+    (
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps:\n\
+         - load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}\n\
+         - stop: a\n  expect: {errors: all}\n",
+        false,
+    ),
     (
         "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\", latency: 1ms..200ms}\nsteps: [{wait: 1s}]\n",
         true,
@@ -209,7 +238,14 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 35] = [
+const FIELDS: [&str; 42] = [
+    "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",
+    "steps: [{load: {name: a, from: istiod, url: @, qps: 1}}, {stop: a}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: @}}, {stop: a}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: @}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {errors: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {errors: none, since: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {to: {istiod: @}}}]",
     "name: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
     "name: t\nabout: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
     "name: t\nnamespace: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",

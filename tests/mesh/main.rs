@@ -7,6 +7,7 @@ mod determinism;
 mod host_header;
 mod images;
 mod istio_skipped;
+mod loads;
 mod mtls_matrix;
 mod mtls_transitions;
 mod pods;

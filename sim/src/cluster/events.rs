@@ -13,6 +13,9 @@ event! {
         /// Of an EndpointSlice, what it has behind its Service.
         #[serde(skip_serializing_if = "Option::is_none")]
         endpoints: Option<SlicePods>,
+        /// Of a Pod that came to be, the workload it belongs to: its owner, or itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        workload: Option<String>,
     }
     /// An object is gone.
     ObjectDeleted = "object.deleted" {

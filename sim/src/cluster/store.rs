@@ -229,8 +229,15 @@ impl Inner {
             Object::EndpointSlice(slice) => Some(SlicePods::of(slice)),
             _ => None,
         };
-        let (object_name, change) = (key.to_string(), outcome.as_str());
-        let applied = ObjectApplied { object: object_name, resource_version: self.version, change, endpoints };
+        let workload = match &object {
+            Object::Pod(pod) if outcome == ApplyOutcome::Created => {
+                let owner = pod.metadata.owner.as_ref().map(|owner| &owner.name);
+                Some(owner.unwrap_or(&pod.metadata.name).clone())
+            }
+            _ => None,
+        };
+        let (name, change) = (key.to_string(), outcome.as_str());
+        let applied = ObjectApplied { object: name, resource_version: self.version, change, endpoints, workload };
         let event = world.emit("cluster", cause, applied);
         self.tell(key.kind, &Change::Applied(object.clone()), event);
         let manifest = self.objects.get_mut(&key).and_then(|stored| stored.manifest.take());

@@ -153,7 +153,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let endpoints = SlicePods { service: "shop/web".into(), ready: names(ready), unready: names(unready) };
         let (object, endpoints) = (format!("EndpointSlice shop/{slice}"), Some(endpoints));
-        record(trace, ObjectApplied { object, resource_version: 1, change: "configured", endpoints });
+        record(trace, ObjectApplied { object, resource_version: 1, change: "configured", endpoints, workload: None });
     }
 
     fn delete(trace: &mut Trace, slice: &str) {

@@ -393,6 +393,7 @@ mod tests {
             endpoint: None,
             attempts: 0,
             cause_kind: None,
+            took_us: 0,
         };
         let finished = tell("ns/pod/app", Arc::new(finished));
         let story = Story::new(&trace);

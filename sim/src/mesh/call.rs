@@ -293,7 +293,7 @@ const CODES: [Code; 17] = [
     Code::Unauthenticated,
 ];
 
-fn code(name: &str) -> Option<Code> {
+pub(super) fn code(name: &str) -> Option<Code> {
     CODES.into_iter().find(|code| format!("{code:?}") == name)
 }
 
@@ -310,7 +310,7 @@ pub fn code_text(code: Code) -> String {
     text
 }
 
-fn code_name<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn code_name<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&code_text(*code))
 }
 

@@ -17,6 +17,10 @@ hermesh_runtime::event! {
         answers: BTreeMap<String, u64>,
         error: Option<CallFailure>,
     }
+    /// A pod begins to send RPCs at a steady rate.
+    LoadStarted = "load.started" { load: String, from: String, url: String, qps: u32, }
+    /// A load was stopped, and its RPCs have ended.
+    LoadEnded = "load.ended" { load: String, calls: u64, answers: BTreeMap<String, u64>, errors: u64, }
     /// Containers are killed, restarted, or their pods cut off.
     Disturbed = "mesh.disturbed" { what: &'static str, targets: Vec<String>, }
 }

@@ -10,6 +10,7 @@ use hermesh_istiod::yaml::Diagnostic;
 use super::time::{compact, seconds};
 use super::wrap::wrap;
 use crate::engine::Network;
+use crate::mesh::Calls;
 use crate::scenario::{Batch, Check, Failure, Outcome, Run, StepReport, Verdict};
 
 /// The column in which what was done begins.
@@ -140,6 +141,7 @@ impl Page {
             Outcome::Words(_) => {}
             Outcome::Pods(table) => self.block(&table.to_string()),
             Outcome::Calls(batches) => self.calls(batches),
+            Outcome::Load(calls) => self.load(calls),
         }
         self.checks(&step.checks);
         step.notes.iter().for_each(|note| self.note(note));
@@ -162,6 +164,23 @@ impl Page {
                     if fails { self.wrapped(INDENT + 2, "", line) } else { self.block(line) }
                 }
             }
+        }
+    }
+
+    /// Who answered, and how long it took.
+    fn load(&mut self, calls: &Calls) {
+        let mut table = columns();
+        for (workload, count) in &calls.workloads() {
+            table.add_row([Cell::new(workload), Cell::new(count).set_alignment(CellAlignment::Right)]);
+        }
+        lines(&mut table).iter().for_each(|line| self.block(line));
+        let errors = calls.errors().count();
+        if errors > 0 {
+            self.block(&format!("{errors} of {} calls failed", calls.len()));
+        }
+        let latency = |quantile| calls.latency(quantile).map(compact);
+        if let (Some(half), Some(most), Some(longest)) = (latency(0.5), latency(0.99), latency(1.0)) {
+            self.block(&format!("half within {half}, 99% within {most}, all within {longest}"));
         }
     }
 

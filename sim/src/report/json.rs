@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::mesh::Calls;
 use crate::scenario::{Outcome, Run, StepReport, Verdict};
 
 /// The format's name and version.
@@ -120,11 +121,26 @@ fn step(step: &StepReport) -> Value {
             let calls = batches.iter().map(|batch| plain(&batch.report)).collect::<Vec<_>>();
             fields.insert("calls".to_owned(), calls.into())
         }
+        Outcome::Load(calls) => fields.insert("load".to_owned(), load(calls)),
     };
     fields.insert("checks".to_owned(), plain(&step.checks));
     fields.insert("notes".to_owned(), plain(&step.notes));
     fields.insert("failure".to_owned(), plain(&step.failure));
     value
+}
+
+/// The failed calls of a load that a report shows one by one.
+const FAILED_CALLS_MAX: usize = 100;
+
+fn load(calls: &Calls) -> Value {
+    let micros = |quantile| calls.latency(quantile).map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    json!({
+        "calls": calls.len(),
+        "answers": calls.workloads(),
+        "errors": calls.errors().count(),
+        "latency_us": {"p50": micros(0.5), "p99": micros(0.99), "max": micros(1.0)},
+        "failed": plain(&calls.errors().take(FAILED_CALLS_MAX).collect::<Vec<_>>()),
+    })
 }
 
 fn plain(value: &impl Serialize) -> Value {

@@ -6,9 +6,10 @@ use hermesh_istiod::yaml::Diagnostic;
 
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
 use super::inventory::{Inventory, Objects};
-use super::read::{At, Place, Problems};
+use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
+use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent};
 use super::url::{Scheme, Url};
 
@@ -25,6 +26,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
 
     names_are_unique(&file.steps, problems);
     let mut unsettled = None;
+    let mut loads = Loads::default();
     for (index, step) in file.steps.iter().enumerate() {
         let step_objects = objects.get(&index);
         let checker = Checker { now: &now, ever: &ever, problems };
@@ -49,16 +51,88 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                     );
                     problems.note(&step.verb_place, "unsettled", message);
                 }
-                checker.call(call, step.expect.as_ref());
-                if let Some(expect) = &step.expect {
+                checker.call(call, step.expect_of_call());
+                if let Some(expect) = step.expect_of_call() {
                     checker.expect(expect, call);
                 }
+            }
+            Some(Action::Load(load)) => {
+                checker.load(load);
+                loads.begin(load, index, problems);
+            }
+            Some(Action::Stop(name)) => {
+                let load = loads.end(name, problems);
+                step.expect_of_load().iter().for_each(|expect| checker.expect_of_load(expect));
+                let steps = (load.unwrap_or_default(), &file.steps[..index]);
+                step.expect_of_load().iter().for_each(|expect| window(expect, steps, problems));
             }
             Some(Action::Kill(targets)) => targets.iter().for_each(|target| checker.container(target)),
             Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
             Some(Action::Get(_) | Action::Heal(Heal::All)) | None => {}
+        }
+    }
+    loads.finish(problems);
+}
+
+/// The loads under way, each with its step.
+#[derive(Default)]
+struct Loads<'a> {
+    running: BTreeMap<&'a str, (usize, &'a Place)>,
+    stopped: BTreeSet<&'a str>,
+}
+
+impl<'a> Loads<'a> {
+    fn begin(&mut self, load: &'a Load, step: usize, problems: &Problems) {
+        let name = load.name.value.as_str();
+        if self.stopped.contains(name) || self.running.insert(name, (step, &load.name.place)).is_some() {
+            problems.error(&load.name.place, "duplicate-name", format!("another load is called `{name}` already"));
+        }
+    }
+
+    fn end(&mut self, name: &'a At<String>, problems: &Problems) -> Option<usize> {
+        let running = self.running.remove(name.value.as_str());
+        if running.is_none() {
+            let known: Vec<&str> = self.running.keys().copied().collect();
+            let message = match known.as_slice() {
+                _ if self.stopped.contains(name.value.as_str()) => {
+                    format!("load `{}` was stopped before", name.value)
+                }
+                [] => format!("no load `{}` is under way at this step", name.value),
+                known => unknown("load", &name.value, known),
+            };
+            problems.error(&name.place, "unknown-load", message);
+        }
+        self.stopped.insert(&name.value);
+        running.map(|(step, _)| step)
+    }
+
+    /// What nobody stops, nobody judges.
+    fn finish(self, problems: &Problems) {
+        for (name, (_, place)) in self.running {
+            let message =
+                format!("load `{name}` is never stopped; add a step `stop: {name}` with what to expect of it");
+            problems.error(place, "never-stopped", message);
+        }
+    }
+}
+
+/// Checks that the step of a window comes between the load and the end of it.
+fn window(expect: &LoadExpect, (load, before): (usize, &[Step]), problems: &Problems) {
+    for name in expect.since.iter().chain(&expect.throughout) {
+        let named = |step: &Step| step.name.as_ref().is_some_and(|own| own.value == name.value);
+        match before.iter().position(named) {
+            None => {
+                let names: Vec<&str> =
+                    before.iter().filter_map(|step| step.name.as_ref()).map(|name| name.value.as_str()).collect();
+                problems.error(&name.place, "unknown-step", unknown("step before this one", &name.value, &names));
+            }
+            Some(step) if step < load => {
+                let message = format!("step {:?} comes before the load begins", name.value);
+                problems.error(&name.place, "unknown-step", message);
+            }
+            Some(_) => {}
         }
     }
 }
@@ -97,15 +171,53 @@ impl Checker<'_> {
         }
     }
 
-    fn call(&self, call: &Call, expect: Option<&Expect>) {
-        self.populated(&call.from);
-        if call.from.value.container.is_some() {
-            self.error(
-                &call.from.place,
-                "bad-value",
-                "a pod calls, not one of its containers: leave the container out",
-            );
+    fn load(&self, load: &Load) {
+        self.caller(&load.from);
+        match Url::parse(&load.url.value) {
+            Ok(Url { scheme: Scheme::Grpc | Scheme::Http, .. }) => {
+                let message = "a load keeps one channel of gRPC with xDS: expected xds:///host:port";
+                self.error(&load.url.place, "bad-url", message);
+            }
+            Ok(url) => {
+                if let Some(complaint) = self.unreachable(&load.from.value, &url) {
+                    self.error(&load.url.place, "unknown-host", complaint);
+                }
+            }
+            Err(message) => self.error(&load.url.place, "bad-url", message),
         }
+    }
+
+    fn expect_of_load(&self, expect: &LoadExpect) {
+        let fails = expect.error.as_ref().or(expect.cause.as_ref()).is_some();
+        let succeeds = [
+            ("errors", expect.errors.as_ref().map(|errors| &errors.place)),
+            ("to", expect.to.as_ref().map(|to| &to.place)),
+            ("share", expect.share.as_ref().map(|share| &share.place)),
+        ];
+        for (field, place) in succeeds.into_iter().filter(|_| fails) {
+            if let Some(place) = place {
+                let message = format!("`{field}` is about calls that succeed, and every call is expected to fail here");
+                self.error(place, "contradiction", message);
+            }
+        }
+        if let Some(to) = &expect.to {
+            self.workloads_once(to.value.iter().map(|(target, _)| target));
+        }
+        if let Some(share) = &expect.share {
+            self.workloads_once(share.value.iter().map(|(target, _)| target));
+            self.sums_to_whole(share);
+        }
+    }
+
+    fn caller(&self, from: &At<Target>) {
+        self.populated(from);
+        if from.value.container.is_some() {
+            self.error(&from.place, "bad-value", "a pod calls, not one of its containers: leave the container out");
+        }
+    }
+
+    fn call(&self, call: &Call, expect: Option<&Expect>) {
+        self.caller(&call.from);
         // Whoever expects a failure may call anybody.
         let may_fail = expect.is_some_and(Expect::fails);
         for url in &call.url {
@@ -214,10 +326,7 @@ impl Checker<'_> {
     }
 
     fn shares(&self, share: &At<ByWorkload<Percent>>, total: u64) {
-        let sum: u32 = share.value.iter().map(|(_, share)| share.value.thousandths()).sum();
-        if sum != Percent::WHOLE.thousandths() {
-            let sum = f64::from(sum) / 1_000.0;
-            self.error(&share.place, "shares-sum", format!("the shares sum to {sum}%; expected 100%"));
+        if !self.sums_to_whole(share) {
             return;
         }
         let shares: Vec<Percent> = share.value.iter().map(|(_, share)| share.value).collect();
@@ -235,6 +344,16 @@ impl Checker<'_> {
             None => "no sensible number can: make the shares equal or further apart".to_owned(),
         };
         self.error(&share.place, "too-few-calls", format!("{calls} {what}; {remedy}"));
+    }
+
+    fn sums_to_whole(&self, share: &At<ByWorkload<Percent>>) -> bool {
+        let sum: u32 = share.value.iter().map(|(_, share)| share.value.thousandths()).sum();
+        let whole = sum == Percent::WHOLE.thousandths();
+        if !whole {
+            let sum = f64::from(sum) / 1_000.0;
+            self.error(&share.place, "shares-sum", format!("the shares sum to {sum}%; expected 100%"));
+        }
+        whole
     }
 
     fn workloads_once<'t>(&self, targets: impl Iterator<Item = &'t At<Target>>) {

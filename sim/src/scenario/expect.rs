@@ -126,7 +126,7 @@ mod tests {
         let problems = Problems::of("t");
         let file: File = super::super::reader::read(&Cursor::root(&documents[0].root, &problems)).unwrap();
         assert!(problems.is_empty(), "{:?}", problems.into_found());
-        file.steps[0].expect.clone().unwrap()
+        file.steps[0].expect_of_call().cloned().unwrap()
     }
 
     fn held(text: &str, seen: &Seen) -> Vec<(bool, String)> {

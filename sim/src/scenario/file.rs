@@ -10,21 +10,23 @@ use schemars::JsonSchema;
 
 use super::read::{At, Place};
 use super::schema::{
-    self, AllWord, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord, Code,
-    Container, Headers, IstioVersion, Kind, Latency, Namespace, OneOrMany, OneOrMore, Pair, PerWorkload, Pod,
-    ScalarText, Seed, Spiffe, Text,
+    self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
+    Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
+    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text,
 };
 use super::target::Target;
+use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent, Time, TimeRange};
 
 /// The version of the format that this Hermesh reads.
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 9] = ["apply", "delete", "wait", "get", "call", "kill", "restart", "partition", "heal"];
+pub(super) const VERBS: [&str; 11] =
+    ["apply", "delete", "wait", "get", "call", "load", "stop", "kill", "restart", "partition", "heal"];
 
 /// Verbs of the format that this version does not play.
-pub(super) const LATER: [&str; 7] = ["load", "stop", "together", "hold", "patch", "scale", "exec"];
+pub(super) const LATER: [&str; 5] = ["together", "hold", "patch", "scale", "exec"];
 
 /// The images that a scenario can name.
 pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
@@ -97,7 +99,7 @@ pub(super) struct MeshOptions {
     pub latency: Option<At<TimeRange>>,
 }
 
-/// One thing to do, and for a call what must come of it.
+/// One thing to do, and for calls what must come of them.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields, transform = schema::exactly_one_verb)]
 pub(super) struct Step {
@@ -116,8 +118,15 @@ pub(super) struct Step {
     pub get: Option<Get>,
     /// Have a workload call someone, as ForwardEcho does.
     pub call: Option<Call>,
-    /// What must come of the call.
-    pub expect: Option<Expect>,
+    /// Begin to call someone at a steady rate over one channel.
+    pub load: Option<Load>,
+    /// The name of a load that is to end.
+    #[schemars(with = "Option<LoadName>")]
+    pub stop: Option<At<String>>,
+    /// What must come of the call, or must have come of the load that is stopped.
+    #[schemars(with = "AnyExpect")]
+    #[schemars(default)]
+    pub expect: Expected,
     /// Containers to kill (SIGKILL), as `workload/ordinal/container`.
     #[schemars(with = "Option<OneOrMore<Container>>")]
     pub kill: Option<Vec<At<Target>>>,
@@ -138,6 +147,18 @@ pub(super) struct Step {
     /// All of it, as JSON.
     #[schemars(skip)]
     pub written: serde_json::Value,
+}
+
+/// What a step expects.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Expected {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Of a `call`.
+    OfCall(Expect),
+    /// Of the load that is stopped.
+    OfLoad(Vec<LoadExpect>),
 }
 
 /// What to wait for.
@@ -253,6 +274,10 @@ pub(super) enum Action<'a> {
     Get(Get),
     /// `call`
     Call(&'a Call),
+    /// `load`
+    Load(&'a Load),
+    /// `stop`
+    Stop(&'a At<String>),
     /// `kill`
     Kill(&'a [At<Target>]),
     /// `restart`
@@ -273,12 +298,32 @@ impl Step {
             self.wait.as_ref().map(Action::Wait),
             self.get.map(Action::Get),
             self.call.as_ref().map(Action::Call),
+            self.load.as_ref().map(Action::Load),
+            self.stop.as_ref().map(Action::Stop),
             self.kill.as_deref().map(Action::Kill),
             self.restart.as_deref().map(Action::Restart),
             self.partition.as_ref().map(Action::Partition),
             self.heal.as_ref().map(Action::Heal),
         ];
         actions.into_iter().flatten().next()
+    }
+
+    /// What the step expects of its call.
+    #[must_use]
+    pub(super) fn expect_of_call(&self) -> Option<&Expect> {
+        match &self.expect {
+            Expected::OfCall(expect) => Some(expect),
+            Expected::Nothing | Expected::OfLoad(_) => None,
+        }
+    }
+
+    /// What the step expects of the load it stops.
+    #[must_use]
+    pub(super) fn expect_of_load(&self) -> &[LoadExpect] {
+        match &self.expect {
+            Expected::OfLoad(expect) => expect,
+            Expected::Nothing | Expected::OfCall(_) => &[],
+        }
     }
 }
 

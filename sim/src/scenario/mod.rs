@@ -26,10 +26,12 @@ mod seen;
 mod services;
 mod settle;
 mod shares;
+mod stop;
 mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod units;
 mod unreadable;
 mod url;

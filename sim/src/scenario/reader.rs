@@ -3,13 +3,14 @@
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::file::{
-    API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX,
-    LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
+    API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, Expected, File, Get, Heal, ISTIO_VERSIONS,
+    LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
 };
 use super::header;
 use super::overlap;
 use super::read::{At, Cursor, Fields, unknown};
 use super::target::Target;
+use super::traffic;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
@@ -129,11 +130,16 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
         wait: fields.optional("wait").and_then(|field| wait(&field)),
         get: fields.optional("get").and_then(|field| field.word("thing to get", &["pods"])).map(|_| Get::Pods),
         call: fields.optional("call").and_then(|field| call(&field)),
-        expect: fields.optional("expect").and_then(|field| {
-            if later.is_none() && !verbs.contains(&"call") {
-                field.error("nothing-to-expect", "only a `call` has something to expect");
+        load: fields.optional("load").and_then(|field| traffic::load(&field)),
+        stop: fields.optional("stop").and_then(|field| traffic::name(&field)),
+        expect: fields.optional("expect").map_or(Expected::Nothing, |field| {
+            if verbs.contains(&"stop") {
+                return Expected::OfLoad(traffic::expectations(&field));
             }
-            expect(&field)
+            if later.is_none() && !verbs.contains(&"call") {
+                field.error("nothing-to-expect", "only a `call` or a `stop` has something to expect");
+            }
+            expect(&field).map_or(Expected::Nothing, Expected::OfCall)
         }),
         kill: fields.optional("kill").map(|field| targets(&field, "a container: workload/ordinal/container")),
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
@@ -201,13 +207,7 @@ fn call(cursor: &Cursor<'_>) -> Option<Call> {
     let headers = fields.optional("headers").and_then(|field| headers(&field)).unwrap_or_default();
     let message = fields.optional("message").and_then(|field| field.scalar("a text")).map(|text| text.value);
     let grep = fields.optional("grep").and_then(|field| field.scalar("a text to look for"));
-    let timeout = fields.optional("timeout").and_then(|field| time(&field, "a time such as `5s`", TIMEOUT_MAX));
-    let timeout = timeout.filter(|timeout| {
-        if timeout.value.0.is_zero() {
-            fields.cursor().error_in(&timeout.place, "out-of-range", "no call ends in no time; expected 1ms at least");
-        }
-        !timeout.value.0.is_zero()
-    });
+    let timeout = fields.optional("timeout").and_then(|field| positive_time(&field, TIMEOUT_MAX));
     let fresh = fields.optional("newConnectionPerRequest").and_then(|field| field.boolean());
     fields.finish(&[]);
     let new_connection_per_request = fresh.unwrap_or_default();
@@ -221,6 +221,16 @@ fn time(field: &Cursor<'_>, expected: &str, longest: Time) -> Option<At<Time>> {
     Some(time)
 }
 
+/// A time in which a call can end.
+pub(super) fn positive_time(field: &Cursor<'_>, longest: Time) -> Option<At<Time>> {
+    let time = time(field, "a time such as `5s`", longest)?;
+    if time.value.0.is_zero() {
+        field.error("out-of-range", "no call ends in no time; expected 1ms at least");
+        return None;
+    }
+    Some(time)
+}
+
 fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
     if time > longest {
         field.error("out-of-range", format!("expected {longest} at most, found {time}"));
@@ -229,7 +239,7 @@ fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
     Some(())
 }
 
-fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {
+pub(super) fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {
     let entries = field.entries("headers: a mapping such as `end-user: jason`")?;
     let header = |(name, value): (At<String>, Cursor<'_>)| {
         if let Err(message) = header::name(&name.value) {
@@ -271,8 +281,9 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
         place: cursor.place(),
     };
     fields.finish(&[
-        ("errors", "`errors` is for `load`, which this version does not play yet; for a call write `ok: all`"),
-        ("since", "`since` is for `load`, which this version does not play yet"),
+        ("errors", "`errors` is for a load that is stopped; for a call write `ok: all`"),
+        ("since", "`since` is for a load that is stopped"),
+        ("throughout", "`throughout` is for a load that is stopped"),
     ]);
     Some(expect)
 }
@@ -289,7 +300,7 @@ fn is_spiffe(text: &str) -> bool {
     trust_domain && !segments.is_empty() && segments.iter().all(|part| of(part, &path))
 }
 
-fn by_workload<T: std::str::FromStr<Err = String>>(
+pub(super) fn by_workload<T: std::str::FromStr<Err = String>>(
     field: &Cursor<'_>,
     what: &str,
     expected: &str,
@@ -318,7 +329,7 @@ fn texts(field: &Cursor<'_>, expected: &str) -> Vec<At<String>> {
     field.one_or_many(expected).iter().filter_map(|item| item.text(expected)).collect()
 }
 
-fn target(field: &Cursor<'_>, expected: &str) -> Option<At<Target>> {
+pub(super) fn target(field: &Cursor<'_>, expected: &str) -> Option<At<Target>> {
     field.parsed_text(expected)
 }
 

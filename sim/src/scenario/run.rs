@@ -16,12 +16,13 @@ use super::seen::Seen;
 use super::settle::{Trouble, settle, settle_wait};
 use super::target::Target;
 use super::words::code_name;
-use super::{InputError, Scenario};
+use super::{InputError, Scenario, stop, traffic};
 use crate::cluster::ISTIO_NAMESPACE;
 use crate::engine::Network;
 use crate::explain;
 use crate::mesh::{
-    Applied, Call, CallFailure, CallReport, Deleted, DisturbError, Fault, Manifests, Mesh, StartError, WaitError, mesh,
+    Applied, Call, CallFailure, CallReport, Deleted, DisturbError, Fault, Load, Manifests, Mesh, RunningLoad,
+    StartError, WaitError, mesh,
 };
 use crate::report::compact;
 
@@ -106,7 +107,8 @@ impl Scenario {
         }
         let mesh = builder.try_start().map_err(|error| self.not_started(error))?;
         self.refuse(&mesh)?;
-        let mut player = Player { scenario: self, options: *options, mesh, numbers: Numbers::default(), crashes: 0 };
+        let (numbers, loads) = (Numbers::default(), BTreeMap::new());
+        let mut player = Player { scenario: self, options: *options, mesh, numbers, loads, crashes: 0 };
         let (steps, verdict) = player.play()?;
         let simulated = player.mesh.now();
         let trace = player.mesh.finish();
@@ -194,6 +196,8 @@ struct Player<'a> {
     options: RunOptions,
     mesh: Mesh,
     numbers: Numbers,
+    /// Those under way, by name.
+    loads: BTreeMap<String, RunningLoad>,
     /// How many panics of users' images were reported.
     crashes: usize,
 }
@@ -213,7 +217,7 @@ impl Player<'_> {
             if reports.last().is_some_and(|report: &StepReport| report.failure.is_some()) {
                 return Ok((reports, Verdict::Failed));
             }
-            let mut report = self.step(index, step)?;
+            let mut report = self.step(index, step, &reports)?;
             if report.failure.is_none() {
                 report.failure = self.crash(step);
             }
@@ -237,7 +241,7 @@ impl Player<'_> {
         Some(self.failure(trouble, &step.verb_place))
     }
 
-    fn step(&mut self, index: usize, step: &Step) -> Result<StepReport, Fault> {
+    fn step(&mut self, index: usize, step: &Step, reports: &[StepReport]) -> Result<StepReport, Fault> {
         let number = self.numbers.next(step);
         let began = self.mesh.now();
         let event = ScenarioStep {
@@ -273,6 +277,12 @@ impl Player<'_> {
                     Err(trouble) => (said, Err(trouble)),
                 }
             }
+            Action::Load(load) => {
+                let said = format!("load {}: {} -> {}", load.name.value, load.from.value, load.url.value);
+                let outcome = self.load(load)?.map(|()| format!("{} calls a second", load.qps));
+                (said, words(outcome))
+            }
+            Action::Stop(load) => return self.stop(number, step, &load.value, began, reports),
             Action::Kill(targets) => {
                 let outcome = self.each(targets, "is killed", Mesh::try_kill)?;
                 (format!("kill {}", list(targets)), words(outcome))
@@ -446,6 +456,64 @@ impl Player<'_> {
         Ok(Ok(batches))
     }
 
+    fn load(&mut self, load: &traffic::Load) -> Result<Result<(), Trouble>, Fault> {
+        let mut asked = Load::new(load.from.value.to_string(), load.url.value.clone()).name(&load.name.value);
+        asked.qps = u32::try_from(load.qps).expect("the reader bounds the rate");
+        asked.headers = load.headers.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+        asked.message = load.message.clone().unwrap_or_default();
+        if let Some(timeout) = &load.timeout {
+            asked.timeout = timeout.value.0;
+        }
+        let begun = settle(self.mesh.try_load(asked), "the load begins")?;
+        Ok(begun.map(|running| {
+            self.loads.insert(load.name.value.clone(), running);
+        }))
+    }
+
+    /// Stops a load and judges what came of it.
+    fn stop(
+        &mut self,
+        number: usize,
+        step: &Step,
+        load: &str,
+        began: Duration,
+        reports: &[StepReport],
+    ) -> Result<StepReport, Fault> {
+        let running = self.loads.remove(load).expect("the reader knows which loads are under way");
+        let ended = running.ended();
+        let calls = self.mesh.try_stop(&running)?;
+        let same = |target: &Target, name: &str| self.same(target, name);
+        let judged: Vec<_> =
+            step.expect_of_load().iter().map(|expect| stop::judge(expect, &calls, reports, same)).collect();
+        let failure = match ended {
+            Some(seen) => {
+                let expected = "the load goes on until it is stopped".to_owned();
+                let why = self.mesh.with_trace(explain::broken);
+                Some(self.failure(Trouble { expected, seen, why }, &step.verb_place))
+            }
+            None => judged.iter().find_map(|judged| {
+                let missed: Vec<&Check> = judged.checks.iter().filter(|check| !check.held).collect();
+                let of = |part: fn(&Check) -> &str| {
+                    let mut parts: Vec<&str> = missed.iter().map(|check| part(check)).collect();
+                    parts.dedup();
+                    parts.join("; ")
+                };
+                let first = judged.calls.errors().next().map(|call| call.event);
+                let why = match first {
+                    Some(event) => self.mesh.with_trace(|trace| explain::causes(trace, event)),
+                    None => self.mesh.with_trace(|trace| explain::configuration(trace, running.pod(), running.url())),
+                };
+                let trouble = Trouble { expected: of(|check| &check.expected), seen: of(|check| &check.seen), why };
+                (!missed.is_empty()).then(|| self.failure(trouble, judged.place))
+            }),
+        };
+        let checks = judged.into_iter().flat_map(|judged| judged.checks).collect();
+        let name = step.name.as_ref().map(|name| name.value.clone());
+        let done = Ok(Outcome::Load(calls));
+        let report = self.report(number, name, began, format!("stop {load}"), done, &step.verb_place);
+        Ok(StepReport { step: step.written.clone(), checks, failure, ..report })
+    }
+
     fn judged(
         &self,
         number: usize,
@@ -458,7 +526,8 @@ impl Player<'_> {
         let total = step.call.as_ref().map_or(0, file::Call::total);
         let seen = self.mesh.with_trace(|trace| Seen::count(trace, total, &batches));
         let same = |target: &Target, name: &str| self.same(target, name);
-        let checks = step.expect.as_ref().map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
+        let expect = step.expect_of_call();
+        let checks = expect.map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
         let missed: Vec<&Check> = checks.iter().filter(|check| !check.held).collect();
         let failure = (!missed.is_empty()).then(|| {
             let mut expected: Vec<&str> = missed.iter().map(|check| check.expected.as_str()).collect();
@@ -466,7 +535,7 @@ impl Player<'_> {
             expected.dedup();
             found.dedup();
             let trouble = Trouble { expected: expected.join("; "), seen: found.join("; "), why: self.why(&batches) };
-            let place = step.expect.as_ref().map_or(&step.verb_place, |expect| &expect.place);
+            let place = expect.map_or(&step.verb_place, |expect| &expect.place);
             self.failure(trouble, place)
         });
         let name = step.name.as_ref().map(|name| name.value.clone());

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::file::{
-    API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, RATE_MAX, TIMEOUT_MAX,
-    VERBS, WAIT_MAX, Wait,
+    API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, RATE_MAX,
+    TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
 };
 use super::target::pattern;
+use super::traffic::{LOAD_RATE_MAX, LoadExpect};
 use super::units::Time;
 use super::words::{CAUSES, CODES};
 use super::{header, url};
@@ -51,7 +52,17 @@ fn forbid_null(schema: &mut serde_json::Value) {
 pub(super) fn exactly_one_verb(schema: &mut Schema) {
     let one_of: Vec<_> = VERBS.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
     schema.insert("oneOf".to_owned(), one_of.into());
-    schema.insert("dependentRequired".to_owned(), serde_json::json!({"expect": ["call"]}));
+    let expect = |schema: &str| serde_json::json!({"properties": {"expect": {"$ref": format!("#/$defs/{schema}")}}});
+    let of_load = serde_json::json!({"anyOf": [
+        {"$ref": "#/$defs/LoadExpect"},
+        {"type": "array", "items": {"$ref": "#/$defs/LoadExpect"}, "minItems": 1},
+    ]});
+    let dependent = serde_json::json!({
+        "call": expect("Expect"),
+        "stop": {"properties": {"expect": of_load}},
+        "expect": {"anyOf": [{"required": ["call"]}, {"required": ["stop"]}]},
+    });
+    schema.insert("dependentSchemas".to_owned(), dependent);
 }
 
 /// Says that a step expects its calls to succeed or to fail.
@@ -60,6 +71,36 @@ pub(super) fn success_or_failure(schema: &mut Schema) {
         ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
+}
+
+/// Says that an expectation of a load expects something, with one window at most, and that calls succeed or fail.
+pub(super) fn load_expectation(schema: &mut Schema) {
+    let required = |field: &&str| serde_json::json!({"required": [field]});
+    let any: Vec<_> = ["errors", "to", "share", "error", "cause"].iter().map(required).collect();
+    let success: Vec<_> = ["errors", "to", "share"].iter().map(required).collect();
+    let only = serde_json::json!({"not": {"anyOf": success}});
+    let all_of = serde_json::json!([{"anyOf": any}, {"not": {"required": ["since", "throughout"]}}]);
+    schema.insert("allOf".to_owned(), all_of);
+    schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
+}
+
+/// What a step expects, of a call or of a load.
+pub(super) struct AnyExpect;
+
+impl JsonSchema for AnyExpect {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyExpect".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let of_call = generator.subschema_for::<Expect>();
+        let of_load = generator.subschema_for::<OneOrMany<LoadExpect>>();
+        json_schema!({"anyOf": [of_call, of_load]})
+    }
 }
 
 /// Types that exist for the schema: closed words and texts that are not empty.
@@ -107,6 +148,10 @@ schema_types! {
     ScalarText => {"type": ["string", "number", "boolean"], "pattern": "\\S"}
     CallCount => {"type": "integer", "minimum": 1, "maximum": CALLS_MAX}
     CallRate => {"type": "integer", "minimum": 1, "maximum": RATE_MAX}
+    LoadName => {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"}
+    LoadRate => {"type": "integer", "minimum": 1, "maximum": LOAD_RATE_MAX}
+    LoadUrl => {"type": "string", "pattern": url::xds_pattern()}
+    ErrorCount => {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(none|[0-9]+|[0-9]+\\.\\.[0-9]+)$"}]}
     CallTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(TIMEOUT_MAX))}
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}

@@ -3,6 +3,7 @@
 mod bounds;
 mod calls;
 mod files;
+mod loads;
 mod one_pass;
 mod reach;
 mod sense;
@@ -182,7 +183,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- 5s",
         "s.yaml:8:3: steps[1]: expected a step: a mapping such as `apply: echo.yaml`, found the text \"5s\"",
     );
-    for verb in ["load", "stop", "together", "hold", "patch", "scale", "exec"] {
+    for verb in ["together", "hold", "patch", "scale", "exec"] {
         refused_step(
             &format!("- {verb}: x"),
             &format!(
@@ -192,7 +193,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
     }
     refused_step(
         "- wait: 5s\n  expect: {ok: all}",
-        "s.yaml:9:11: steps[1].expect: only a `call` has something to expect",
+        "s.yaml:9:11: steps[1].expect: only a `call` or a `stop` has something to expect",
     );
     refused_step("- get: services", "s.yaml:8:8: steps[1].get: unknown thing to get \"services\"; expected pods");
 }
@@ -280,7 +281,7 @@ fn expectations_are_of_success_or_of_failure() {
     );
     refused_expect(
         "{errors: none}",
-        "12: steps[1].expect.errors: `errors` is for `load`, which this version does not play yet; for a call write `ok: all`",
+        "12: steps[1].expect.errors: `errors` is for a load that is stopped; for a call write `ok: all`",
     );
     refused_expect(
         "{to: {echo-v1: 3}}",

@@ -20,6 +20,11 @@ pub(super) fn pattern() -> String {
     format!(r"^((xds:///|grpc://){host}:{port}|http://{host}(:{port})?(/\S*)?)$")
 }
 
+/// As [`pattern`], of targets with xDS only.
+pub(super) fn xds_pattern() -> String {
+    format!(r"^xds:///(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]?#@]+):(?!0){}$", up_to(u64::from(u16::MAX)))
+}
+
 /// How a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {

@@ -387,6 +387,7 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 pub(super) struct Outcome {
     shared: super::CallGuard,
     event: RpcFinished,
+    began: Instant,
     last_event: Option<EventId>,
     /// Of the last connection.
     trail: Trail,
@@ -405,8 +406,17 @@ impl Outcome {
             endpoint: None,
             attempts: 0,
             cause_kind: None,
+            took_us: 0,
         };
-        Self { shared: shared.enter(), event, last_event: None, trail: Trail::default(), in_flight: None, told: false }
+        Self {
+            shared: shared.enter(),
+            event,
+            began: Instant::now(),
+            last_event: None,
+            trail: Trail::default(),
+            in_flight: None,
+            told: false,
+        }
     }
 
     /// The RPC ended; later words are ignored.
@@ -418,6 +428,7 @@ impl Outcome {
         self.event.code = format!("{code:?}");
         message.clone_into(&mut self.event.message);
         self.event.cause_kind = cause;
+        self.event.took_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let trouble = if code == Code::Ok { None } else { self.trail.trouble() };
         self.shared.rt().emit_because(event.or(trouble).or(self.last_event), self.event.clone());
     }

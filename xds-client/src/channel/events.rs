@@ -88,6 +88,8 @@ hermesh_runtime::event! {
         attempts: u32,
         /// Why it failed, unless it succeeded.
         cause_kind: Option<Cause>,
+        /// How long it took, in microseconds.
+        took_us: u64,
     }
 }
 

@@ -1,0 +1,103 @@
+//! Judges what came of a load.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::expect::{self, Check};
+use super::file::Expect;
+use super::outcome::StepReport;
+use super::read::Place;
+use super::seen::Seen;
+use super::shares::{calls_needed, confusion};
+use super::target::Target;
+use super::traffic::LoadExpect;
+use super::units::Percent;
+use crate::mesh::Calls;
+
+/// The checks of one expectation, and the calls they are about.
+pub(super) struct Judged<'e> {
+    pub(super) checks: Vec<Check>,
+    pub(super) calls: Calls,
+    pub(super) place: &'e Place,
+}
+
+/// Judges `calls`. `steps` are those so far, `same` as in [`expect::judge`].
+pub(super) fn judge<'e>(
+    expect: &'e LoadExpect,
+    calls: &Calls,
+    steps: &[StepReport],
+    same: impl Fn(&Target, &str) -> bool,
+) -> Judged<'e> {
+    let (window, when) = window(expect, steps);
+    let calls = calls.during(window);
+    let seen = seen(&calls);
+    let mut checks = Vec::new();
+    if let Some(errors) = &expect.errors {
+        let held = (errors.value.low..=errors.value.high).contains(&seen.failed());
+        checks.push(Check { check: "errors", expected: errors.value.to_string(), seen: seen.outcome(), held });
+    }
+    let others = Expect {
+        ok: None,
+        to: expect.to.clone(),
+        share: expect.share.clone(),
+        error: expect.error.clone(),
+        cause: expect.cause.clone(),
+        caller: None,
+        place: expect.place.clone(),
+    };
+    checks.extend(expect::judge(&others, &seen, same));
+    if let Some(too_few) = expect.share.as_ref().and_then(|share| too_few(&share.value, seen.total)) {
+        for check in checks.iter_mut().filter(|check| check.check == "share") {
+            (check.held, check.seen) = (false, too_few.clone());
+        }
+    }
+    if calls.is_empty() {
+        for check in &mut checks {
+            (check.held, check.seen) = (false, "no call was sent".to_owned());
+        }
+    }
+    for check in &mut checks {
+        check.seen = format!("{}{when}", check.seen);
+    }
+    Judged { checks, calls, place: &expect.place }
+}
+
+/// When the calls were sent that an expectation is about, and how a report says so.
+fn window(expect: &LoadExpect, steps: &[StepReport]) -> (Range<Duration>, String) {
+    let named = |name: &str| steps.iter().find(|step| step.name.as_deref() == Some(name));
+    match (&expect.since, &expect.throughout) {
+        (Some(name), _) => {
+            let from = named(&name.value).map_or(Duration::MAX, |step| step.ended);
+            (from..Duration::MAX, format!(", since {:?}", name.value))
+        }
+        (None, Some(name)) => {
+            let number = named(&name.value).map(|step| step.number);
+            let parts = || steps.iter().filter(|step| Some(step.number) == number);
+            let from = parts().map(|step| step.began).min().unwrap_or_default();
+            let until = parts().map(|step| step.ended).max().unwrap_or_default();
+            (from..until, format!(", throughout {:?}", name.value))
+        }
+        (None, None) => (Duration::ZERO..Duration::MAX, String::new()),
+    }
+}
+
+fn seen(calls: &Calls) -> Seen {
+    let mut failures: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
+    for call in calls.errors() {
+        *failures.entry((call.code_text(), call.cause_text())).or_default() += 1;
+    }
+    let failed: u64 = failures.values().sum();
+    let total = calls.len() as u64;
+    Seen { total, answers: calls.workloads(), succeeded: total - failed, failures, ..Seen::default() }
+}
+
+/// How many calls a load makes shows only when it is stopped.
+fn too_few<T>(shares: &[(T, super::read::At<Percent>)], calls: u64) -> Option<String> {
+    let shares: Vec<Percent> = shares.iter().map(|(_, share)| share.value).collect();
+    confusion(&shares, calls)?;
+    Some(match calls_needed(&shares) {
+        Some(needed) => format!("{calls} calls cannot tell these shares from others; it takes {needed}"),
+        None => format!("{calls} calls cannot tell these shares from others, and no sensible number can"),
+    })
+}
