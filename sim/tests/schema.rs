@@ -85,7 +85,8 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 14] = [
+const GOOD: [&str; 15] = [
+    "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
     "call: {from: istiod, url: \"xds:///istiod:15010\", count: 100000, qps: 100000, timeout: 86400000ms}",
@@ -103,7 +104,13 @@ const GOOD: [&str; 14] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 66] = [
+const BAD: [&str; 72] = [
+    "together: []",
+    "together: [{restart: istiod}]",
+    "together: [{at: 1s}]",
+    "together: [{at: 1s, wait: 5s}]",
+    "together: [{at: 1s, restart: istiod, heal: all}]",
+    "together: [{at: 169h, restart: istiod}]",
     "load: {name: a, from: istiod, url: \"grpc://istiod:15010\", qps: 1}",
     "load: {name: A, from: istiod, url: \"xds:///istiod:15010\", qps: 1}",
     "load: {name: a, from: istiod, url: \"xds:///istiod:15010\"}",
@@ -238,7 +245,9 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 42] = [
+const FIELDS: [&str; 44] = [
+    "steps: [{together: [{at: @, heal: all}]}]",
+    "steps: [{together: [{at: 1s, restart: @}]}]",
     "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",
     "steps: [{load: {name: a, from: istiod, url: @, qps: 1}}, {stop: a}]",
     "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: @}}, {stop: a}]",
@@ -384,7 +393,10 @@ const VALUES: [&str; 96] = [
 ];
 
 /// Codes of mistakes about names, files and numbers that lie elsewhere, of which no schema can know.
-const BEYOND_SHAPES: [&str; 10] = [
+const BEYOND_SHAPES: [&str; 13] = [
+    "unknown-load",
+    "unknown-window",
+    "never-stopped",
     "overlap",
     "unknown-workload",
     "unknown-host",
@@ -421,7 +433,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 8] = [
+const READER_ONLY: [(&str, &[&str]); 9] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[
@@ -469,6 +481,15 @@ const READER_ONLY: [(&str, &[&str]); 8] = [
             "{call: {from: istiod, url: \"grpc://istiod:15010\"}, expect: {cause: no-route}}",
             "{call: {from: istiod, url: \"http://istiod:15010\"}, expect: {error: UNAVAILABLE}}",
             "call: {from: istiod, url: [\"xds:///istiod:15010\", \"xds:///istiod:15012\"], count: 60000}",
+        ],
+    ),
+    (
+        "loads that are never stopped, or not under way, and windows of steps that do not come between the two",
+        &[
+            "load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}",
+            "stop: a",
+            "load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}\n\
+             - {stop: a, expect: {errors: none, since: b}}",
         ],
     ),
 ];

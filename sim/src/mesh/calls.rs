@@ -25,8 +25,10 @@ pub struct Calls(Vec<LoadedCall>);
 #[non_exhaustive]
 pub struct LoadedCall {
     /// When it was sent, since the start of the mesh.
+    #[serde(rename = "sent_us", serialize_with = "micros")]
     pub sent: Duration,
     /// How long it took.
+    #[serde(rename = "took_us", serialize_with = "micros")]
     pub took: Duration,
     /// What it ended with.
     #[serde(serialize_with = "code_name")]
@@ -206,4 +208,8 @@ impl Pods {
             event: event.seq,
         }
     }
+}
+
+fn micros<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(time.as_micros())
 }

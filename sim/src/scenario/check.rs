@@ -13,7 +13,7 @@ use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent};
 use super::url::{Scheme, Url};
 
-/// The objects that a step applies or deletes.
+/// The objects that a step applies or deletes, by its number among all steps.
 pub(super) type StepObjects = BTreeMap<usize, Objects>;
 
 /// Checks `file`, of which the objects in the same file are `own` and those of its steps `objects`.
@@ -27,7 +27,8 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
     names_are_unique(&file.steps, problems);
     let mut unsettled = None;
     let mut loads = Loads::default();
-    for (index, step) in file.steps.iter().enumerate() {
+    let steps: Vec<&Step> = file.all_steps().collect();
+    for (index, &step) in steps.iter().enumerate() {
         let step_objects = objects.get(&index);
         let checker = Checker { now: &now, ever: &ever, problems };
         match step.action() {
@@ -63,14 +64,14 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Stop(name)) => {
                 let load = loads.end(name, problems);
                 step.expect_of_load().iter().for_each(|expect| checker.expect_of_load(expect));
-                let steps = (load.unwrap_or_default(), &file.steps[..index]);
+                let steps = (load.unwrap_or_default(), &steps[..index]);
                 step.expect_of_load().iter().for_each(|expect| window(expect, steps, problems));
             }
             Some(Action::Kill(targets)) => targets.iter().for_each(|target| checker.container(target)),
             Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
-            Some(Action::Get(_) | Action::Heal(Heal::All)) | None => {}
+            Some(Action::Get(_) | Action::Heal(Heal::All) | Action::Together(_)) | None => {}
         }
     }
     loads.finish(problems);
@@ -119,18 +120,22 @@ impl<'a> Loads<'a> {
 }
 
 /// Checks that the step of a window comes between the load and the end of it.
-fn window(expect: &LoadExpect, (load, before): (usize, &[Step]), problems: &Problems) {
+fn window(expect: &LoadExpect, (load, before): (usize, &[&Step]), problems: &Problems) {
     for name in expect.since.iter().chain(&expect.throughout) {
-        let named = |step: &Step| step.name.as_ref().is_some_and(|own| own.value == name.value);
+        let named = |step: &&Step| step.name.as_ref().is_some_and(|own| own.value == name.value);
         match before.iter().position(named) {
             None => {
                 let names: Vec<&str> =
                     before.iter().filter_map(|step| step.name.as_ref()).map(|name| name.value.as_str()).collect();
-                problems.error(&name.place, "unknown-step", unknown("step before this one", &name.value, &names));
+                let message = match names.as_slice() {
+                    [] => format!("no step {:?} comes before this one", name.value),
+                    names => unknown("step before this one", &name.value, names),
+                };
+                problems.error(&name.place, "unknown-window", message);
             }
             Some(step) if step < load => {
                 let message = format!("step {:?} comes before the load begins", name.value);
-                problems.error(&name.place, "unknown-step", message);
+                problems.error(&name.place, "unknown-window", message);
             }
             Some(_) => {}
         }

@@ -22,11 +22,14 @@ use super::units::{Calls, Percent, Time, TimeRange};
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 11] =
-    ["apply", "delete", "wait", "get", "call", "load", "stop", "kill", "restart", "partition", "heal"];
+pub(super) const VERBS: [&str; 12] =
+    ["apply", "delete", "wait", "get", "call", "load", "stop", "together", "kill", "restart", "partition", "heal"];
+
+/// Those that are done at once, which may be done together.
+pub(super) const DEEDS: [&str; 6] = ["apply", "delete", "kill", "restart", "partition", "heal"];
 
 /// Verbs of the format that this version does not play.
-pub(super) const LATER: [&str; 5] = ["together", "hold", "patch", "scale", "exec"];
+pub(super) const LATER: [&str; 4] = ["hold", "patch", "scale", "exec"];
 
 /// The images that a scenario can name.
 pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
@@ -127,6 +130,9 @@ pub(super) struct Step {
     #[schemars(with = "AnyExpect")]
     #[schemars(default)]
     pub expect: Expected,
+    /// What to do at times of its own, on one clock that begins with the step.
+    #[schemars(length(min = 1))]
+    pub together: Option<Vec<Moment>>,
     /// Containers to kill (SIGKILL), as `workload/ordinal/container`.
     #[schemars(with = "Option<OneOrMore<Container>>")]
     pub kill: Option<Vec<At<Target>>>,
@@ -159,6 +165,15 @@ pub(super) enum Expected {
     OfCall(Expect),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
+}
+
+/// One of the things that are done together.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    /// When, since the beginning of the step; the seed draws from a range.
+    pub at: At<TimeRange>,
+    /// What: a step with one of the [`DEEDS`].
+    pub step: Step,
 }
 
 /// What to wait for.
@@ -278,6 +293,8 @@ pub(super) enum Action<'a> {
     Load(&'a Load),
     /// `stop`
     Stop(&'a At<String>),
+    /// `together`
+    Together(&'a [Moment]),
     /// `kill`
     Kill(&'a [At<Target>]),
     /// `restart`
@@ -288,7 +305,19 @@ pub(super) enum Action<'a> {
     Heal(&'a Heal),
 }
 
+impl File {
+    /// All steps in the order of the file, each before those that are done together in it.
+    pub(super) fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().flat_map(Step::with_moments)
+    }
+}
+
 impl Step {
+    /// The step, then what is done together in it.
+    pub(super) fn with_moments(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.together.iter().flatten().map(|moment| &moment.step))
+    }
+
     /// What the step does. A step that was read without mistakes does exactly one thing.
     #[must_use]
     pub(super) fn action(&self) -> Option<Action<'_>> {
@@ -300,6 +329,7 @@ impl Step {
             self.call.as_ref().map(Action::Call),
             self.load.as_ref().map(Action::Load),
             self.stop.as_ref().map(Action::Stop),
+            self.together.as_deref().map(Action::Together),
             self.kill.as_deref().map(Action::Kill),
             self.restart.as_deref().map(Action::Restart),
             self.partition.as_ref().map(Action::Partition),

@@ -78,7 +78,7 @@ impl Loader {
         own_objects.more |= rest.contains(&None) || self.hides_names(&first.root);
         let mut manifests = BTreeMap::new();
         let mut step_objects = StepObjects::new();
-        for (index, step) in file.steps.iter().enumerate() {
+        for (index, step) in file.all_steps().enumerate() {
             if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
                 let texts = self.manifests(paths);
                 let mut objects = self.objects(&texts, &namespace, &mut notes);
@@ -162,6 +162,8 @@ impl Loader {
             entries.iter().map(|entry| entry.key.text.clone()).collect::<Vec<_>>()
         };
         let steps = scenario.get("steps").and_then(Node::items).unwrap_or_default();
+        let moments = |step: &'_ Node| step.get("together").and_then(Node::items).unwrap_or_default().to_vec();
+        let steps: Vec<Node> = steps.iter().flat_map(|step| [vec![step.clone()], moments(step)].concat()).collect();
         self.problems.any(|problem| field_of(problem) == "namespace" || problem.code == DUPLICATE_KEY)
             || keys(scenario).iter().any(|key| misspelt(key, "namespace"))
             || steps.iter().flat_map(keys).any(|key| misspelt(&key, "apply"))

@@ -31,6 +31,7 @@ mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
+mod together;
 mod traffic;
 mod units;
 mod unreadable;
@@ -64,7 +65,7 @@ pub struct Scenario {
     file: File,
     /// The objects that stand in the scenario's own file.
     own: Option<Manifests>,
-    /// What each step applies or deletes.
+    /// What each step applies or deletes, by its number among all steps.
     manifests: BTreeMap<usize, Manifests>,
     images: Images,
     notes: Vec<Diagnostic>,

@@ -26,7 +26,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
         told: BTreeSet::new(),
     };
     let mut missing = namespaces.apply(own, file, problems);
-    for (index, step) in file.steps.iter().enumerate() {
+    for (index, step) in file.all_steps().enumerate() {
         let Some(objects) = objects.get(&index) else { continue };
         match step.action() {
             Some(Action::Apply(_)) => missing.extend(namespaces.apply(objects, file, problems)),

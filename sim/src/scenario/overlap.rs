@@ -8,7 +8,7 @@ use super::target::Target;
 pub(super) fn check(file: &File, problems: &Problems) {
     let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let names = Names { namespace, problems };
-    for step in &file.steps {
+    for step in file.all_steps() {
         match step.action() {
             Some(Action::Kill(targets) | Action::Restart(targets)) => names.distinct(targets),
             Some(Action::Wait(Wait::Ready { workloads: Some(targets), .. })) => names.distinct(targets),

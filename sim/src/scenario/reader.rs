@@ -8,8 +8,9 @@ use super::file::{
 };
 use super::header;
 use super::overlap;
-use super::read::{At, Cursor, Fields, unknown};
+use super::read::{At, Cursor, Fields, Place, unknown};
 use super::target::Target;
+use super::together;
 use super::traffic;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
@@ -125,8 +126,6 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
         verbs.first().and_then(|verb| fields.optional(verb)).map_or_else(|| place.clone(), |verb| verb.place());
     let step = Step {
         name: fields.optional("name").and_then(|field| field.text("a name")),
-        apply: fields.optional("apply").map(|field| texts(&field, "a file, a folder or `-`")),
-        delete: fields.optional("delete").map(|field| texts(&field, "a file, a folder or `-`")),
         wait: fields.optional("wait").and_then(|field| wait(&field)),
         get: fields.optional("get").and_then(|field| field.word("thing to get", &["pods"])).map(|_| Get::Pods),
         call: fields.optional("call").and_then(|field| call(&field)),
@@ -141,6 +140,29 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
             }
             expect(&field).map_or(Expected::Nothing, Expected::OfCall)
         }),
+        together: fields.optional("together").and_then(|field| together::moments(&field)),
+        ..deed(&mut fields, verb_place)
+    };
+    let later = LATER
+        .map(|verb| (verb, format!("`{verb}` is a step of the format that this version of Hermesh does not play yet")));
+    fields.finish(&later.iter().map(|(verb, message)| (*verb, message.as_str())).collect::<Vec<_>>());
+    Some(step)
+}
+
+/// A step that does something at once.
+pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
+    let (place, written) = (fields.cursor().place(), written(fields.cursor().node));
+    Step {
+        name: None,
+        apply: fields.optional("apply").map(|field| texts(&field, "a file, a folder or `-`")),
+        delete: fields.optional("delete").map(|field| texts(&field, "a file, a folder or `-`")),
+        wait: None,
+        get: None,
+        call: None,
+        load: None,
+        stop: None,
+        expect: Expected::Nothing,
+        together: None,
         kill: fields.optional("kill").map(|field| targets(&field, "a container: workload/ordinal/container")),
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
         partition: fields.optional("partition").and_then(|field| pair(&field)),
@@ -150,12 +172,8 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
         }),
         place,
         verb_place,
-        written: written(cursor.node),
-    };
-    let later = LATER
-        .map(|verb| (verb, format!("`{verb}` is a step of the format that this version of Hermesh does not play yet")));
-    fields.finish(&later.iter().map(|(verb, message)| (*verb, message.as_str())).collect::<Vec<_>>());
-    Some(step)
+        written,
+    }
 }
 
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
@@ -231,7 +249,7 @@ pub(super) fn positive_time(field: &Cursor<'_>, longest: Time) -> Option<At<Time
     Some(time)
 }
 
-fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
+pub(super) fn at_most(field: &Cursor<'_>, time: Time, longest: Time) -> Option<()> {
     if time > longest {
         field.error("out-of-range", format!("expected {longest} at most, found {time}"));
         return None;
@@ -352,7 +370,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The one field that is not among `known`, if there is exactly one: its key, and its value.
-    fn only_unknown(&self, known: &[&str]) -> Option<(&'a Key, Cursor<'a>)> {
+    pub(super) fn only_unknown(&self, known: &[&str]) -> Option<(&'a Key, Cursor<'a>)> {
         let entries = self.node().entries().unwrap_or_default();
         let mut unknown = entries.iter().filter(|entry| !known.contains(&entry.key.text.as_str()));
         let first = unknown.next()?;

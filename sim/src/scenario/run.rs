@@ -9,14 +9,14 @@ use tonic::Code;
 
 use super::expect::{self, Check};
 use super::explain::Failure;
-use super::file::{self, Action, Heal, Step, Wait};
+use super::file::{self, Action, Heal, Moment, Step, Wait};
 use super::outcome::{Batch, Outcome, Run, StepReport, Verdict};
 use super::read::{At, Place};
 use super::seen::Seen;
 use super::settle::{Trouble, settle, settle_wait};
 use super::target::Target;
 use super::words::code_name;
-use super::{InputError, Scenario, stop, traffic};
+use super::{InputError, Scenario, stop, together, traffic};
 use crate::cluster::ISTIO_NAMESPACE;
 use crate::engine::Network;
 use crate::explain;
@@ -139,7 +139,7 @@ impl Scenario {
 
     fn refusals(&self, mesh: &Mesh) -> Vec<Diagnostic> {
         let applied =
-            self.file.steps.iter().enumerate().filter(|(_, step)| matches!(step.action(), Some(Action::Apply(_))));
+            self.file.all_steps().enumerate().filter(|(_, step)| matches!(step.action(), Some(Action::Apply(_))));
         let steps = applied.filter_map(|(index, _)| self.manifests.get(&index));
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         let mut namespaces = Vec::new();
@@ -213,18 +213,50 @@ impl Player<'_> {
             let report = self.report(0, None, began, "objects of this file".to_owned(), done, &place);
             reports.push(StepReport { notes, ..report });
         }
-        for (index, step) in self.scenario.file.steps.iter().enumerate() {
-            if reports.last().is_some_and(|report: &StepReport| report.failure.is_some()) {
-                return Ok((reports, Verdict::Failed));
+        let mut index = 0;
+        for step in &self.scenario.file.steps {
+            if failed(&reports) {
+                break;
             }
-            let mut report = self.step(index, step, &reports)?;
+            let number = self.numbers.next(step);
+            let mut report = self.step(number, index, step, &reports)?;
             if report.failure.is_none() {
                 report.failure = self.crash(step);
             }
             reports.push(report);
+            if let Some(Action::Together(moments)) = step.action() {
+                self.together(number, index, moments, &mut reports)?;
+            }
+            index += step.with_moments().count();
         }
-        let failed = reports.last().is_some_and(|report| report.failure.is_some());
-        Ok((reports, if failed { Verdict::Failed } else { Verdict::Held }))
+        let verdict = if failed(&reports) { Verdict::Failed } else { Verdict::Held };
+        Ok((reports, verdict))
+    }
+
+    /// Does each thing at its time, as a step of its own in the report.
+    fn together(
+        &mut self,
+        number: usize,
+        index: usize,
+        moments: &[Moment],
+        reports: &mut Vec<StepReport>,
+    ) -> Result<(), Fault> {
+        let began = self.mesh.now();
+        let runtime = self.mesh.world().runtime();
+        let draws = |moment: usize| runtime.draws(&format!("scenario/{index}/together/{moment}"));
+        for (at, moment) in together::schedule(moments, draws) {
+            self.mesh.try_run_for((began + at).saturating_sub(self.mesh.now()))?;
+            let own = moments.iter().position(|other| std::ptr::eq(other, moment)).expect("it is one of them");
+            let mut report = self.step(number, index + 1 + own, &moment.step, reports)?;
+            if report.failure.is_none() {
+                report.failure = self.crash(&moment.step);
+            }
+            reports.push(report);
+            if failed(reports) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A user's image that panicked since the last step.
@@ -241,8 +273,7 @@ impl Player<'_> {
         Some(self.failure(trouble, &step.verb_place))
     }
 
-    fn step(&mut self, index: usize, step: &Step, reports: &[StepReport]) -> Result<StepReport, Fault> {
-        let number = self.numbers.next(step);
+    fn step(&mut self, number: usize, index: usize, step: &Step, reports: &[StepReport]) -> Result<StepReport, Fault> {
         let began = self.mesh.now();
         let event = ScenarioStep {
             number,
@@ -281,6 +312,11 @@ impl Player<'_> {
                 let said = format!("load {}: {} -> {}", load.name.value, load.from.value, load.url.value);
                 let outcome = self.load(load)?.map(|()| format!("{} calls a second", load.qps));
                 (said, words(outcome))
+            }
+            Action::Together(moments) => {
+                let things =
+                    if moments.len() == 1 { "one thing".to_owned() } else { format!("{} things", moments.len()) };
+                (format!("together: {things}"), Ok(Outcome::Words(String::new())))
             }
             Action::Stop(load) => return self.stop(number, step, &load.value, began, reports),
             Action::Kill(targets) => {
@@ -595,6 +631,11 @@ impl Scenario {
         };
         self.notes.iter().filter(about).cloned().collect()
     }
+}
+
+/// Whether the last step did not do what it should.
+fn failed(reports: &[StepReport]) -> bool {
+    reports.last().is_some_and(|report| report.failure.is_some())
 }
 
 /// ForwardEcho ends all that fails with UNKNOWN; any other code says that it was not asked, or could not answer.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::file::{
-    API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, RATE_MAX,
-    TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
+    API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
+    RATE_MAX, TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
 };
 use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
@@ -71,6 +71,34 @@ pub(super) fn success_or_failure(schema: &mut Schema) {
         ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = Time::pattern(WAIT_MAX);
+        let at = serde_json::json!({
+            "description": "When, since the beginning of the step: a time, or a range from which the seed draws one.",
+            "type": "string",
+            "pattern": format!("^{pattern}(\\.\\.{pattern})?$"),
+        });
+        let verb =
+            |verb: &&str| ((*verb).to_owned(), serde_json::json!({"$ref": format!("#/$defs/Step/properties/{verb}")}));
+        let mut properties: serde_json::Map<_, _> = DEEDS.iter().map(verb).collect();
+        properties.insert("at".to_owned(), at);
+        let one_of: Vec<_> = DEEDS.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
+        json_schema!({
+            "description": "One of the things that are done together.",
+            "type": "object",
+            "properties": properties,
+            "required": ["at"],
+            "oneOf": one_of,
+            "additionalProperties": false,
+        })
+    }
 }
 
 /// Says that an expectation of a load expects something, with one window at most, and that calls succeed or fail.

@@ -7,6 +7,7 @@ mod loads;
 mod one_pass;
 mod reach;
 mod sense;
+mod together;
 
 use hermesh_istiod::yaml;
 
@@ -183,7 +184,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- 5s",
         "s.yaml:8:3: steps[1]: expected a step: a mapping such as `apply: echo.yaml`, found the text \"5s\"",
     );
-    for verb in ["together", "hold", "patch", "scale", "exec"] {
+    for verb in ["hold", "patch", "scale", "exec"] {
         refused_step(
             &format!("- {verb}: x"),
             &format!(

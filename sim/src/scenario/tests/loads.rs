@@ -65,7 +65,7 @@ fn what_is_expected_of_a_load_makes_sense() {
         &expect("{since: shoppers}"),
         &[
             "s.yaml:10:11: steps[2].expect: expects nothing; write what must come of the calls, such as `{errors: none}`",
-            "s.yaml:10:19: steps[2].expect.since: unknown step before this one \"shoppers\"; expected ",
+            "s.yaml:10:19: steps[2].expect.since: no step \"shoppers\" comes before this one",
         ],
     );
     refused(
