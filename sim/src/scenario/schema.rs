@@ -10,7 +10,7 @@ use super::file::{
 };
 use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
-use super::units::Time;
+use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
 use super::{header, url};
 
@@ -179,7 +179,10 @@ schema_types! {
     LoadName => {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"}
     LoadRate => {"type": "integer", "minimum": 1, "maximum": LOAD_RATE_MAX}
     LoadUrl => {"type": "string", "pattern": url::xds_pattern()}
-    ErrorCount => {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(none|[0-9]+|[0-9]+\\.\\.[0-9]+)$"}]}
+    ErrorCount => {"anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+        {"type": "string", "pattern": format!(r"^(none|0*{0}(\.\.0*{0})?)$", up_to(u64::MAX))},
+    ]}
     CallTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(TIMEOUT_MAX))}
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}

@@ -42,18 +42,18 @@ fn a_window_is_that_of_a_step_between_load_and_stop() {
     let window = |window: &str| format!("- {{name: before, wait: 1s}}\n{LOAD}- stop: shoppers\n  expect: {window}");
     refused(
         &steps(&window("{errors: none, since: after}")),
-        &["s.yaml:11:34: steps[3].expect.since: unknown step before this one \"after\"; expected before"],
+        &["s.yaml:11:33: steps[3].expect.since: unknown step before this one \"after\"; expected before"],
     );
     refused(
         &steps(&window("{errors: none, throughout: before}")),
-        &["s.yaml:11:39: steps[3].expect.throughout: step \"before\" comes before the load begins"],
+        &["s.yaml:11:38: steps[3].expect.throughout: step \"before\" comes before the load begins"],
     );
     refused(
         &steps(&window("{errors: none, since: before, throughout: before}")),
         &[
-            "s.yaml:11:34: steps[3].expect.since: step \"before\" comes before the load begins",
-            "s.yaml:11:54: steps[3].expect.throughout: `since` and `throughout` exclude each other",
-            "s.yaml:11:54: steps[3].expect.throughout: step \"before\" comes before the load begins",
+            "s.yaml:11:33: steps[3].expect.since: step \"before\" comes before the load begins",
+            "s.yaml:11:53: steps[3].expect.throughout: `since` and `throughout` exclude each other",
+            "s.yaml:11:53: steps[3].expect.throughout: step \"before\" comes before the load begins",
         ],
     );
 }
@@ -98,10 +98,10 @@ fn a_load_goes_by_xds_to_a_service_that_is_there() {
     let load = |load: &str| steps(&format!("- load: {load}\n- stop: a"));
     refused(
         &load("{name: a, from: echo-v1, url: \"grpc://echo:7070\", qps: 1}"),
-        &["s.yaml:8:38: steps[1].load.url: a load keeps one channel of gRPC with xDS: expected xds:///host:port"],
+        &["s.yaml:8:39: steps[1].load.url: a load keeps one channel of gRPC with xDS: expected xds:///host:port"],
     );
     refused(
         &load("{name: a, from: echo-v1, url: \"xds:///echo:7070\", qps: 1, count: 5}"),
-        &["s.yaml:8:66: steps[1].load.count: a load goes on until it is stopped; for a number of calls write `call`"],
+        &["s.yaml:8:67: steps[1].load.count: a load goes on until it is stopped; for a number of calls write `call`"],
     );
 }

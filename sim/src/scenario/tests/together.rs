@@ -27,7 +27,7 @@ fn what_is_not_done_at_once_has_no_place_there() {
             "s.yaml:9:5: steps[1].together[0]: nothing is done here; expected apply, delete, kill, restart, partition or \
              heal",
             "s.yaml:10:14: steps[1].together[1].kil: unknown thing to do \"kil\"; did you mean `kill`?",
-            "s.yaml:11:25: steps[1].together[2].heal: one thing has one time, and this one has restart too; write it as \
+            "s.yaml:11:20: steps[1].together[2].heal: one thing has one time, and this one has restart too; write it as \
              two",
             "s.yaml:12:5: steps[1].together[3]: expected a thing to do at its time: a mapping such as `{at: 1s..3s, \
              restart: istiod}`, found the text \"5s\"",
@@ -47,6 +47,9 @@ fn times_and_names_are_checked_as_everywhere() {
     );
     refused(
         &steps("- together:\n  - {at: 1s, restart: echo-v3}\n  - {at: 1s, apply: nowhere.yaml}"),
-        &["s.yaml:10:21: steps[1].together[1].apply: no file `nowhere.yaml`"],
+        &[
+            "s.yaml:9:23: steps[1].together[0].restart: no workload `echo-v3` in namespace shop; did you mean `echo-v1`?",
+            "s.yaml:10:21: steps[1].together[1].apply: no file or folder `nowhere.yaml` (looked for nowhere.yaml)",
+        ],
     );
 }
