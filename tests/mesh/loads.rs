@@ -57,9 +57,10 @@ fn what_fails_is_told_with_its_time_and_its_cause() {
     mesh.heal("echo-v1", "echo-v2").run_for(secs(20));
     let calls = mesh.stop(&load);
     let failed: Vec<_> = calls.errors().collect();
-    assert!((15..=25).contains(&failed.len()), "{failed:#?}");
+    // What is sent while the link is cut, and until the kernel retransmits what it has not delivered: up to 6.2 s.
+    assert!((20..=31).contains(&failed.len()), "{}", failed.len());
     for call in failed {
-        assert!(cut.start <= call.sent + secs(1) && call.sent <= cut.end + secs(2), "{call:?}");
+        assert!(cut.start <= call.sent && call.sent <= cut.start + Duration::from_millis(6200), "{call:?}");
         assert_eq!((call.code, call.took), (tonic::Code::DeadlineExceeded, secs(1)), "{call:?}");
         assert_eq!(call.workload.as_deref(), Some("echo-v2"));
     }

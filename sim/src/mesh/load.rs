@@ -277,11 +277,10 @@ impl Mesh {
     /// If the load ended by itself before.
     #[track_caller]
     pub fn stop(&mut self, load: &RunningLoad) -> Calls {
-        let result = self.try_stop(load).map_err(CallError::from);
-        let calls = self.must("stop", result);
         let ended = load.ended().map_or(Ok(()), |message| Err(CallError::Client { message }));
         self.must("stop", ended);
-        calls
+        let result = self.try_stop(load);
+        self.must("stop", result)
     }
 
     /// [`stop`](Self::stop) without panics. Whether the load had ended by itself tells [`RunningLoad::ended`], asked
