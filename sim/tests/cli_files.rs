@@ -1,4 +1,4 @@
-//! Files that the command line names: scenarios in folders, standard input, and the file of `--trace`.
+//! Files that the command line names: scenarios in folders, standard input, and the files of `--trace` and `--junit`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -222,4 +222,40 @@ fn a_file_in_a_folder_that_is_no_text_is_named_and_so_is_where_a_link_leads() {
     assert_eq!(code, 2);
     let told = "error[unreadable]: `link.yaml` is a link to `nowhere`, and no file or folder is there\n";
     assert!(err.starts_with(told), "{err}");
+}
+
+#[test]
+fn junit_has_a_suite_for_each_run_and_says_what_failed() {
+    let good = text(
+        "Scenario",
+        "- name: Pause\n  wait: 1s\n- name: Call nobody\n  call: {from: istiod, url: \"xds:///a:1\"}\n  expect: {error: UNKNOWN}\n",
+    );
+    let folder = folder(&[("good.yaml", good.as_bytes())]);
+    let (code, _, err) = run(folder.path(), &["run", "good.yaml", "--seeds", "2", "--junit", "results.xml"]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let xml = read(folder.path().join("results.xml"));
+    assert!(xml.contains(r#"<testsuites name="hermesh" tests="4" skipped="0" failures="2" errors="0""#), "{xml}");
+    assert!(xml.contains(r#"<testsuite name="small, seed 2""#), "{xml}");
+    assert!(xml.contains(r#"<testcase name="2 Call nobody" classname="small">"#), "{xml}");
+    assert!(xml.contains("again     hermesh run good.yaml --seed 1"), "{xml}");
+
+    let (code, _, err) = run(folder.path(), &["run", "good.yaml", "--junit", "good.yaml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--junit good.yaml would overwrite a file that the scenario is read from"), "{err}");
+    let (code, _, err) = run(folder.path(), &["run", "good.yaml", "--junit", "x", "--trace", "x"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--junit and --trace name one file"), "{err}");
+    let (code, _, err) = run(folder.path(), &["run", "good.yaml", "--junit", "none/results.xml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--junit none/results.xml: cannot write there"), "{err}");
+}
+
+#[test]
+fn shells_can_complete_the_command_line() {
+    let folder = folder(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, _) = run(folder.path(), &["completions", shell]);
+        assert_eq!(code, 0);
+        assert!(out.contains("hermesh") && out.contains("junit"), "{shell}: {out}");
+    }
 }

@@ -4,14 +4,14 @@ mod bench;
 mod input;
 mod mistake;
 mod output;
+mod output_file;
 mod play;
 mod run;
-mod trace_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,13 @@ enum Command {
     Bench(BenchCommand),
     /// Print the JSON Schema of scenario files
     Schema,
+    /// Print what makes a shell complete the command line of Hermesh
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 const RUN_HELP: &str = "\
@@ -69,6 +76,12 @@ Examples:
 The same scenario, seed and version give the same run, byte by byte; --verify makes sure of it.
 
 Exit codes: 0 everything held, 1 an expectation failed, 2 input not understood, 3 a fault of Hermesh.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  hermesh completions bash > ~/.local/share/bash-completion/completions/hermesh
+  hermesh completions fish > ~/.config/fish/completions/hermesh.fish
+  hermesh completions zsh > _hermesh         in a folder of $fpath";
 
 #[derive(Debug, Args)]
 struct RunArgs {
@@ -87,6 +100,9 @@ struct RunArgs {
     /// Write everything that happened as JSON Lines; needs a single scenario and seed
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write the results as JUnit XML, for CI systems: a suite for each run, a case for each step
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Who carries the packets between pods
     #[arg(long, value_enum, value_name = "NETWORK", default_value_t = Network::Simulated)]
     network: Network,
@@ -173,6 +189,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Bench(BenchCommand::Sim(args)) => bench::sim(&args),
         Command::Bench(BenchCommand::Tutorial(args)) => bench::tutorial(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hermesh", &mut script);
+            output::out(&String::from_utf8_lossy(&script));
+            Exit::Held
+        }
         Command::Schema => {
             output::json(&hermesh::scenario::schema());
             Exit::Held

@@ -1,5 +1,6 @@
 //! `hermesh run`
 
+use std::io::Write as _;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use hermesh_runtime::Level;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::mistake::{Mistake, not_understood};
+use super::output_file::OutputFile;
 use super::play::{self, NotPlayed, Played};
-use super::trace_file::TraceFile;
 use super::{Exit, Format, RunArgs, input, output};
 
 /// The seed if nobody names one.
@@ -21,7 +22,7 @@ const SEED_DEFAULT: u64 = 1;
 const BAD_SEEDS_MAX: usize = 10;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
-    let (scenarios, trace) = match prepare(args) {
+    let (scenarios, trace, junit) = match prepare(args) {
         Ok(prepared) => prepared,
         Err(mistakes) => return not_understood(&mistakes, args.format),
     };
@@ -33,14 +34,21 @@ pub(super) fn run(args: &RunArgs) -> Exit {
             (false, _) => command.many(scenario, seeds.clone()),
         }
     }
+    if let Some(file) = junit {
+        let xml = command.report.to_junit();
+        if let Err(message) = file.write("report", |file| file.write_all(xml.as_bytes())) {
+            command.mistake(&Mistake::Path(message));
+        }
+    }
     if args.format == Format::Json {
         output::json(&command.report.to_json());
     }
     command.exit
 }
 
-/// All that can be found wrong before anything is run.
-type Prepared = (Vec<(Scenario, RangeInclusive<u64>)>, Option<TraceFile>);
+/// All that can be found wrong before anything is run: the scenarios with their seeds, and the files of `--trace` and
+/// `--junit`.
+type Prepared = (Vec<(Scenario, RangeInclusive<u64>)>, Option<OutputFile>, Option<OutputFile>);
 
 fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
     let wrong = |message: String| vec![Mistake::Arguments(message)];
@@ -56,19 +64,24 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
         }
     };
     let scenarios = scenarios.into_iter().map(with_seeds).collect::<Result<Vec<_>, _>>()?;
+    let open = |option, path| OutputFile::open(option, path, scenarios.iter().map(|(scenario, _)| scenario));
     let trace = match (&args.trace, scenarios.as_slice()) {
         (None, _) => None,
-        (Some(path), [(scenario, _)]) if count == 1 => Some(TraceFile::open(path, scenario).map_err(wrong)?),
+        (Some(path), [_]) if count == 1 => Some(open("--trace", path).map_err(wrong)?),
         (Some(_), _) => {
             return Err(wrong("--trace writes one run: it needs a single scenario and a single seed".to_owned()));
         }
     };
-    Ok((scenarios, trace))
+    if args.junit.is_some() && args.junit == args.trace {
+        return Err(wrong("--junit and --trace name one file; each needs its own".to_owned()));
+    }
+    let junit = args.junit.as_ref().map(|path| open("--junit", path)).transpose().map_err(wrong)?;
+    Ok((scenarios, trace, junit))
 }
 
 struct RunCommand<'a> {
     args: &'a RunArgs,
-    trace: Option<TraceFile>,
+    trace: Option<OutputFile>,
     report: Report,
     exit: Exit,
 }
@@ -107,15 +120,15 @@ impl RunCommand<'_> {
         let begin = play::now();
         let mut seen = Seeds::default();
         let verify = self.args.verify;
-        let in_json = self.args.format == Format::Json;
+        let is_kept = self.args.format == Format::Json || self.args.junit.is_some();
         let options = |seed| self.options(seed);
         play::seeds(scenario, seeds, options, |seed, played| {
             progress.inc(1);
             let played = if verify { again(scenario, &options(seed), played) } else { played };
             match played {
                 Ok((run, wall)) => {
-                    // Of millions of runs that held nobody could keep all, and only the report in JSON asks for them.
-                    if in_json {
+                    // Of millions of runs that held nobody could keep all; only reports for programs ask for them.
+                    if is_kept {
                         let entry = Entry::new(&run, wall);
                         seen.entries.push((seed, if verify { entry.verified() } else { entry }));
                     }
@@ -222,7 +235,9 @@ impl RunCommand<'_> {
     }
 
     fn write_trace(&mut self, trace: &Trace) {
-        if let Some(Err(message)) = self.trace.as_ref().map(|file| file.write(trace)) {
+        if let Some(Err(message)) =
+            self.trace.as_ref().map(|file| file.write("trace", |file| trace.write_json_lines(file)))
+        {
             self.mistake(&Mistake::Path(message));
         }
     }

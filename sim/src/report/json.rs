@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::junit;
 use crate::mesh::Calls;
 use crate::scenario::{Outcome, Run, StepReport, Verdict};
 
@@ -42,6 +43,12 @@ impl Report {
     /// Adds what is wrong with the input.
     pub fn add_diagnostics(&mut self, diagnostics: impl IntoIterator<Item = Value>) {
         self.diagnostics.extend(diagnostics);
+    }
+
+    /// All runs as JUnit XML: a suite for each, with a case for each step up to the first that failed.
+    #[must_use]
+    pub fn to_junit(&self) -> String {
+        junit::junit(&self.runs, &self.faults)
     }
 
     /// The one object.

@@ -1,7 +1,8 @@
-//! What a run comes to, for people ([`human`]) and for programs ([`Report`]).
+//! What a run comes to, for people ([`human`]), for programs and for CI systems ([`Report`]).
 
 mod human;
 mod json;
+mod junit;
 mod time;
 mod wrap;
 
