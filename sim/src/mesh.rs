@@ -52,6 +52,7 @@ pub use pods::{ContainerExit, PodRow, PodTable};
 pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
+use crate::cluster::kubelet::Inside;
 use crate::engine::{ContainerSpec, PodId, Simulation, World};
 use crate::image::Process;
 use crate::trace::Trace;
@@ -368,9 +369,7 @@ impl Mesh {
         T: Send + 'static,
     {
         let (pod, row) = self.caller(from)?;
-        let key = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
-        let application = row.containers.iter().find(|name| *name != AGENT).cloned().unwrap_or_default();
-        let inside = self.cluster.kubelet.inside(&key, &application).unwrap_or_default();
+        let inside = self.inside(&row);
         let (answer, answered) = oneshot::channel();
         let mut spec = ContainerSpec::new("client", |rt: Runtime| async move {
             // Whoever asked is waiting, unless the run has ended.
@@ -447,6 +446,13 @@ impl Mesh {
     /// The simulation's world, for those who record what they do.
     pub(crate) fn world(&self) -> &World {
         &self.simulation
+    }
+
+    /// What the first application container of a pod has around it.
+    fn inside(&self, row: &PodRow) -> Inside {
+        let key = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
+        let application = row.containers.iter().find(|name| *name != AGENT).cloned().unwrap_or_default();
+        self.cluster.kubelet.inside(&key, &application).unwrap_or_default()
     }
 
     /// Does something within the simulation, where there is a clock, without letting time pass.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use hermesh_echo::proto::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
+use hermesh_runtime::{EventId, Runtime};
 use hermesh_xds::{ChannelCredentials, XdsChannel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -18,12 +19,10 @@ use tonic::{Request, Status};
 
 use super::calls::Calls;
 use super::events::{LoadEnded, LoadStarted};
-use super::{AGENT, CallError, Fault, Mesh, PATIENCE};
+use super::{CallError, Fault, Mesh, PATIENCE};
 use crate::engine::{ContainerId, ContainerSpec, World};
 use crate::image::Process;
 use crate::signal::Signal;
-use hermesh_istiod::objects::{Kind, ObjectKey};
-use hermesh_runtime::{EventId, Runtime};
 
 /// Traffic from one pod to one target, as many RPCs a second.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl Load {
         }
         let (message, timeout) = (self.message.clone(), self.timeout);
         Ok(move |channel| {
-            let mut request = Request::new(EchoRequest { message: message.clone(), ..EchoRequest::default() });
+            let mut request = Request::new(EchoRequest { message: message.clone() });
             *request.metadata_mut() = metadata.clone();
             request.set_timeout(timeout);
             let call: EchoCall =
@@ -231,9 +230,7 @@ impl Mesh {
         T: Send + 'static,
     {
         let (pod, row) = self.caller(&load.from)?;
-        let key = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
-        let application = row.containers.iter().find(|name| *name != AGENT).cloned().unwrap_or_default();
-        let inside = self.cluster.kubelet.inside(&key, &application).unwrap_or_default();
+        let inside = self.inside(&row);
         let name = format!("load-{}", load.name);
         let at: Arc<str> = format!("{}/{}/{name}", row.namespace, row.name).into();
         let from = format!("{}/{}", row.namespace, row.name);

@@ -162,7 +162,7 @@ pub(super) enum Expected {
     #[default]
     Nothing,
     /// Of a `call`.
-    OfCall(Expect),
+    OfCall(Box<Expect>),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
 }

@@ -138,7 +138,7 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
             if later.is_none() && !verbs.contains(&"call") {
                 field.error("nothing-to-expect", "only a `call` or a `stop` has something to expect");
             }
-            expect(&field).map_or(Expected::Nothing, Expected::OfCall)
+            expect(&field).map_or(Expected::Nothing, |expect| Expected::OfCall(Box::new(expect)))
         }),
         together: fields.optional("together").and_then(|field| together::moments(&field)),
         ..deed(&mut fields, verb_place)

@@ -56,7 +56,7 @@ fn moment(cursor: &Cursor<'_>) -> Option<Moment> {
 }
 
 /// When each moment comes, in their order: those of one time in the order of the file.
-pub(super) fn schedule<'m>(moments: &'m [Moment], draws: impl Fn(usize) -> Draws) -> Vec<(Duration, &'m Moment)> {
+pub(super) fn schedule(moments: &[Moment], draws: impl Fn(usize) -> Draws) -> Vec<(Duration, &Moment)> {
     let timed = moments.iter().enumerate().map(|(index, moment)| (drawn(&moment.at.value.0, draws(index)), moment));
     let mut timed: Vec<(Duration, &Moment)> = timed.collect();
     timed.sort_by_key(|(at, _)| *at);
