@@ -9,6 +9,7 @@ mod deployment;
 mod destination_rule;
 mod duration;
 mod endpoint_slice;
+mod growing;
 mod kind;
 mod known;
 mod load;

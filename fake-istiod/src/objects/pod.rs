@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::growing::growing;
 use super::{Lifecycle, Metadata, Probe, Protocol, Volume};
 
 /// `v1 Pod`.
@@ -28,34 +29,40 @@ impl Pod {
     }
 }
 
-/// What runs in a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "PodSpecFields")]
-pub struct PodSpec {
-    /// The containers, in the order in which they are started.
-    pub containers: Vec<Container>,
-    /// What they can mount.
-    pub volumes: Vec<Volume>,
-    /// The pod's identity; `default` if empty.
-    pub service_account_name: String,
-    /// Whether containers that end are started again.
-    pub restart_policy: RestartPolicy,
-    /// How long containers may take to end after SIGTERM.
-    pub termination_grace_period_seconds: u64,
-    /// The node the pod is on.
-    pub node_name: Option<String>,
+growing! {
+    /// What runs in a pod.
+    #[derive(Clone, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "camelCase", default, remote = "Self")]
+    pub struct PodSpec {
+        /// The containers, in the order in which they are started.
+        pub containers: Vec<Container>,
+        /// What they can mount.
+        pub volumes: Vec<Volume>,
+        /// The pod's identity; `default` if empty.
+        pub service_account_name: String,
+        /// Whether containers that end are started again.
+        pub restart_policy: RestartPolicy,
+        /// How long containers may take to end after SIGTERM.
+        pub termination_grace_period_seconds: u64 = 30,
+        /// The node the pod is on.
+        pub node_name: Option<String>,
+    }
+    later {
+        /// The old name of `service_account_name`, to which it is moved.
+        service_account: String,
+    }
 }
 
-impl Default for PodSpec {
-    fn default() -> Self {
-        Self {
-            containers: Vec::new(),
-            volumes: Vec::new(),
-            service_account_name: String::new(),
-            restart_policy: RestartPolicy::Always,
-            termination_grace_period_seconds: 30,
-            node_name: None,
+impl<'de> Deserialize<'de> for PodSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not this function but the one that serde derives.
+        let mut spec = Self::deserialize(deserializer)?;
+        // As the API server takes them: it fills in both, and the newer field wins.
+        let old = std::mem::take(&mut spec.service_account);
+        if spec.service_account_name.is_empty() {
+            spec.service_account_name = old;
         }
+        Ok(spec)
     }
 }
 
@@ -64,60 +71,6 @@ impl PodSpec {
     #[must_use]
     pub fn service_account(&self) -> &str {
         if self.service_account_name.is_empty() { "default" } else { &self.service_account_name }
-    }
-}
-
-/// What can be written of a [`PodSpec`].
-#[derive(Deserialize)]
-#[serde(rename = "PodSpec", rename_all = "camelCase", default)]
-struct PodSpecFields {
-    containers: Vec<Container>,
-    volumes: Vec<Volume>,
-    service_account_name: String,
-    /// The old name of the field before, which the API server fills in as well.
-    service_account: String,
-    restart_policy: RestartPolicy,
-    termination_grace_period_seconds: u64,
-    node_name: Option<String>,
-}
-
-impl Default for PodSpecFields {
-    fn default() -> Self {
-        let PodSpec {
-            containers,
-            volumes,
-            service_account_name,
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        } = PodSpec::default();
-        Self {
-            containers,
-            volumes,
-            service_account_name,
-            service_account: String::new(),
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        }
-    }
-}
-
-impl From<PodSpecFields> for PodSpec {
-    fn from(fields: PodSpecFields) -> Self {
-        let PodSpecFields {
-            containers,
-            volumes,
-            service_account_name,
-            service_account,
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        } = fields;
-        // As the API server takes them: the newer field wins.
-        let names = [service_account_name, service_account];
-        let service_account_name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-        Self { containers, volumes, service_account_name, restart_policy, termination_grace_period_seconds, node_name }
     }
 }
 
