@@ -1,0 +1,139 @@
+//! How a container starts: its image, its environment and files, its postStart hook, its probes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hermesh_istiod::objects::{ContainerState, Pod};
+use tokio::time::Instant;
+
+use super::slot::Run;
+use super::{Deleted, Message, Worker};
+use crate::cluster::events::{HookFinished, ImageMissing, ImagePulled, PodWaits};
+use crate::cluster::kubelet::environment::{self, Facts};
+use crate::cluster::kubelet::{Inside, NODE, probes, stand_in, volumes};
+use crate::engine::{ContainerId, ContainerSpec, Mount, PodId};
+use crate::image::{Process, Program};
+
+/// How long a container runtime takes to make a container, in milliseconds.
+const CREATE_MS: (u64, u64) = (20, 120);
+
+impl Worker {
+    /// Starts one container and sees it through its postStart hook; the next one waits for that.
+    pub(super) async fn start(&mut self, index: usize) -> Result<(), Deleted> {
+        let slot = &mut self.slots[index];
+        slot.wanted = false;
+        let (name, image) = (slot.name.clone(), slot.container.image.clone());
+        let cause = slot.finished.map_or(self.cause, |(_, event)| event);
+        let Some(program) = self.shared.images.find(&image).cloned() else {
+            let event = self.emit(cause, ImageMissing { container: name, image });
+            self.slots[index].enter(ContainerState::Waiting { reason: "ImagePullBackOff".to_owned() });
+            self.publish(event);
+            return Ok(());
+        };
+        if self.slots[index].finished.is_some() {
+            self.slots[index].restarts += 1;
+        }
+        let pull = self.shared.pull_delay(&image, &format!("{name}/{}", self.slots[index].restarts));
+        self.meanwhile(tokio::time::sleep(pull)).await?;
+        let pulled = self.emit(cause, ImagePulled { container: name.clone(), image });
+        let create = self.draw(&format!("create/{name}/{}", self.slots[index].restarts), CREATE_MS);
+        self.meanwhile(tokio::time::sleep(create)).await?;
+
+        let spec = match self.spec(index, &program) {
+            Ok(spec) => spec,
+            Err(reason) => {
+                let event = self.emit(pulled.or(cause), PodWaits { pod: name, reason });
+                self.slots[index].enter(ContainerState::Waiting { reason: "CreateContainerConfigError".to_owned() });
+                self.publish(event);
+                return Ok(());
+            }
+        };
+        let (net, pod_ip) = self.net.expect("volumes come after the network");
+        let now = Instant::now();
+        if let Some((finished, _)) = self.slots[index].finished {
+            self.slots[index].backoff.restarted(finished, now);
+        }
+        let inside = Inside { env: spec.env.clone(), mounts: spec.mounts.clone() };
+        let id = self.shared.world.start(net, spec, pulled.or(cause));
+        self.watch_exit(index, id);
+        let slot = &mut self.slots[index];
+        slot.run = Some(Run { id, probes: Vec::new() });
+        slot.enter(ContainerState::Running);
+        let container = Arc::clone(&slot.container);
+        if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
+            handle.running.insert(container.name.clone(), id);
+            handle.inside.insert(container.name.clone(), inside);
+        }
+        if let Some(hook) = &container.lifecycle.post_start {
+            self.publish(pulled.or(cause));
+            let run = self.hook(id, &container, hook.clone());
+            let result = self.meanwhile(run).await?;
+            let error = result.as_ref().err().cloned();
+            let event = self.emit(pulled.or(cause), HookFinished { container: name, hook: "postStart", error });
+            if result.is_err() {
+                self.stop(index, Duration::ZERO, event);
+                return Ok(());
+            }
+        }
+        // It may have ended during its hook.
+        if self.slots[index].run.as_ref().is_none_or(|run| run.id != id) {
+            return Ok(());
+        }
+        let target = probes::Target {
+            world: self.shared.world.clone(),
+            node: self.shared.node.clone(),
+            pod_ip,
+            name: self.slots[index].name.clone(),
+            index,
+            id,
+            container,
+            added: self.added,
+            started: now,
+            messages: self.messages.clone(),
+        };
+        let slot = &mut self.slots[index];
+        slot.started = slot.container.startup_probe.is_none();
+        slot.ready = slot.started && slot.container.readiness_probe.is_none();
+        if let Some(run) = &mut slot.run {
+            run.probes = probes::start(&target);
+        }
+        self.publish(pulled.or(cause));
+        Ok(())
+    }
+
+    pub(super) fn spec(&self, index: usize, program: &Program) -> Result<ContainerSpec, String> {
+        let container = &self.slots[index].container;
+        let (store, namespace) = (&self.shared.store, &self.pod.metadata.namespace);
+        let config_map =
+            |name: &str, key: &str| volumes::find_config_map(store, namespace, name)?.data.get(key).cloned();
+        let facts = facts(&self.pod, self.net, self.shared.host_ip);
+        let env = environment::variables(container, &facts, config_map)?;
+        let ports: Arc<[_]> = stand_in::ports(&self.pod, container, store).into();
+        let version = self.pod.metadata.labels.get("version").map(|version| version.as_str().into());
+        let program = program.clone();
+        let mut spec =
+            ContainerSpec::new(&*container.name, move |runtime| program.run(Process::new(runtime, ports, version)));
+        spec.args = environment::arguments(container, &env);
+        spec.env = env;
+        for mount in &container.volume_mounts {
+            let volume = self.volumes.get(&mount.name);
+            let volume = volume.ok_or_else(|| format!("volumeMounts: volume \"{}\" does not exist", mount.name))?;
+            spec.mounts.push(Mount { path: mount.mount_path.clone().into(), volume: volume.clone() });
+        }
+        Ok(spec)
+    }
+
+    pub(super) fn watch_exit(&self, index: usize, id: ContainerId) {
+        let (exited, messages) = (self.shared.world.exited(id), self.messages.clone());
+        self.shared.world.runtime().spawn("kubelet.exit", async move {
+            let status = exited.await;
+            // A worker that is gone has removed the pod already.
+            let _ = messages.send(Message::Exited { index, id, status });
+        });
+    }
+}
+
+pub(super) fn facts(pod: &Pod, net: Option<(PodId, IpAddr)>, host_ip: IpAddr) -> Facts<'_> {
+    Facts { pod, pod_ip: net.map_or(host_ip, |(_, address)| address), host_ip, node: NODE }
+}
