@@ -203,6 +203,46 @@ fn deployments_are_checked() {
 }
 
 #[test]
+fn init_containers_are_checked() {
+    let with = |init: &str| object("Pod", &format!("spec:\n  containers: [{{name: c, image: i}}]\n{init}"));
+    assert_eq!(
+        errors(&with("  initContainers: [{name: a, image: i}, {name: b, image: i, restartPolicy: Always}]\n")),
+        [""; 0]
+    );
+    for (init, expected) in [
+        (
+            "  initContainers: [{name: c, image: i}]\n",
+            "7:27: spec.initContainers[0].name: container \"c\" is already there",
+        ),
+        (
+            "  initContainers: [{name: a}]\n",
+            "7:20: spec.initContainers[0].image: missing; every container needs an image",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, readinessProbe: {tcpSocket: {port: 80}}}]\n",
+            "7:56: spec.initContainers[0].readinessProbe: an init container may not have one unless it has `restartPolicy: Always`",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, lifecycle: {preStop: {sleep: {seconds: 1}}}}]\n",
+            "7:51: spec.initContainers[0].lifecycle: an init container may not have one unless it has `restartPolicy: Always`",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, restartPolicy: OnFailure}]\n",
+            "7:55: spec.initContainers[0].restartPolicy: unknown restartPolicy \"OnFailure\"; expected Always",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, volumeMounts: [{name: data, mountPath: /d}]}]\n",
+            "7:62: spec.initContainers[0].volumeMounts[0].name: the pod has no volume \"data\"",
+        ),
+    ] {
+        assert_eq!(errors(&with(init)), [expected], "{init}");
+    }
+    let own = object("Pod", "spec:\n  containers: [{name: c, image: i, restartPolicy: Always}]\n");
+    let expected = "6:51: spec.containers[0].restartPolicy: only init containers have one of their own; leave it out";
+    assert_eq!(errors(&own), [expected]);
+}
+
+#[test]
 fn destination_rules_are_checked() {
     assert_refused(
         "DestinationRule",

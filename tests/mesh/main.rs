@@ -1,6 +1,9 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
 mod client_status;
+mod cluster_history;
+mod cluster_init;
+mod cluster_pulls;
 mod converged;
 mod dangling;
 mod determinism;

@@ -43,8 +43,8 @@ pub use names::{is_dns_label, is_dns_subdomain};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
-    ConfigMapKeyReference, Container, ContainerPort, ContainerState, ContainerStatus, EnvVar, EnvVarSource,
-    FieldReference, Pod, PodPhase, PodSpec, PodStatus, RestartPolicy, VolumeMount,
+    ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, RestartPolicy, VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,

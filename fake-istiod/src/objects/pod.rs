@@ -48,6 +48,9 @@ growing! {
         pub node_name: Option<String>,
     }
     later {
+        /// What is started before them: one after the other, each when the one before it has ended with success, or has
+        /// come up if it is a sidecar.
+        pub init_containers: Vec<Container>,
         /// The old name of `service_account_name`, to which it is moved.
         service_account: String,
     }
@@ -84,32 +87,54 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// One container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Container {
-    /// Its name, unique in the pod.
-    pub name: String,
-    /// Its image.
-    pub image: String,
-    /// Replaces the image's entry point.
-    pub command: Vec<String>,
-    /// The arguments.
-    pub args: Vec<String>,
-    /// The environment.
-    pub env: Vec<EnvVar>,
-    /// The ports it declares; it may serve others.
-    pub ports: Vec<ContainerPort>,
-    /// When it may have traffic.
-    pub readiness_probe: Option<Probe>,
-    /// When it must be restarted.
-    pub liveness_probe: Option<Probe>,
-    /// What holds the other two back until it succeeds.
-    pub startup_probe: Option<Probe>,
-    /// What runs after its start and before its end.
-    pub lifecycle: Lifecycle,
-    /// The volumes it sees.
-    pub volume_mounts: Vec<VolumeMount>,
+growing! {
+    /// One container.
+    #[derive(Clone, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    pub struct Container {
+        /// Its name, unique in the pod.
+        pub name: String,
+        /// Its image.
+        pub image: String,
+        /// Replaces the image's entry point.
+        pub command: Vec<String>,
+        /// The arguments.
+        pub args: Vec<String>,
+        /// The environment.
+        pub env: Vec<EnvVar>,
+        /// The ports it declares; it may serve others.
+        pub ports: Vec<ContainerPort>,
+        /// When it may have traffic.
+        pub readiness_probe: Option<Probe>,
+        /// When it must be restarted.
+        pub liveness_probe: Option<Probe>,
+        /// What holds the other two back until it succeeds.
+        pub startup_probe: Option<Probe>,
+        /// What runs after its start and before its end.
+        pub lifecycle: Lifecycle,
+        /// The volumes it sees.
+        pub volume_mounts: Vec<VolumeMount>,
+    }
+    later {
+        /// Makes a sidecar of an init container.
+        pub restart_policy: Option<ContainerRestartPolicy>,
+    }
+}
+
+impl Container {
+    /// Whether an init container runs beside the containers after it, and always starts again.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some(ContainerRestartPolicy::Always)
+    }
+}
+
+/// A restart policy of one container's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename = "restartPolicy")]
+#[expect(missing_docs, reason = "Kubernetes' own names")]
+pub enum ContainerRestartPolicy {
+    Always,
 }
 
 /// One environment variable.
@@ -204,10 +229,14 @@ pub struct PodStatus {
     pub pod_ip: Option<IpAddr>,
     /// Its node's address.
     pub host_ip: Option<IpAddr>,
-    /// Whether all containers are ready (condition `Ready`).
+    /// Whether the init containers have done their work once (condition `Initialized`).
+    pub initialized: bool,
+    /// Whether all containers are ready, sidecars among them (condition `Ready`).
     pub ready: bool,
     /// When the pod was started, in whole seconds since the Unix epoch.
     pub start_time: Option<u64>,
+    /// One entry for each init container, in the order of the spec.
+    pub init_containers: Vec<ContainerStatus>,
     /// One entry for each container, in the order of the spec.
     pub containers: Vec<ContainerStatus>,
 }
@@ -228,7 +257,7 @@ pub enum PodPhase {
 pub struct ContainerStatus {
     /// The container's name.
     pub name: String,
-    /// Whether it passes its readiness probe.
+    /// Whether it passes its readiness probe. Of an init container that is no sidecar, whether it has done its work.
     pub ready: bool,
     /// Whether it passed its startup probe and its `postStart` hook.
     pub started: bool,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hermesh_istiod::objects::{ClusterIp, Deployment, Kind, Object, ObjectKey, Pod, ServiceType, selects};
+use hermesh_istiod::objects::{ClusterIp, Container, Deployment, Kind, Object, ObjectKey, Pod, ServiceType, selects};
 use hermesh_istiod::yaml::{Diagnostic, Location};
 
 use super::addresses::Pool;
@@ -263,12 +263,15 @@ fn pods(
     let too_large = bounds::pod_spec(prefix, &spec).into_iter();
     let error = |it: bounds::TooLarge| Diagnostic::error("out-of-range", place(object, &it.field), it.message);
     review.errors.extend(too_large.map(error));
-    let containers = spec.containers;
-    for (index, container) in containers.iter().enumerate() {
-        if container.image != "auto" && images.find(&container.image).is_none() {
+    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    let numbered = |(list, containers): (&'static str, &'_ Vec<Container>)| {
+        containers.iter().enumerate().map(move |(index, container)| (list, index, container.image.clone())).collect()
+    };
+    for (list, index, image) in lists.into_iter().flat_map::<Vec<_>, _>(numbered) {
+        if image != "auto" && images.find(&image).is_none() {
             let known: Vec<&str> = images.globs().collect();
-            let field = format!("{prefix}.containers[{index}].image");
-            let message = format!("no image `{}`; those there are: {}", container.image, known.join(", "));
+            let field = format!("{prefix}.{list}[{index}].image");
+            let message = format!("no image `{image}`; those there are: {}", known.join(", "));
             let error = Diagnostic::error("image-not-found", place(object, &field), message);
             review.errors.push(error.with_help("say what plays it, for example `stand-in`"));
         }

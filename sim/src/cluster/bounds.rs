@@ -38,8 +38,10 @@ pub(crate) fn pod_spec(path: &str, spec: &PodSpec) -> Vec<TooLarge> {
     let grace = spec.termination_grace_period_seconds;
     let mut found = Vec::new();
     seconds(&mut found, format!("{path}.terminationGracePeriodSeconds"), grace);
-    for (index, container) in spec.containers.iter().enumerate() {
-        container_fields(&mut found, &format!("{path}.containers[{index}]"), container, grace);
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            container_fields(&mut found, &format!("{path}.{list}[{index}]"), container, grace);
+        }
     }
     for (index, volume) in spec.volumes.iter().enumerate() {
         let VolumeSource::Projected(projected) = &volume.source else { continue };

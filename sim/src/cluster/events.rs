@@ -35,10 +35,17 @@ event! {
         container: String,
         image: String,
     }
-    /// No function plays an image.
+    /// A container's image cannot be pulled.
     ImageMissing = "image.missing" {
         container: String,
         image: String,
+        error: String,
+    }
+    /// A container waits before its image is pulled again.
+    ImageBackedOff = "image.backed-off" {
+        container: String,
+        image: String,
+        wait_ms: u64,
     }
     /// A container is not started because something it needs is not there yet.
     PodWaits = "pod.waits" {

@@ -217,6 +217,7 @@ impl Cluster {
         let membership = self.deployments.membership(&pod.key());
         let created = pod.metadata.creation_timestamp.unwrap_or(0);
         let age = Duration::from_secs(self.world.wall().as_secs().saturating_sub(created));
+        let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
         PodRow {
             namespace: pod.metadata.namespace.clone(),
             name: pod.metadata.name.clone(),
@@ -228,7 +229,7 @@ impl Cluster {
             exits: kubectl::exits(pod),
             age: kubectl::human_duration(age),
             ip: pod.status.pod_ip,
-            containers: pod.spec.containers.iter().map(|container| container.name.clone()).collect(),
+            containers: containers.map(|container| container.name.clone()).collect(),
         }
     }
 }

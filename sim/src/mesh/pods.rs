@@ -15,7 +15,7 @@ pub struct PodRow {
     pub workload: String,
     /// Its number among the workload's pods, from 0.
     pub ordinal: u32,
-    /// `2/2`: ready containers and all.
+    /// `2/2`: ready containers and all, sidecars among them.
     pub ready: String,
     /// `Running`, `CrashLoopBackOff` and so on.
     pub status: String,
@@ -28,7 +28,7 @@ pub struct PodRow {
     pub age: String,
     /// Its address, once it has one.
     pub ip: Option<std::net::IpAddr>,
-    /// The names of its containers, in the order in which they start.
+    /// The names of its containers in the order in which they start, then those of its init containers.
     pub containers: Vec<String>,
 }
 

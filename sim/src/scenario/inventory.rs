@@ -99,7 +99,8 @@ impl Inventory {
             Object::Service(service) => return self.services.apply(service),
             _ => return,
         };
-        let containers = spec.containers.iter().map(|container| container.name.clone()).collect();
+        let containers = spec.containers.iter().chain(&spec.init_containers);
+        let containers = containers.map(|container| container.name.clone()).collect();
         self.workloads.insert(key(object), Workload { pods: Some(pods), containers: Some(containers) });
     }
 
@@ -233,11 +234,14 @@ fn images(object: &Object) -> Vec<WantedImage> {
         _ => return Vec::new(),
     };
     let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));
-    let wanted = spec.containers.iter().enumerate().map(|(index, container)| WantedImage {
-        image: container.image.clone(),
-        location: origin.clone().field(format!("{path}.containers[{index}].image")),
-    });
-    wanted.collect()
+    let mut wanted = Vec::new();
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        wanted.extend(containers.iter().enumerate().map(|(index, container)| WantedImage {
+            image: container.image.clone(),
+            location: origin.clone().field(format!("{path}.{list}[{index}].image")),
+        }));
+    }
+    wanted
 }
 
 #[cfg(test)]

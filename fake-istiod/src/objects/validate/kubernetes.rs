@@ -1,6 +1,6 @@
 //! What the API server refuses of Kubernetes objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Check;
 use crate::objects::names::{is_dns_label, is_env_name, is_port_name};
@@ -168,43 +168,65 @@ fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
         check.only_one(&path, &VOLUME_SOURCES, "a volume has exactly one source; give each its own volume");
         volume_fields(check, &path, &volume.source);
     }
+    let volumes = volumes_known.then_some(&volumes);
     let mut names = BTreeSet::new();
-    let mut ports = BTreeMap::new();
-    for (index, container) in spec.containers.iter().enumerate() {
-        let path = format!("{path}.containers[{index}]");
-        if container.name.is_empty() {
-            check.error("missing-field", &format!("{path}.name"), "missing; every container needs a name");
-        } else if !is_dns_label(&container.name) {
-            let message =
-                format!("invalid container name {:?}; use lower-case letters, digits and inner dashes", container.name);
-            check.error("invalid-name", &format!("{path}.name"), message);
-        } else if !names.insert(container.name.as_str()) {
-            check.error(
-                "duplicate",
-                &format!("{path}.name"),
-                format!("container {:?} is already there", container.name),
-            );
-        }
-        if container.image.is_empty() {
-            check.error("missing-field", &format!("{path}.image"), "missing; every container needs an image");
-        }
-        for (number, port) in container.ports.iter().enumerate() {
-            let path = format!("{path}.ports[{number}]");
-            check.port(&format!("{path}.containerPort"), port.container_port);
-            if let Some(name) = &port.name {
-                if !is_port_name(name) {
-                    let words = "use up to 15 lower-case letters, digits and inner dashes, at least one letter";
-                    check.error(
-                        "invalid-name",
-                        &format!("{path}.name"),
-                        format!("invalid port name {name:?}; {words}"),
-                    );
-                } else if ports.insert((index, name.as_str()), ()).is_some() {
-                    check.error("duplicate", &format!("{path}.name"), format!("port name {name:?} is already there"));
-                }
+    for (list, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            container_identity(check, &path, container, &mut names);
+            container_fields(check, &path, container, volumes);
+            if list == "initContainers" {
+                init_container(check, &path, container);
+            } else if container.restart_policy.is_some() {
+                let message = "only init containers have one of their own; leave it out";
+                check.error("invalid-value", &format!("{path}.restartPolicy"), message);
             }
         }
-        container_fields(check, &path, container, volumes_known.then_some(&volumes));
+    }
+}
+
+/// Name, image and ports. `names` are those of the containers before.
+fn container_identity<'a>(check: &mut Check<'_>, path: &str, container: &'a Container, names: &mut BTreeSet<&'a str>) {
+    if container.name.is_empty() {
+        check.error("missing-field", &format!("{path}.name"), "missing; every container needs a name");
+    } else if !is_dns_label(&container.name) {
+        let message =
+            format!("invalid container name {:?}; use lower-case letters, digits and inner dashes", container.name);
+        check.error("invalid-name", &format!("{path}.name"), message);
+    } else if !names.insert(container.name.as_str()) {
+        let message = format!("container {:?} is already there", container.name);
+        check.error("duplicate", &format!("{path}.name"), message);
+    }
+    if container.image.is_empty() {
+        check.error("missing-field", &format!("{path}.image"), "missing; every container needs an image");
+    }
+    let mut ports = BTreeSet::new();
+    for (number, port) in container.ports.iter().enumerate() {
+        let path = format!("{path}.ports[{number}]");
+        check.port(&format!("{path}.containerPort"), port.container_port);
+        if let Some(name) = &port.name {
+            if !is_port_name(name) {
+                let words = "use up to 15 lower-case letters, digits and inner dashes, at least one letter";
+                check.error("invalid-name", &format!("{path}.name"), format!("invalid port name {name:?}; {words}"));
+            } else if !ports.insert(name.as_str()) {
+                check.error("duplicate", &format!("{path}.name"), format!("port name {name:?} is already there"));
+            }
+        }
+    }
+}
+
+/// An init container that is no sidecar ends before anybody could probe it.
+///
+/// Source: kubernetes `pkg/apis/core/validation/validation.go` (`validateInitContainers`).
+fn init_container(check: &mut Check<'_>, path: &str, container: &Container) {
+    if container.is_sidecar() || !check.is_read(&format!("{path}.restartPolicy")) {
+        return;
+    }
+    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if check.has(&format!("{path}.{field}")) {
+            let message = "an init container may not have one unless it has `restartPolicy: Always`";
+            check.error("invalid-value", &format!("{path}.{field}"), message);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kubelet: what turns Pod objects into running containers and tells how they fare.
 //!
-//! One worker per pod starts its containers in order, restarts what crashed, runs hooks and probes, and writes the
+//! One worker per pod starts its containers in order ([`order`]), restarts what crashed, runs hooks and probes, and writes the
 //! pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
 //!
 //! Source: kubernetes `pkg/kubelet`.
@@ -10,9 +10,11 @@ mod commands;
 mod environment;
 mod expand;
 mod health;
+pub(crate) mod order;
 mod payload;
 pub(crate) mod probe;
 mod probes;
+mod pull;
 mod stand_in;
 mod volumes;
 mod worker;

@@ -12,12 +12,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hermesh_istiod::objects::{Container, ObjectKey, Pod, VolumeSource};
+use hermesh_istiod::objects::{ObjectKey, Pod, VolumeSource};
 use hermesh_runtime::EventId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::order::{self, Role, Stage};
 use super::probe::{Purpose, Verdict};
+use super::pull::PullBackoff;
 use super::{NODE, Shared, volumes};
 use crate::cluster::events::PodWaits;
 use crate::engine::{ContainerId, ExitStatus, PodId, PodSpec, Volume};
@@ -55,6 +57,11 @@ pub(super) struct Worker {
     /// Names the state of the volumes.
     version: u64,
     slots: Vec<Slot>,
+    /// The images that could not be pulled, and how often that was so of all of them.
+    pulls: BTreeMap<String, PullBackoff>,
+    pull_failures: u64,
+    /// Whether the pod has nothing left to do, and what still runs in it is being stopped.
+    over: bool,
     deletion: Option<(Instant, Option<EventId>)>,
     cause: Option<EventId>,
     shown: Option<(String, String, u32)>,
@@ -69,8 +76,7 @@ impl Worker {
         cause: Option<EventId>,
     ) -> Self {
         let path = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        let slot = |container: &Container| Slot::new(&path, container);
-        let slots = pod.spec.containers.iter().map(slot).collect();
+        let slots = Slot::all(&path, &pod.spec);
         Self {
             shared,
             key: pod.key(),
@@ -82,6 +88,9 @@ impl Worker {
             volumes: BTreeMap::new(),
             version: 0,
             slots,
+            pulls: BTreeMap::new(),
+            pull_failures: 0,
+            over: false,
             deletion: None,
             cause,
             shown: None,
@@ -132,7 +141,7 @@ impl Worker {
                 self.start(index).await?;
                 continue;
             }
-            let next_start = self.next_start();
+            let (next_start, next_look) = (self.next_start(), self.next_look());
             tokio::select! {
                 biased;
                 message = self.inbox.recv() => {
@@ -151,6 +160,7 @@ impl Worker {
                     self.update_volumes();
                     refresh = self.next_refresh();
                 }
+                () = at(next_look), if next_look.is_some() => self.look_at_pulls(),
                 () = at(next_start), if next_start.is_some() => {}
             }
         }
@@ -169,13 +179,27 @@ impl Worker {
         volumes::token_refresh(sources).map(|life| Instant::now() + life)
     }
 
+    /// How far the containers are.
+    fn stages(&self) -> Vec<(Role, Stage)> {
+        self.slots.iter().map(Slot::stage).collect()
+    }
+
+    /// The containers that start as soon as it is their time, with that.
+    fn starting(&self) -> impl Iterator<Item = (usize, Option<Instant>)> {
+        let stages = self.stages();
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.wanted);
+        slots
+            .filter(move |(index, _)| order::may_start(&stages, *index))
+            .map(|(index, slot)| (index, slot.next_start()))
+    }
+
     /// The first container, in order, that is to be started now.
     fn due(&self, now: Instant) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.wanted && slot.next_start().is_none_or(|at| at <= now))
+        self.starting().find(|(_, at)| at.is_none_or(|at| at <= now)).map(|(index, _)| index)
     }
 
     fn next_start(&self) -> Option<Instant> {
-        self.slots.iter().filter(|slot| slot.wanted).filter_map(Slot::next_start).min()
+        self.starting().filter_map(|(_, at)| at).min()
     }
 
     /// Waits for `future` and goes on listening to what the pod is told.
@@ -217,9 +241,7 @@ impl Worker {
     async fn shut_down(mut self) {
         let (deadline, cause) = self.deletion.unwrap_or_else(|| (Instant::now(), None));
         let grace = deadline.saturating_duration_since(Instant::now());
-        for index in 0..self.slots.len() {
-            self.stop(index, grace, cause);
-        }
+        self.stop_all(grace, cause);
         while self.slots.iter().any(|slot| slot.run.is_some()) {
             let message = self.inbox.recv().await.expect("the worker holds a sender of its own");
             // A second deletion has nothing to add.

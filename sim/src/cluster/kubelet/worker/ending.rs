@@ -3,19 +3,24 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use hermesh_istiod::objects::{Container, ContainerState, LifecycleHandler, RestartPolicy};
+use hermesh_istiod::objects::{Container, ContainerState, LifecycleHandler};
 use hermesh_runtime::EventId;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::slot::Ended;
 use crate::cluster::events::{ContainerBackedOff, HookFinished};
+use crate::cluster::kubelet::order::{self, Role};
 use crate::cluster::kubelet::{Crash, NODE, probes};
 use crate::engine::{ContainerId, ExitReason, ExitStatus};
 use crate::mesh::Fault;
 
 /// The time a hook by HTTP may take.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time between SIGTERM and SIGKILL, however late it has become: `minimumGracePeriodInSeconds`.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 impl Worker {
     pub(super) fn exited(&mut self, index: usize, id: ContainerId, status: ExitStatus) {
@@ -24,30 +29,40 @@ impl Worker {
             return;
         }
         slot.run = None;
-        slot.ready = false;
         slot.started = false;
-        slot.finished = Some((Instant::now(), status.event));
+        slot.ended = Some(Ended { at: Instant::now(), code: status.code, event: status.event });
+        // An init container is called ready when it has done its work.
+        slot.ready = slot.role == Role::Init && status.code == 0;
         let reason = if status.code == 0 { "Completed" } else { "Error" };
         slot.enter(ContainerState::Terminated { exit_code: status.code, reason: reason.to_owned() });
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.running.remove(&slot.container.name);
         }
         self.note_crash(index, &status);
-        if self.deletion.is_none() {
+        if self.deletion.is_none() && !self.over {
             self.want_again(index, &status);
+            self.end_if_over(status.event);
         }
         self.publish(status.event);
     }
 
+    /// Once its ordinary containers are done, whatever else runs in the pod ends.
+    fn end_if_over(&mut self, cause: Option<EventId>) {
+        if !order::is_over(&self.stages(), self.pod.spec.restart_policy) {
+            return;
+        }
+        self.over = true;
+        for slot in &mut self.slots {
+            slot.wanted = false;
+            slot.pull = None;
+        }
+        self.stop_all(self.grace(), cause);
+    }
+
     /// The restart policy's word, and the wait before it is done.
-    pub(super) fn want_again(&mut self, index: usize, status: &ExitStatus) {
-        let again = match self.pod.spec.restart_policy {
-            RestartPolicy::Always => true,
-            RestartPolicy::OnFailure => status.code != 0,
-            RestartPolicy::Never => false,
-        };
+    fn want_again(&mut self, index: usize, status: &ExitStatus) {
         let slot = &mut self.slots[index];
-        if !again {
+        if !order::starts_again(slot.role, self.pod.spec.restart_policy, status.code) {
             return;
         }
         slot.wanted = true;
@@ -61,7 +76,7 @@ impl Worker {
     }
 
     /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's.
-    pub(super) fn note_crash(&self, index: usize, status: &ExitStatus) {
+    fn note_crash(&self, index: usize, status: &ExitStatus) {
         if !matches!(status.reason, ExitReason::Panicked | ExitReason::ForeignTask) {
             return;
         }
@@ -76,8 +91,26 @@ impl Worker {
         }
     }
 
+    /// Ends all that runs: sidecars last, in reverse order.
+    pub(super) fn stop_all(&self, grace: Duration, cause: Option<EventId>) {
+        let roles: Vec<Role> = self.slots.iter().map(|slot| slot.role).collect();
+        for index in 0..self.slots.len() {
+            let before = order::ends_after(&roles, index).filter_map(|before| self.slots[before].run.as_ref());
+            let before = before.map(|run| self.shared.world.exited(run.id).map(drop)).collect::<Vec<_>>();
+            self.stop_after(before, index, grace, cause);
+        }
+    }
+
     /// SIGTERM after the preStop hook, SIGKILL when `grace` is over.
     pub(super) fn stop(&self, index: usize, grace: Duration, cause: Option<EventId>) {
+        self.stop_after(Vec::<std::future::Ready<()>>::new(), index, grace, cause);
+    }
+
+    /// [`stop`](Self::stop), with SIGTERM not until those `before` have ended. The hook does not wait for them.
+    fn stop_after<F>(&self, before: Vec<F>, index: usize, grace: Duration, cause: Option<EventId>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let slot = &self.slots[index];
         let Some(run) = &slot.run else { return };
         let (world, id) = (self.shared.world.clone(), run.id);
@@ -85,15 +118,20 @@ impl Worker {
         let (name, at) = (slot.name.clone(), format!("node/{NODE}"));
         let exited = world.exited(id);
         self.shared.world.runtime().spawn("kubelet.stop", async move {
-            let gently = async {
-                if let Some(hook) = hook {
-                    let error = hook.await.err();
-                    world.emit(&at, cause, HookFinished { container: name, hook: "preStop", error });
-                }
-                world.terminate(id, cause);
-                exited.await
-            };
-            if tokio::time::timeout(grace, gently).await.is_err() {
+            let deadline = Instant::now() + grace;
+            if let Some(hook) = hook {
+                let result = tokio::time::timeout_at(deadline, hook).await;
+                let error = match result {
+                    Ok(result) => result.err(),
+                    Err(_) => Some(format!("not done when the grace period of {} s was over", grace.as_secs())),
+                };
+                world.emit(&at, cause, HookFinished { container: name, hook: "preStop", error });
+            }
+            // Whoever did not end in time is killed meanwhile.
+            let _ = tokio::time::timeout_at(deadline, futures::future::join_all(before)).await;
+            world.terminate(id, cause);
+            let least = if grace.is_zero() { Duration::ZERO } else { LEAST_GRACE };
+            if tokio::time::timeout_at(deadline.max(Instant::now() + least), exited).await.is_err() {
                 world.kill(id, cause);
             }
         });

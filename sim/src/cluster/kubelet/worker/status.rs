@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hermesh_istiod::objects::{ContainerStatus, Object, PodStatus, RestartPolicy};
+use hermesh_istiod::objects::{ContainerStatus, Object, PodStatus};
 use hermesh_runtime::EventId;
 
 use super::Worker;
@@ -10,6 +10,7 @@ use super::slot::Slot;
 use crate::cluster::events::PodStatusChanged;
 use crate::cluster::kubectl;
 use crate::cluster::kubelet::NODE;
+use crate::cluster::kubelet::order::{self, Role};
 use crate::cluster::kubelet::probe::{Purpose, Verdict};
 use crate::engine::ContainerId;
 
@@ -40,18 +41,25 @@ impl Worker {
 
     /// Writes the pod's status into the store, if it is another than before.
     pub(super) fn publish(&mut self, cause: Option<EventId>) {
-        let containers: Vec<ContainerStatus> = self.slots.iter().map(Slot::status).collect();
-        // One that ended and is to start again has not come to its end.
-        let wanted = || self.slots.iter().any(|slot| slot.wanted);
-        let restarts = self.pod.spec.restart_policy == RestartPolicy::Always || wanted();
+        let stages = self.stages();
+        let mains = self.slots.iter().position(|slot| slot.role == Role::Main).unwrap_or(self.slots.len());
+        let (init, mains) = self.slots.split_at(mains);
+        let containers: Vec<ContainerStatus> = mains.iter().map(Slot::status).collect();
+        let sidecars = init.iter().filter(|slot| slot.role == Role::Sidecar);
+        let ready = mains.iter().chain(sidecars).all(|slot| slot.ready);
+        // As long as anything runs, the pod has not come to its end.
+        let ended =
+            order::is_over(&stages, self.pod.spec.restart_policy) && self.slots.iter().all(|slot| slot.run.is_none());
         let start_time = self.pod.status.start_time.or_else(|| Some(self.shared.world.wall().as_secs()));
         let status = PodStatus {
-            phase: kubectl::phase(&containers, restarts),
+            phase: kubectl::phase(&containers, ended),
             reason: None,
             pod_ip: self.net.map(|(_, address)| address),
             host_ip: Some(self.shared.host_ip),
-            ready: containers.iter().all(|container| container.ready),
+            initialized: self.pod.status.initialized || order::is_initialized(&stages),
+            ready,
             start_time,
+            init_containers: init.iter().map(Slot::status).collect(),
             containers,
         };
         self.pod.status = status.clone();
