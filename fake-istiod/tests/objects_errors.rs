@@ -10,7 +10,8 @@ fn errors(text: &str) -> Vec<String> {
 /// One object from its kind and what follows the metadata.
 fn object(kind: &str, rest: &str) -> String {
     let version = match kind {
-        "Deployment" => "apps/v1",
+        "Deployment" | "StatefulSet" => "apps/v1",
+        "Job" => "batch/v1",
         "DestinationRule" | "VirtualService" => "networking.istio.io/v1",
         "PeerAuthentication" => "security.istio.io/v1",
         "EndpointSlice" => "discovery.k8s.io/v1",
@@ -52,8 +53,8 @@ fn an_object_has_a_version_a_kind_and_a_name() {
             &["2:7: kind: no kind \"Widget\" in version \"example.com/v1\""],
         ),
         (
-            "apiVersion: apps/v1\nkind: Job\n",
-            &["2:7: kind: no kind \"Job\" in version \"apps/v1\"; is the apiVersion right?"],
+            "apiVersion: apps/v1\nkind: CronJob\n",
+            &["2:7: kind: no kind \"CronJob\" in version \"apps/v1\"; is the apiVersion right?"],
         ),
     ] {
         assert_eq!(errors(text), expected, "{text}");

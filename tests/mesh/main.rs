@@ -3,6 +3,7 @@
 mod client_status;
 mod cluster_history;
 mod cluster_init;
+mod cluster_jobs;
 mod cluster_pulls;
 mod converged;
 mod dangling;

@@ -21,6 +21,12 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// The name that its containers see as theirs.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        if self.spec.hostname.is_empty() { &self.metadata.name } else { &self.spec.hostname }
+    }
+
     /// The numbers of the container ports with this name.
     #[must_use]
     pub fn named_port(&self, name: &str) -> Option<u16> {
@@ -51,6 +57,10 @@ growing! {
         /// What is started before them: one after the other, each when the one before it has ended with success, or has
         /// come up if it is a sidecar.
         pub init_containers: Vec<Container>,
+        /// The name that containers see as theirs; the pod's if empty.
+        pub hostname: String,
+        /// The headless Service under whose name the pod has the name `hostname`.
+        pub subdomain: String,
         /// The old name of `service_account_name`, to which it is moved.
         service_account: String,
     }

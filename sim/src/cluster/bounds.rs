@@ -28,6 +28,11 @@ pub(crate) struct TooLarge {
 pub(crate) fn pods(object: &Object) -> u64 {
     match object {
         Object::Deployment(deployment) => deployment.spec.replicas.into(),
+        Object::StatefulSet(set) => set.spec.replicas.into(),
+        Object::Job(job) => {
+            let completions = job.spec.completions().unwrap_or(u32::MAX);
+            completions.min(job.spec.parallelism()).into()
+        }
         Object::Pod(_) => 1,
         _ => 0,
     }

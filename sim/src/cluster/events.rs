@@ -83,6 +83,13 @@ event! {
         status: String,
         restarts: u32,
     }
+    /// A Job is over; `reason` says why it was given up, if it was.
+    JobFinished = "job.finished" {
+        job: String,
+        succeeded: u32,
+        failed: u32,
+        reason: Option<String>,
+    }
     /// A Service's address was connected to.
     ServiceRouted = "service.routed" @ Debug {
         service: String,

@@ -11,7 +11,7 @@ pub struct PodRow {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The workload it belongs to: its Deployment, or itself.
+    /// The workload it belongs to: its Deployment, StatefulSet or Job, or itself.
     pub workload: String,
     /// Its number among the workload's pods, from 0.
     pub ordinal: u32,

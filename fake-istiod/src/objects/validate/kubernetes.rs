@@ -7,9 +7,8 @@ use crate::objects::names::{is_dns_label, is_env_name, is_port_name};
 use crate::objects::probe::{LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER, ONE_PROBE_HANDLER, PROBE_HANDLERS};
 use crate::objects::volume::VOLUME_SOURCES;
 use crate::objects::{
-    ConfigMap, Container, Deployment, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod,
-    PodSpec, Probe, ProbeHandler, RestartPolicy, Service, ServiceAccount, ServiceType, StrategyType, VolumeSource,
-    selects,
+    ConfigMap, Container, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod, PodSpec, Probe,
+    ProbeHandler, Service, ServiceAccount, ServiceType, VolumeSource,
 };
 
 pub(in crate::objects) fn namespace(_: &mut Check<'_>, _: &Namespace) {}
@@ -98,56 +97,14 @@ pub(in crate::objects) fn pod(check: &mut Check<'_>, pod: &Pod) {
     pod_spec(check, "spec", &pod.spec);
 }
 
-pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deployment) {
-    let spec = &deployment.spec;
-    let labels = &spec.template.metadata.labels;
-    check.labels("spec.template.metadata.labels", labels);
-    check.labels("spec.selector.matchLabels", &spec.selector.match_labels);
-    if !check.is_whole("spec.selector") {
-        // What it selects is not known.
-    } else if spec.selector.match_labels.is_empty() {
-        let message = "missing; a Deployment needs the labels of its pods, such as `matchLabels: {app: echo}`";
-        check.error("missing-field", "spec.selector", message);
-    } else if !selects(&spec.selector.match_labels, labels) && check.is_whole("spec.template.metadata.labels") {
-        let (key, value) = spec
-            .selector
-            .match_labels
-            .iter()
-            .find(|(key, value)| labels.get(*key) != Some(value))
-            .expect("a selector that does not match has a label that is missing");
-        let message =
-            format!("does not match the template's labels; add `{key}: {value}` to spec.template.metadata.labels");
-        check.error("selector-mismatch", "spec.selector.matchLabels", message);
-    }
-    if spec.template.spec.restart_policy != RestartPolicy::Always {
-        check.error(
-            "invalid-value",
-            "spec.template.spec.restartPolicy",
-            "a Deployment's pods always restart; leave it out",
-        );
-    }
-    if spec.strategy.strategy_type == StrategyType::Recreate && spec.strategy.rolling_update.is_some() {
-        check.error("invalid-value", "spec.strategy.rollingUpdate", "has no place beside type Recreate; leave one out");
-    }
-    if let Some(rolling) = &spec.strategy.rolling_update {
-        let mut zero = true;
-        for (name, limit) in [("maxUnavailable", &rolling.max_unavailable), ("maxSurge", &rolling.max_surge)] {
-            zero &= limit.as_ref().is_some_and(|limit| matches!(limit.to_string().as_str(), "0" | "0%"));
-            if let Some(limit) = limit
-                && !is_count_or_percentage(limit)
-            {
-                let message = format!("expected a number or a percentage such as 25%, found {:?}", limit.to_string());
-                check.error("invalid-value", &format!("spec.strategy.rollingUpdate.{name}"), message);
-            }
-        }
-        if zero {
-            check.error("invalid-value", "spec.strategy.rollingUpdate", "maxUnavailable and maxSurge cannot both be 0");
+/// `path` is where the spec stands.
+pub(super) fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
+    for (name, value) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
+        if !value.is_empty() && !is_dns_label(value) {
+            let message = format!("invalid {name} {value:?}; use up to 63 lower-case letters, digits and inner dashes");
+            check.error("invalid-name", &format!("{path}.{name}"), message);
         }
     }
-    pod_spec(check, "spec.template.spec", &spec.template.spec);
-}
-
-fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
     if spec.containers.is_empty() {
         check.error("missing-field", &format!("{path}.containers"), "missing; a pod needs at least one container");
     }
@@ -399,14 +356,5 @@ fn port_or_name(check: &mut Check<'_>, path: &str, port: &IntOrString) {
             );
         }
         IntOrString::String(_) => {}
-    }
-}
-
-fn is_count_or_percentage(limit: &IntOrString) -> bool {
-    match limit {
-        IntOrString::Int(number) => *number >= 0,
-        IntOrString::String(text) => text
-            .strip_suffix('%')
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())),
     }
 }

@@ -14,6 +14,11 @@ const FORWARD_PORT: u16 = 17171;
 /// The ports of the agent beside it.
 const AGENT_PORTS: [u16; 1] = [15020];
 
+/// Whether the pod's containers are there to do something and end.
+pub(super) fn is_task(pod: &Pod) -> bool {
+    pod.metadata.owner.as_ref().is_some_and(|owner| owner.kind == Kind::Job)
+}
+
 /// What Services and probes expect of `container`, which is one of `pod`'s. Of a sidecar Services expect the ports that
 /// it declares: the others are those of the application beside it.
 pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store) -> Vec<ServedPort> {

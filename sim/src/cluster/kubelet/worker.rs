@@ -108,7 +108,8 @@ impl Worker {
     /// Address and volumes, before the first container.
     async fn set_up(&mut self) -> Result<(), Deleted> {
         let address = self.shared.take_address();
-        let spec = PodSpec::new(self.path(), [address]);
+        let mut spec = PodSpec::new(self.path(), [address]);
+        self.pod.hostname().clone_into(&mut spec.hostname);
         let net = self.shared.world.add_pod(spec, self.cause);
         self.net = Some((net, address));
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {

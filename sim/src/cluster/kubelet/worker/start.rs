@@ -176,6 +176,7 @@ impl Worker {
         let part = match role {
             Role::Init => Part::Task,
             Role::Sidecar => Part::Sidecar,
+            Role::Main if stand_in::is_task(&self.pod) => Part::Task,
             Role::Main => Part::Application,
         };
         let version = self.pod.metadata.labels.get("version").map(|version| version.as_str().into());
