@@ -16,6 +16,7 @@
 mod builder;
 mod call;
 mod clients;
+mod conditions;
 mod converged;
 mod dangling;
 mod disturb;

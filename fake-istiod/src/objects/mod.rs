@@ -47,7 +47,7 @@ pub use namespace::{ConfigMap, Namespace, ServiceAccount};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
     ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
-    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, RestartPolicy, VolumeMount,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,

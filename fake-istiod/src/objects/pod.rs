@@ -1,5 +1,6 @@
 //! `v1 Pod`: its containers, and what the kubelet says about them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer};
@@ -25,6 +26,13 @@ impl Pod {
     #[must_use]
     pub fn hostname(&self) -> &str {
         if self.spec.hostname.is_empty() { &self.metadata.name } else { &self.spec.hostname }
+    }
+
+    /// The readiness gates that are not met.
+    pub fn closed_gates(&self) -> impl Iterator<Item = &str> {
+        let is_met = |gate: &&str| self.status.conditions.get(*gate) == Some(&true);
+        let gates = self.spec.readiness_gates.iter().map(|gate| gate.condition_type.as_str());
+        gates.filter(move |gate| !is_met(gate))
     }
 
     /// The numbers of the container ports with this name.
@@ -57,6 +65,8 @@ growing! {
         /// What is started before them: one after the other, each when the one before it has ended with success, or has
         /// come up if it is a sidecar.
         pub init_containers: Vec<Container>,
+        /// Conditions that have to be met beside all containers being ready.
+        pub readiness_gates: Vec<ReadinessGate>,
         /// The name that containers see as theirs; the pod's if empty.
         pub hostname: String,
         /// The headless Service under whose name the pod has the name `hostname`.
@@ -85,6 +95,14 @@ impl PodSpec {
     pub fn service_account(&self) -> &str {
         if self.service_account_name.is_empty() { "default" } else { &self.service_account_name }
     }
+}
+
+/// A condition that has to be met before the pod is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReadinessGate {
+    /// The condition's type, such as `example.com/registered`.
+    pub condition_type: String,
 }
 
 /// Whether containers that end are started again.
@@ -241,8 +259,10 @@ pub struct PodStatus {
     pub host_ip: Option<IpAddr>,
     /// Whether the init containers have done their work once (condition `Initialized`).
     pub initialized: bool,
-    /// Whether all containers are ready, sidecars among them (condition `Ready`).
+    /// Whether all containers are ready, sidecars among them, and the readiness gates met (condition `Ready`).
     pub ready: bool,
+    /// The conditions that others than the kubelet keep, and whether they are met.
+    pub conditions: BTreeMap<String, bool>,
     /// When the pod was started, in whole seconds since the Unix epoch.
     pub start_time: Option<u64>,
     /// One entry for each init container, in the order of the spec.

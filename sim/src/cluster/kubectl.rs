@@ -112,9 +112,10 @@ pub(crate) fn described(pod: &Pod) -> String {
     let not_ready = all(pod).filter(|container| !container.ready).map(|container| &container.name);
     let exits = exits(pod);
     let ended = not_ready.filter_map(|name| exits.get(name).map(|exit| format!("{name}: {exit}")));
-    match ended.collect::<Vec<_>>().join(", ") {
-        ended if ended.is_empty() => format!("{name} is {ready} {status}"),
-        ended => format!("{name} is {ready} {status} ({ended})"),
+    let gates = pod.closed_gates().map(|gate| format!("readiness gate {gate} is not met"));
+    match ended.chain(gates).collect::<Vec<_>>().join(", ") {
+        why if why.is_empty() => format!("{name} is {ready} {status}"),
+        why => format!("{name} is {ready} {status} ({why})"),
     }
 }
 

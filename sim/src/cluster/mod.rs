@@ -195,6 +195,15 @@ impl Cluster {
         }
     }
 
+    /// Sets a condition of a pod's status.
+    pub(crate) fn set_condition(&self, pod: &ObjectKey, condition: &str, met: bool, cause: Option<EventId>) {
+        self.store.modify(pod, cause, |object| {
+            if let Object::Pod(pod) = object {
+                Arc::make_mut(pod).status.conditions.insert(condition.to_owned(), met);
+            }
+        });
+    }
+
     /// Whether a pod has run to its end, with success.
     pub(crate) fn has_succeeded(&self, pod: &ObjectKey) -> bool {
         matches!(self.store.get(pod), Some(Object::Pod(pod)) if pod.status.phase == PodPhase::Succeeded)

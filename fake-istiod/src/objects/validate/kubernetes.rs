@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Check;
-use crate::objects::names::{is_dns_label, is_env_name, is_port_name};
+use crate::objects::names::{is_dns_label, is_env_name, is_label_key, is_port_name};
 use crate::objects::probe::{LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER, ONE_PROBE_HANDLER, PROBE_HANDLERS};
 use crate::objects::volume::VOLUME_SOURCES;
 use crate::objects::{
@@ -107,6 +107,16 @@ pub(super) fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
     }
     if spec.containers.is_empty() {
         check.error("missing-field", &format!("{path}.containers"), "missing; a pod needs at least one container");
+    }
+    for (index, gate) in spec.readiness_gates.iter().enumerate() {
+        if !is_label_key(&gate.condition_type) {
+            let path = format!("{path}.readinessGates[{index}].conditionType");
+            let message = format!(
+                "invalid or missing condition {:?}; write the like of `example.com/registered`",
+                gate.condition_type
+            );
+            check.error("invalid-name", &path, message);
+        }
     }
     let mut volumes = BTreeSet::new();
     let mut volumes_known = check.is_read(&format!("{path}.volumes"));

@@ -155,7 +155,13 @@ impl Kubelet {
                 self.shared.world.runtime().spawn("kubelet.pod", worker.run());
             }
             Some(handle) => {
-                let Some(at) = pod.metadata.deletion_timestamp else { return };
+                let Some(at) = pod.metadata.deletion_timestamp else {
+                    if !pod.spec.readiness_gates.is_empty() {
+                        let conditions = pod.status.conditions.clone();
+                        let _ = handle.messages.send(Message::Conditions { conditions, cause });
+                    }
+                    return;
+                };
                 let grace = Duration::from_secs(pod.spec.termination_grace_period_seconds);
                 // A worker that is gone has deleted its pod already.
                 let _ = handle.messages.send(Message::Delete { at, grace, cause });

@@ -36,6 +36,8 @@ pub(super) enum Message {
     Delete { at: u64, grace: Duration, cause: Option<EventId> },
     /// A container is to be stopped gently; it starts again.
     Restart { container: String, cause: Option<EventId> },
+    /// What others say of the pod, which its readiness gates ask for.
+    Conditions { conditions: BTreeMap<String, bool>, cause: Option<EventId> },
     /// A container ended.
     Exited { index: usize, id: ContainerId, status: ExitStatus },
     /// A run of probes changed what a container is taken for.
@@ -231,6 +233,12 @@ impl Worker {
             Message::Restart { container, cause } => {
                 if let Some(index) = self.slots.iter().position(|slot| slot.container.name == container) {
                     self.stop(index, self.grace(), cause);
+                }
+            }
+            Message::Conditions { conditions, cause } => {
+                if self.pod.status.conditions != conditions {
+                    self.pod.status.conditions = conditions;
+                    self.publish(cause);
                 }
             }
             Message::Exited { index, id, status } => self.exited(index, id, status),

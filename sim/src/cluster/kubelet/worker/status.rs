@@ -46,7 +46,7 @@ impl Worker {
         let (init, mains) = self.slots.split_at(mains);
         let containers: Vec<ContainerStatus> = mains.iter().map(Slot::status).collect();
         let sidecars = init.iter().filter(|slot| slot.role == Role::Sidecar);
-        let ready = mains.iter().chain(sidecars).all(|slot| slot.ready);
+        let ready = mains.iter().chain(sidecars).all(|slot| slot.ready) && self.pod.closed_gates().next().is_none();
         // As long as anything runs, the pod has not come to its end.
         let ended =
             order::is_over(&stages, self.pod.spec.restart_policy) && self.slots.iter().all(|slot| slot.run.is_none());
@@ -58,6 +58,7 @@ impl Worker {
             host_ip: Some(self.shared.host_ip),
             initialized: self.pod.status.initialized || order::is_initialized(&stages),
             ready,
+            conditions: self.pod.status.conditions.clone(),
             start_time,
             init_containers: init.iter().map(Slot::status).collect(),
             containers,
@@ -73,7 +74,8 @@ impl Worker {
         self.shared.store.modify(&self.key, event, |object| {
             if let Object::Pod(pod) = object {
                 let pod = Arc::make_mut(pod);
-                pod.status = status;
+                let conditions = std::mem::take(&mut pod.status.conditions);
+                pod.status = PodStatus { conditions, ..status };
                 pod.spec.node_name.get_or_insert_with(|| NODE.to_owned());
             }
         });
