@@ -7,7 +7,7 @@
 macro_rules! growing {
     (
         $(#[$attribute:meta])*
-        pub struct $name:ident {
+        $outer:vis struct $name:ident {
             $($(#[$of:meta])* $vis:vis $field:ident: $type:ty $(= $default:expr)?,)*
         }
         later {
@@ -15,7 +15,7 @@ macro_rules! growing {
         }
     ) => {
         $(#[$attribute])*
-        pub struct $name {
+        $outer struct $name {
             $($(#[$of])* $vis $field: $type,)*
             $($(#[$of_later])* $later_vis $later: $later_type,)*
         }
@@ -50,12 +50,12 @@ pub(super) use growing;
 mod tests {
     growing! {
         #[derive(PartialEq)]
-        pub struct Grown {
-            pub(super) name: String,
-            pub(super) count: u32 = 3,
+        struct Grown {
+            name: String,
+            count: u32 = 3,
         }
         later {
-            pub(super) list: Vec<u32>,
+            list: Vec<u32>,
         }
     }
 

@@ -56,7 +56,7 @@ impl JobSpec {
     /// How many pods have to succeed; `None` if the pods themselves know when all is done.
     #[must_use]
     pub fn completions(&self) -> Option<u32> {
-        self.completions.or(if self.parallelism.is_none() { Some(1) } else { None })
+        self.completions.or_else(|| self.parallelism.is_none().then_some(1))
     }
 }
 

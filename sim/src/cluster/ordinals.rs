@@ -62,8 +62,8 @@ pub(crate) fn plan(spec: &StatefulSetSpec, members: &[Member]) -> Plan {
     condemned.sort_by_key(|member| std::cmp::Reverse(member.ordinal));
     let unhealthy_first = condemned.iter().rev().copied().find(|member| !member.is_healthy());
     for member in condemned {
-        let waits = member.terminating || (!member.ready && unhealthy_first != Some(member));
-        if !member.terminating && !(ordered && waits) {
+        let waits = ordered && !member.ready && unhealthy_first != Some(member);
+        if !member.terminating && !waits {
             plan.delete.push(member.ordinal);
         }
         if ordered {

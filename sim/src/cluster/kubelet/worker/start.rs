@@ -31,7 +31,7 @@ impl Worker {
         slot.wanted = false;
         let (name, image) = (slot.name.clone(), slot.container.image.clone());
         let pull_failed = slot.pull.take().map(|pull| pull.event);
-        let cause = pull_failed.or(slot.ended.map(|ended| ended.event)).unwrap_or(self.cause);
+        let cause = pull_failed.or_else(|| slot.ended.map(|ended| ended.event)).unwrap_or(self.cause);
         let program = match self.program(&image) {
             Ok(program) => program,
             Err(error) => return self.fail_to_pull(index, error, cause).await,
