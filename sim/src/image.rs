@@ -258,8 +258,8 @@ pub(crate) fn as_istio_exits<E: fmt::Display>(result: Result<(), E>) -> Exit {
 }
 
 /// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its
-/// version is the pod's label `version`. In an init container that is no sidecar, and in a Job, it has nothing to do and
-/// ends with success.
+/// version is the pod's label `version`. In an init container that is no sidecar, and in a Job, it has nothing to do
+/// and ends with success.
 pub async fn stand_in(process: Process) -> impl Into<Exit> {
     if process.part == Part::Task {
         return Exit::code(0);

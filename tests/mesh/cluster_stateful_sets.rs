@@ -176,6 +176,26 @@ fn whoever_publishes_addresses_that_are_not_ready_has_them_in_dns_at_once() {
 }
 
 #[test]
+fn a_pod_with_a_hostname_answers_under_it_and_counts_for_its_workload() {
+    let mut mesh = start();
+    let named = "---
+apiVersion: v1
+kind: Pod
+metadata: {name: alone, labels: {app: web}}
+spec:
+  hostname: first
+  subdomain: web
+  containers: [{name: server, image: server}]
+";
+    mesh.apply(named).wait_ready();
+    assert_eq!(resolve(&mut mesh, "first.web"), [address(&mesh, "alone")]);
+    let report = mesh.call(hermesh::Call::new("caller", "grpc://first.web:9000"));
+    assert!(report.is_ok(), "{report:#?}");
+    assert_eq!(report.answers[0].hostname, "first");
+    assert_eq!(report.workloads, [("alone".to_owned(), 1)].into());
+}
+
+#[test]
 fn what_the_api_server_does_not_change_is_refused() {
     let mut mesh = start();
     mesh.apply(web("  replicas: 1\n", FIRST)).wait_ready();

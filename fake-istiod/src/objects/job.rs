@@ -25,8 +25,8 @@ pub struct JobSpec {
     pub template: PodTemplate,
     /// How many pods run at a time at most; one if absent.
     pub parallelism: Option<u32>,
-    /// How many pods have to succeed. One if absent, unless `parallelism` is there: then the first success is enough, and
-    /// no pod is made after it.
+    /// How many pods have to succeed. One if absent, unless `parallelism` is there: then the first success is enough,
+    /// and no pod is made after it.
     pub completions: Option<u32>,
     /// How many failures are too many.
     pub backoff_limit: u32,

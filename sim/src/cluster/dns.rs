@@ -1,6 +1,6 @@
 //! Cluster DNS: names of Services, completed by a pod's search list as its `resolv.conf` asks for.
 //!
-//! Source: the Kubernetes DNS specification (`DNS-Based Service Discovery`), CoreDNS `plugin/kubernetes`, and `ndots:5` with
+//! Source: the Kubernetes specification "DNS-Based Service Discovery", CoreDNS `plugin/kubernetes`, and `ndots:5` with
 //! the kubelet's three search domains.
 
 use std::collections::BTreeMap;

@@ -53,7 +53,7 @@ enum Fate {
 }
 
 impl Jobs {
-    pub(crate) const WATCHED: [Kind; 3] = [Kind::Namespace, Kind::Pod, Kind::Job];
+    pub(crate) const WATCHED: [Kind; 2] = [Kind::Pod, Kind::Job];
 
     pub(crate) fn new(pods: &Pods) -> Self {
         Self { pods: pods.clone(), records: Arc::default() }

@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(described(&pod), "web-0 is 0/1 ContainerCreating");
     }
 
-    /// A pod whose init containers are named by what they are, `i` or `s` for a sidecar, and whose one ordinary container
-    /// is `main`.
+    /// A pod whose init containers are named by what they are, `i` or `s` for a sidecar, and whose one ordinary
+    /// container is `main`.
     fn initialising(init: &[(char, ContainerStatus)], main: ContainerStatus, initialized: bool) -> Pod {
         let mut pod = Pod::default();
         for (role, status) in init {

@@ -2,9 +2,9 @@
 //! installed istiod.
 //!
 //! Everything a mesh sees of Kubernetes is here and nothing else. Objects go into the [`store`], controllers
-//! follow it, each at its own pace: [`deployments`], [`stateful_sets`] and [`jobs`] make pods, [`injection`] gives them agents, the [`kubelet`] runs
-//! them, [`endpoints`] follow their readiness, [`proxy`] serves their names and addresses, [`namespaces`] hands out
-//! accounts and root certificates.
+//! follow it, each at its own pace: [`deployments`], [`stateful_sets`] and [`jobs`] make pods, [`injection`] gives them
+//! agents, the [`kubelet`] runs them, [`endpoints`] follow their readiness, [`proxy`] serves their names and addresses,
+//! [`namespaces`] hands out accounts and root certificates.
 
 mod addresses;
 mod admission;
@@ -172,7 +172,8 @@ impl Cluster {
         if self.store.modify(&key, cause, change) { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
     }
 
-    /// Everything that is to become ready: Deployments, StatefulSets, Jobs, and pods of their own unless they are ending.
+    /// Everything that is to become ready: Deployments, StatefulSets, Jobs, and pods of their own unless they are
+    /// ending.
     pub(crate) fn workloads(&self) -> Vec<ObjectKey> {
         let lives = |pod: &Object| pod.metadata().owner.is_none() && pod.metadata().deletion_timestamp.is_none();
         let pods = self.store.list(Kind::Pod).into_iter().filter(lives).map(|pod| pod.key());
@@ -268,6 +269,7 @@ impl Cluster {
         PodRow {
             namespace: pod.metadata.namespace.clone(),
             name: name.clone(),
+            hostname: pod.hostname().to_owned(),
             ordinal: ordinal.unwrap_or_default(),
             workload: owner.map_or(name, |owner| &owner.name).clone(),
             ready: kubectl::ready(pod),

@@ -38,8 +38,8 @@ pub(crate) fn keeps_older(spec: &StatefulSetSpec, ordinal: u32) -> bool {
 /// What to do next to have the wanted pods. `members` has at most one for each ordinal.
 ///
 /// First the missing ones are made from the lowest ordinal on, then those too many deleted from the highest on, then
-/// those of an older template replaced from the highest on, one at a time. With `OrderedReady` each step waits until all
-/// pods before it are ready, and until the last deleted one is gone.
+/// those of an older template replaced from the highest on, one at a time. With `OrderedReady` each step waits until
+/// all pods before it are ready, and until the last deleted one is gone.
 pub(crate) fn plan(spec: &StatefulSetSpec, members: &[Member]) -> Plan {
     let ordered = spec.pod_management_policy == PodManagementPolicy::OrderedReady;
     let wanted = spec.wanted();

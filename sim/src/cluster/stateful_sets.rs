@@ -37,7 +37,7 @@ struct Revisions {
 }
 
 impl StatefulSets {
-    pub(crate) const WATCHED: [Kind; 3] = [Kind::Namespace, Kind::Pod, Kind::StatefulSet];
+    pub(crate) const WATCHED: [Kind; 2] = [Kind::Pod, Kind::StatefulSet];
 
     pub(crate) fn new(pods: &Pods) -> Self {
         Self { pods: pods.clone(), revisions: Arc::default() }

@@ -5,8 +5,8 @@ use hermesh_istiod::objects::{Kind, ObjectKey};
 use super::{DisturbError, Mesh, PodRow};
 
 impl Mesh {
-    /// Sets a condition in the status of a workload's pods, `web`, or of one of them, `web/0`, as a controller of the user's
-    /// does. A pod whose spec names it under `readinessGates` is ready only if it is met.
+    /// Sets a condition in the status of a workload's pods, `web`, or of one of them, `web/0`, as a controller of the
+    /// user's does. A pod whose spec names it under `readinessGates` is ready only if it is met.
     ///
     /// # Panics
     /// If there is no such pod.

@@ -13,6 +13,9 @@ pub struct PodRow {
     pub name: String,
     /// The workload it belongs to: its Deployment, StatefulSet or Job, or itself.
     pub workload: String,
+    /// What its containers take for their name: what echo answers with.
+    #[serde(skip)]
+    pub(crate) hostname: String,
     /// Its number among the workload's pods, from 0.
     pub ordinal: u32,
     /// `2/2`: ready containers and all, sidecars among them.
@@ -95,6 +98,7 @@ mod tests {
             namespace: "echo-grpc".to_owned(),
             name: name.to_owned(),
             workload: "echo-v1".to_owned(),
+            hostname: name.to_owned(),
             ordinal: 0,
             ready: "2/2".to_owned(),
             status: "Running".to_owned(),

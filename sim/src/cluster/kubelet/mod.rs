@@ -1,7 +1,7 @@
 //! The kubelet: what turns Pod objects into running containers and tells how they fare.
 //!
-//! One worker per pod starts its containers in order ([`order`]), restarts what crashed, runs hooks and probes, and writes the
-//! pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
+//! One worker per pod starts its containers in order ([`order`]), restarts what crashed, runs hooks and probes, and
+//! writes the pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
 //!
 //! Source: kubernetes `pkg/kubelet`.
 
