@@ -78,7 +78,12 @@ impl Snapshot {
                 Object::DestinationRule(rule) => rules.push(rule),
                 Object::VirtualService(service) => virtual_services.push(service),
                 Object::PeerAuthentication(policy) => peer_authentications.push(policy),
-                Object::Namespace(_) | Object::ServiceAccount(_) | Object::ConfigMap(_) | Object::Deployment(_) => {}
+                Object::Namespace(_)
+                | Object::ServiceAccount(_)
+                | Object::ConfigMap(_)
+                | Object::Deployment(_)
+                | Object::StatefulSet(_)
+                | Object::Job(_) => {}
             }
         }
         for slices in slices.values_mut() {

@@ -184,7 +184,11 @@ impl Store {
         let metadata = object.metadata();
         let own_namespace = || metadata.namespace.clone();
         match object {
-            Object::Namespace(_) | Object::ServiceAccount(_) | Object::Deployment(_) => return false,
+            Object::Namespace(_)
+            | Object::ServiceAccount(_)
+            | Object::Deployment(_)
+            | Object::StatefulSet(_)
+            | Object::Job(_) => return false,
             Object::ConfigMap(_) => {
                 if metadata.namespace != self.mesh.root_namespace || metadata.name != MESH_CONFIG {
                     return false;

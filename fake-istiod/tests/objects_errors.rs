@@ -10,7 +10,8 @@ fn errors(text: &str) -> Vec<String> {
 /// One object from its kind and what follows the metadata.
 fn object(kind: &str, rest: &str) -> String {
     let version = match kind {
-        "Deployment" => "apps/v1",
+        "Deployment" | "StatefulSet" => "apps/v1",
+        "Job" => "batch/v1",
         "DestinationRule" | "VirtualService" => "networking.istio.io/v1",
         "PeerAuthentication" => "security.istio.io/v1",
         "EndpointSlice" => "discovery.k8s.io/v1",
@@ -52,8 +53,8 @@ fn an_object_has_a_version_a_kind_and_a_name() {
             &["2:7: kind: no kind \"Widget\" in version \"example.com/v1\""],
         ),
         (
-            "apiVersion: apps/v1\nkind: Job\n",
-            &["2:7: kind: no kind \"Job\" in version \"apps/v1\"; is the apiVersion right?"],
+            "apiVersion: apps/v1\nkind: CronJob\n",
+            &["2:7: kind: no kind \"CronJob\" in version \"apps/v1\"; is the apiVersion right?"],
         ),
     ] {
         assert_eq!(errors(text), expected, "{text}");
@@ -199,6 +200,148 @@ fn deployments_are_checked() {
         (with("  replicas: -1\n"), "13:13: spec.replicas: -1 is out of range; expected 0 to 4294967295"),
     ] {
         assert_eq!(errors(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn init_containers_are_checked() {
+    let with = |init: &str| object("Pod", &format!("spec:\n  containers: [{{name: c, image: i}}]\n{init}"));
+    assert_eq!(
+        errors(&with("  initContainers: [{name: a, image: i}, {name: b, image: i, restartPolicy: Always}]\n")),
+        [""; 0]
+    );
+    for (init, expected) in [
+        (
+            "  initContainers: [{name: c, image: i}]\n",
+            "7:27: spec.initContainers[0].name: container \"c\" is already there",
+        ),
+        (
+            "  initContainers: [{name: a}]\n",
+            "7:20: spec.initContainers[0].image: missing; every container needs an image",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, readinessProbe: {tcpSocket: {port: 80}}}]\n",
+            "7:56: spec.initContainers[0].readinessProbe: an init container may not have one unless it has `restartPolicy: Always`",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, lifecycle: {preStop: {sleep: {seconds: 1}}}}]\n",
+            "7:51: spec.initContainers[0].lifecycle: an init container may not have one unless it has `restartPolicy: Always`",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, restartPolicy: OnFailure}]\n",
+            "7:55: spec.initContainers[0].restartPolicy: unknown restart policy \"OnFailure\"; expected Always",
+        ),
+        (
+            "  initContainers: [{name: a, image: i, volumeMounts: [{name: data, mountPath: /d}]}]\n",
+            "7:62: spec.initContainers[0].volumeMounts[0].name: the pod has no volume \"data\"",
+        ),
+    ] {
+        assert_eq!(errors(&with(init)), [expected], "{init}");
+    }
+    let own = object("Pod", "spec:\n  containers: [{name: c, image: i, restartPolicy: Always}]\n");
+    let expected = "6:51: spec.containers[0].restartPolicy: only init containers have one of their own; leave it out";
+    assert_eq!(errors(&own), [expected]);
+}
+
+#[test]
+fn stateful_sets_are_checked() {
+    let pods = "template: {metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: i, volumeMounts: [{name: data, mountPath: /d}]}]}}";
+    let with = |more: &str| {
+        object("StatefulSet", &format!("spec:\n  selector: {{matchLabels: {{app: a}}}}\n  {pods}\n{more}"))
+    };
+    let claim = "  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]\n";
+    let whole = with(claim);
+    assert_eq!(errors(&whole), [""; 0]);
+    let notes: Vec<String> = load("f", &whole, "default").notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "f:8:25: note: spec.volumeClaimTemplates: volumes are empty in every new pod here: what a pod wrote ends with it"
+        ]
+    );
+    for (more, expected) in [
+        (String::new(), "7:106: spec.template.spec.containers[0].volumeMounts[0].name: the pod has no volume \"data\""),
+        (
+            format!("{claim}  serviceName: Web\n"),
+            "9:16: spec.serviceName: invalid name \"Web\"; it is the name of a Service",
+        ),
+        (
+            format!("{claim}  podManagementPolicy: Ordered\n"),
+            "9:24: spec.podManagementPolicy: unknown pod management policy \"Ordered\"; expected OrderedReady or Parallel",
+        ),
+        (
+            format!("{claim}  updateStrategy: {{type: OnDelete, rollingUpdate: {{partition: 1}}}}\n"),
+            "9:51: spec.updateStrategy.rollingUpdate: has no place beside type OnDelete; leave one out",
+        ),
+        (
+            format!("{claim}  updateStrategy: {{rollingUpdate: {{partition: -1}}}}\n"),
+            "9:47: spec.updateStrategy.rollingUpdate.partition: -1 is out of range; expected 0 to 4294967295",
+        ),
+        (
+            format!("{claim}  volumeClaims: []\n"),
+            "9:3: spec.volumeClaims: unknown field; did you mean `volumeClaimTemplates`?",
+        ),
+    ] {
+        assert_eq!(errors(&with(&more)), [expected], "{more}");
+    }
+    let other = object(
+        "StatefulSet",
+        "spec:\n  template: {metadata: {labels: {app: a}}, spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}\n",
+    );
+    let expected = [
+        "6:3: spec.selector: missing; a StatefulSet needs the labels of its pods, such as `matchLabels: {app: echo}`",
+        "6:66: spec.template.spec.restartPolicy: a StatefulSet's pods always restart; leave it out",
+    ];
+    assert_eq!(errors(&other), expected);
+}
+
+#[test]
+fn jobs_are_checked() {
+    let with = |policy: &str, more: &str| {
+        object("Job", &format!("spec:\n  template: {{spec: {{containers: [{{name: c, image: i}}]{policy}}}}}\n{more}"))
+    };
+    let never = ", restartPolicy: Never";
+    assert_eq!(errors(&with(never, "  backoffLimit: 0\n  completions: 3\n  parallelism: 2\n")), [""; 0]);
+    for (text, expected) in [
+        (with("", ""), "6:20: spec.template.spec.restartPolicy: a Job's pods come to an end; write OnFailure or Never"),
+        (
+            with(", restartPolicy: Sometimes", ""),
+            "6:71: spec.template.spec.restartPolicy: unknown restart policy \"Sometimes\"; expected Always, OnFailure or Never",
+        ),
+        (with(never, "  completions: -1\n"), "7:16: spec.completions: -1 is out of range; expected 0 to 4294967295"),
+        (with(never, "  completion: 1\n"), "7:3: spec.completion: unknown field; did you mean `completions`?"),
+    ] {
+        assert_eq!(errors(&text), [expected], "{text}");
+    }
+    let notes = load("f", &with(never, "  completionMode: Indexed\n  ttlSecondsAfterFinished: 9\n"), "default").notes;
+    let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "f:7:3: note: spec.completionMode: has no effect here",
+            "f:8:3: note: spec.ttlSecondsAfterFinished: has no effect here"
+        ]
+    );
+}
+
+#[test]
+fn readiness_gates_and_names_of_pods_are_checked() {
+    for (field, expected) in [
+        (
+            "readinessGates: [{conditionType: 'a b'}]",
+            "5:76: spec.readinessGates[0].conditionType: invalid or missing condition \"a b\"; write the like of `example.com/registered`",
+        ),
+        (
+            "hostname: Web",
+            "5:53: spec.hostname: invalid hostname \"Web\"; use up to 63 lower-case letters, digits and inner dashes",
+        ),
+        (
+            "subdomain: a.b",
+            "5:54: spec.subdomain: invalid subdomain \"a.b\"; use up to 63 lower-case letters, digits and inner dashes",
+        ),
+    ] {
+        let text = object("Pod", &format!("spec: {{containers: [{{name: c, image: i}}], {field}}}\n"));
+        assert_eq!(errors(&text), [expected]);
     }
 }
 

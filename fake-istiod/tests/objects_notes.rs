@@ -221,14 +221,14 @@ kind: List
 items:
 - {apiVersion: v1, kind: Secret, metadata: {name: a}, data: {x: eA==}}
 - {apiVersion: v1, kind: Secret, metadata: {name: b}}
-- {apiVersion: batch/v1, kind: Job, metadata: {name: c}}
+- {apiVersion: batch/v1, kind: CronJob, metadata: {name: c}}
 - {apiVersion: v1, kind: ServiceAccount, metadata: {name: d, uid: x}, imagePullSecrets: [{name: e}]}
 ";
     assert_eq!(
         notes(text),
         [
             "4:26: note: kind: Secret has no effect here (and 1 more like it)",
-            "6:32: note: kind: Job has no effect here",
+            "6:32: note: kind: CronJob has no effect here",
             "7:62: note: metadata.uid: has no effect here",
             "7:71: note: imagePullSecrets: has no effect here",
         ]

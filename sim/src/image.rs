@@ -3,9 +3,10 @@
 //! An image is an `async fn(Process)`. Built in are the echo application (`*/testing/app:*`), the agent
 //! (`*/proxyv2:*`), istiod (`*/pilot:*`) and [`stand_in`], which serves echo on every port its pod should have.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use hermesh_runtime::Runtime;
@@ -19,6 +20,19 @@ pub struct Process {
     ports: Arc<[ServedPort]>,
     /// The pod's label `version`.
     version: Option<Arc<str>>,
+    part: Part,
+}
+
+/// What a container is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// To serve.
+    #[default]
+    Application,
+    /// To help another one that serves.
+    Sidecar,
+    /// To do something and end.
+    Task,
 }
 
 /// A port that others expect a container to serve.
@@ -41,7 +55,12 @@ pub(crate) enum ServedProtocol {
 
 impl Process {
     pub(crate) fn new(runtime: Runtime, ports: Arc<[ServedPort]>, version: Option<Arc<str>>) -> Self {
-        Self { runtime, ports, version }
+        Self { runtime, ports, version, part: Part::default() }
+    }
+
+    /// The same, in a container that is there for something else.
+    pub(crate) fn playing(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// The door to sockets, files, clock, arguments and environment.
@@ -92,6 +111,48 @@ impl fmt::Debug for Program {
 #[derive(Clone, Debug, Default)]
 pub struct Images {
     programs: Vec<(String, Program)>,
+    registry: Registry,
+}
+
+/// Where images are pulled from, which can be away for some of them. Clones share it.
+///
+/// ```
+/// use hermesh::{Images, image};
+///
+/// let images = Images::new().add("registry.corp/*", image::stand_in);
+/// let registry = images.registry();
+/// let mesh = hermesh::mesh().images(images);
+/// // Pods that want one of these wait in ImagePullBackOff ...
+/// registry.withhold("registry.corp/*");
+/// // ... until the first pull after this.
+/// registry.restore("registry.corp/*");
+/// # drop(mesh);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    withheld: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Registry {
+    /// From now on no image whose name matches `glob` can be pulled. A node keeps those that it has.
+    pub fn withhold(&self, glob: impl Into<String>) {
+        self.lock().insert(glob.into());
+    }
+
+    /// Takes back what was withheld under the same `glob`.
+    pub fn restore(&self, glob: &str) {
+        self.lock().remove(glob);
+    }
+
+    /// Why `image` cannot be pulled.
+    pub(crate) fn refuses(&self, image: &str) -> Option<String> {
+        let withheld = self.lock();
+        withheld.iter().any(|glob| matches(glob, image)).then(|| format!("the registry withholds the image {image}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Images {
@@ -150,6 +211,12 @@ impl Images {
         self
     }
 
+    /// Where they are pulled from.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
     /// What plays `image`.
     pub(crate) fn find(&self, image: &str) -> Option<&Program> {
         let catch_all = |glob: &str| glob == "*";
@@ -191,8 +258,12 @@ pub(crate) fn as_istio_exits<E: fmt::Display>(result: Result<(), E>) -> Exit {
 }
 
 /// Serves echo on every port that Services and probes expect of the container, and on 17171 for ForwardEcho. Its
-/// version is the pod's label `version`.
+/// version is the pod's label `version`. In an init container that is no sidecar, and in a Job, it has nothing to do
+/// and ends with success.
 pub async fn stand_in(process: Process) -> impl Into<Exit> {
+    if process.part == Part::Task {
+        return Exit::code(0);
+    }
     let mut line = Vec::new();
     for port in process.ports.iter() {
         let number = port.number;
@@ -204,7 +275,14 @@ pub async fn stand_in(process: Process) -> impl Into<Exit> {
         }
     }
     line.extend(process.version.iter().map(|version| format!("--version={version}")));
-    let arguments = hermesh_echo::args::Arguments::parse(&line).expect("the flags are those of echo");
+    let mut arguments = hermesh_echo::args::Arguments::parse(&line).expect("the flags are those of echo");
+    if process.part == Part::Sidecar {
+        // What echo serves unasked, the application beside it serves.
+        let own = |number: &u16| process.ports.iter().any(|port| port.number == *number);
+        for ports in [&mut arguments.http, &mut arguments.grpc, &mut arguments.tcp] {
+            ports.retain(own);
+        }
+    }
     as_istio_exits(hermesh_echo::run_with(process.runtime, arguments).await)
 }
 

@@ -12,7 +12,7 @@ pub mod scenario;
 mod signal;
 pub mod trace;
 
-pub use image::{Images, Process, stand_in};
+pub use image::{Images, Process, Registry, stand_in};
 pub use mesh::{
     Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ContainerExit, Crash,
     Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, Load, LoadedCall, Manifest, Manifests, Mesh,

@@ -17,6 +17,7 @@ mod builder;
 mod call;
 mod calls;
 mod clients;
+mod conditions;
 mod converged;
 mod dangling;
 mod disturb;
@@ -282,7 +283,7 @@ impl Mesh {
         let (ended, last) = (self.now(), self.simulation.with_trace(Trace::len) + 1);
         let workloads = self.cluster.pods(None);
         let workload =
-            |hostname: &str| workloads.iter().find(|row| row.name == hostname).map(|row| row.workload.clone());
+            |hostname: &str| workloads.iter().find(|row| row.hostname == hostname).map(|row| row.workload.clone());
         let mut report = self.simulation.with_trace(|trace| {
             let events = trace.events();
             let range = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len())..events.len();

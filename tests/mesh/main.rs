@@ -1,6 +1,13 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
 mod client_status;
+mod cluster_endpoints;
+mod cluster_examples;
+mod cluster_history;
+mod cluster_init;
+mod cluster_jobs;
+mod cluster_pulls;
+mod cluster_stateful_sets;
 mod converged;
 mod dangling;
 mod determinism;

@@ -47,6 +47,8 @@ pub enum AddressType {
 pub struct Endpoint {
     /// Its addresses; clients use the first.
     pub addresses: Vec<IpAddr>,
+    /// The name under which DNS has it below its Service.
+    pub hostname: Option<String>,
     /// Its state.
     pub conditions: EndpointConditions,
     /// The pod behind it.

@@ -15,6 +15,8 @@ pub enum Kind {
     EndpointSlice,
     Pod,
     Deployment,
+    StatefulSet,
+    Job,
     DestinationRule,
     VirtualService,
     PeerAuthentication,
@@ -22,7 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they can be applied.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::ConfigMap,
@@ -30,6 +32,8 @@ impl Kind {
         Self::EndpointSlice,
         Self::Pod,
         Self::Deployment,
+        Self::StatefulSet,
+        Self::Job,
         Self::DestinationRule,
         Self::VirtualService,
         Self::PeerAuthentication,
@@ -46,6 +50,8 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::Job => "Job",
             Self::DestinationRule => "DestinationRule",
             Self::VirtualService => "VirtualService",
             Self::PeerAuthentication => "PeerAuthentication",
@@ -58,7 +64,8 @@ impl Kind {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::Pod => &["v1"],
             Self::EndpointSlice => &["discovery.k8s.io/v1"],
-            Self::Deployment => &["apps/v1"],
+            Self::Deployment | Self::StatefulSet => &["apps/v1"],
+            Self::Job => &["batch/v1"],
             Self::DestinationRule | Self::VirtualService => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }

@@ -181,6 +181,8 @@ impl Loader<'_> {
             EndpointSlice => validate::endpoint_slice
             Pod => validate::pod
             Deployment => validate::deployment
+            StatefulSet => validate::stateful_set
+            Job => validate::job
             DestinationRule => validate::destination_rule
             VirtualService => validate::virtual_service
             PeerAuthentication => validate::peer_authentication

@@ -9,6 +9,8 @@ mod deployment;
 mod destination_rule;
 mod duration;
 mod endpoint_slice;
+mod growing;
+mod job;
 mod kind;
 mod known;
 mod load;
@@ -19,6 +21,7 @@ mod peer_authentication;
 mod pod;
 mod probe;
 mod service;
+mod stateful_set;
 mod validate;
 mod virtual_service;
 mod volume;
@@ -35,6 +38,7 @@ pub use destination_rule::{
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, SERVICE_NAME_LABEL, TargetReference,
 };
+pub use job::{Job, JobOutcome, JobSpec, JobStatus};
 pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load};
 pub use metadata::{Metadata, Origin, OwnerReference};
@@ -42,14 +46,18 @@ pub use names::{is_dns_label, is_dns_subdomain};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
-    ConfigMapKeyReference, Container, ContainerPort, ContainerState, ContainerStatus, EnvVar, EnvVarSource,
-    FieldReference, Pod, PodPhase, PodSpec, PodStatus, RestartPolicy, VolumeMount,
+    ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,
     SleepAction, TcpSocketAction,
 };
 pub use service::{ClusterIp, IntOrString, Protocol, Service, ServicePort, ServiceSpec, ServiceType};
+pub use stateful_set::{
+    Ordinals, PodManagementPolicy, RollingUpdateStatefulSet, StatefulSet, StatefulSetSpec, UpdateStrategy,
+    UpdateStrategyType, VolumeClaimTemplate,
+};
 pub use virtual_service::{
     Destination, HttpDirectResponse, HttpMatch, HttpRedirect, HttpRetry, HttpRoute, HttpRouteDestination, PortSelector,
     StringMatch, VirtualService, VirtualServiceSpec,
@@ -87,6 +95,8 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     Pod(Arc<Pod>),
     Deployment(Arc<Deployment>),
+    StatefulSet(Arc<StatefulSet>),
+    Job(Arc<Job>),
     DestinationRule(Arc<DestinationRule>),
     VirtualService(Arc<VirtualService>),
     PeerAuthentication(Arc<PeerAuthentication>),
@@ -137,8 +147,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Namespace ServiceAccount ConfigMap Service EndpointSlice Pod Deployment DestinationRule VirtualService
-    PeerAuthentication
+    Namespace ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
+    VirtualService PeerAuthentication
 }
 
 impl Object {
@@ -146,5 +156,25 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> ObjectKey {
         self.metadata().key(self.kind())
+    }
+
+    /// What a workload's pods look like; `None` for a Pod of its own, and for what is no workload.
+    #[must_use]
+    pub fn pod_template(&self) -> Option<&PodTemplate> {
+        match self {
+            Self::Deployment(deployment) => Some(&deployment.spec.template),
+            Self::StatefulSet(set) => Some(&set.spec.template),
+            Self::Job(job) => Some(&job.spec.template),
+            _ => None,
+        }
+    }
+
+    /// What runs in a workload's pods or in a Pod, and the path at which that stands; `None` for all else.
+    #[must_use]
+    pub fn pod_spec(&self) -> Option<(&PodSpec, &'static str)> {
+        match self {
+            Self::Pod(pod) => Some((&pod.spec, "spec")),
+            workload => workload.pod_template().map(|template| (&template.spec, "spec.template.spec")),
+        }
     }
 }

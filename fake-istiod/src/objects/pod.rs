@@ -1,9 +1,11 @@
 //! `v1 Pod`: its containers, and what the kubelet says about them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::growing::growing;
 use super::{Lifecycle, Metadata, Probe, Protocol, Volume};
 
 /// `v1 Pod`.
@@ -20,6 +22,19 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// The name that its containers see as theirs.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        if self.spec.hostname.is_empty() { &self.metadata.name } else { &self.spec.hostname }
+    }
+
+    /// The readiness gates that are not met.
+    pub fn closed_gates(&self) -> impl Iterator<Item = &str> {
+        let is_met = |gate: &&str| self.status.conditions.get(*gate) == Some(&true);
+        let gates = self.spec.readiness_gates.iter().map(|gate| gate.condition_type.as_str());
+        gates.filter(move |gate| !is_met(gate))
+    }
+
     /// The numbers of the container ports with this name.
     #[must_use]
     pub fn named_port(&self, name: &str) -> Option<u16> {
@@ -28,34 +43,49 @@ impl Pod {
     }
 }
 
-/// What runs in a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "PodSpecFields")]
-pub struct PodSpec {
-    /// The containers, in the order in which they are started.
-    pub containers: Vec<Container>,
-    /// What they can mount.
-    pub volumes: Vec<Volume>,
-    /// The pod's identity; `default` if empty.
-    pub service_account_name: String,
-    /// Whether containers that end are started again.
-    pub restart_policy: RestartPolicy,
-    /// How long containers may take to end after SIGTERM.
-    pub termination_grace_period_seconds: u64,
-    /// The node the pod is on.
-    pub node_name: Option<String>,
+growing! {
+    /// What runs in a pod.
+    #[derive(Clone, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "camelCase", default, remote = "Self")]
+    pub struct PodSpec {
+        /// The containers, in the order in which they are started.
+        pub containers: Vec<Container>,
+        /// What they can mount.
+        pub volumes: Vec<Volume>,
+        /// The pod's identity; `default` if empty.
+        pub service_account_name: String,
+        /// Whether containers that end are started again.
+        pub restart_policy: RestartPolicy,
+        /// How long containers may take to end after SIGTERM.
+        pub termination_grace_period_seconds: u64 = 30,
+        /// The node the pod is on.
+        pub node_name: Option<String>,
+    }
+    later {
+        /// What is started before them: one after the other, each when the one before it has ended with success, or has
+        /// come up if it is a sidecar.
+        pub init_containers: Vec<Container>,
+        /// Conditions that have to be met beside all containers being ready.
+        pub readiness_gates: Vec<ReadinessGate>,
+        /// The name that containers see as theirs; the pod's if empty.
+        pub hostname: String,
+        /// The headless Service under whose name the pod has the name `hostname`.
+        pub subdomain: String,
+        /// The old name of `service_account_name`, to which it is moved.
+        service_account: String,
+    }
 }
 
-impl Default for PodSpec {
-    fn default() -> Self {
-        Self {
-            containers: Vec::new(),
-            volumes: Vec::new(),
-            service_account_name: String::new(),
-            restart_policy: RestartPolicy::Always,
-            termination_grace_period_seconds: 30,
-            node_name: None,
+impl<'de> Deserialize<'de> for PodSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not this function but the one that serde derives.
+        let mut spec = Self::deserialize(deserializer)?;
+        // As the API server takes them: it fills in both, and the newer field wins.
+        let old = std::mem::take(&mut spec.service_account);
+        if spec.service_account_name.is_empty() {
+            spec.service_account_name = old;
         }
+        Ok(spec)
     }
 }
 
@@ -67,58 +97,12 @@ impl PodSpec {
     }
 }
 
-/// What can be written of a [`PodSpec`].
-#[derive(Deserialize)]
-#[serde(rename = "PodSpec", rename_all = "camelCase", default)]
-struct PodSpecFields {
-    containers: Vec<Container>,
-    volumes: Vec<Volume>,
-    service_account_name: String,
-    /// The old name of the field before, which the API server fills in as well.
-    service_account: String,
-    restart_policy: RestartPolicy,
-    termination_grace_period_seconds: u64,
-    node_name: Option<String>,
-}
-
-impl Default for PodSpecFields {
-    fn default() -> Self {
-        let PodSpec {
-            containers,
-            volumes,
-            service_account_name,
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        } = PodSpec::default();
-        Self {
-            containers,
-            volumes,
-            service_account_name,
-            service_account: String::new(),
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        }
-    }
-}
-
-impl From<PodSpecFields> for PodSpec {
-    fn from(fields: PodSpecFields) -> Self {
-        let PodSpecFields {
-            containers,
-            volumes,
-            service_account_name,
-            service_account,
-            restart_policy,
-            termination_grace_period_seconds,
-            node_name,
-        } = fields;
-        // As the API server takes them: the newer field wins.
-        let names = [service_account_name, service_account];
-        let service_account_name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-        Self { containers, volumes, service_account_name, restart_policy, termination_grace_period_seconds, node_name }
-    }
+/// A condition that has to be met before the pod is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReadinessGate {
+    /// The condition's type, such as `example.com/registered`.
+    pub condition_type: String,
 }
 
 /// Whether containers that end are started again.
@@ -131,32 +115,54 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// One container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Container {
-    /// Its name, unique in the pod.
-    pub name: String,
-    /// Its image.
-    pub image: String,
-    /// Replaces the image's entry point.
-    pub command: Vec<String>,
-    /// The arguments.
-    pub args: Vec<String>,
-    /// The environment.
-    pub env: Vec<EnvVar>,
-    /// The ports it declares; it may serve others.
-    pub ports: Vec<ContainerPort>,
-    /// When it may have traffic.
-    pub readiness_probe: Option<Probe>,
-    /// When it must be restarted.
-    pub liveness_probe: Option<Probe>,
-    /// What holds the other two back until it succeeds.
-    pub startup_probe: Option<Probe>,
-    /// What runs after its start and before its end.
-    pub lifecycle: Lifecycle,
-    /// The volumes it sees.
-    pub volume_mounts: Vec<VolumeMount>,
+growing! {
+    /// One container.
+    #[derive(Clone, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    pub struct Container {
+        /// Its name, unique in the pod.
+        pub name: String,
+        /// Its image.
+        pub image: String,
+        /// Replaces the image's entry point.
+        pub command: Vec<String>,
+        /// The arguments.
+        pub args: Vec<String>,
+        /// The environment.
+        pub env: Vec<EnvVar>,
+        /// The ports it declares; it may serve others.
+        pub ports: Vec<ContainerPort>,
+        /// When it may have traffic.
+        pub readiness_probe: Option<Probe>,
+        /// When it must be restarted.
+        pub liveness_probe: Option<Probe>,
+        /// What holds the other two back until it succeeds.
+        pub startup_probe: Option<Probe>,
+        /// What runs after its start and before its end.
+        pub lifecycle: Lifecycle,
+        /// The volumes it sees.
+        pub volume_mounts: Vec<VolumeMount>,
+    }
+    later {
+        /// Makes a sidecar of an init container.
+        pub restart_policy: Option<ContainerRestartPolicy>,
+    }
+}
+
+impl Container {
+    /// Whether an init container runs beside the containers after it, and always starts again.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some(ContainerRestartPolicy::Always)
+    }
+}
+
+/// A restart policy of one container's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename = "restartPolicy")]
+#[expect(missing_docs, reason = "Kubernetes' own names")]
+pub enum ContainerRestartPolicy {
+    Always,
 }
 
 /// One environment variable.
@@ -251,10 +257,16 @@ pub struct PodStatus {
     pub pod_ip: Option<IpAddr>,
     /// Its node's address.
     pub host_ip: Option<IpAddr>,
-    /// Whether all containers are ready (condition `Ready`).
+    /// Whether the init containers have done their work once (condition `Initialized`).
+    pub initialized: bool,
+    /// Whether all containers are ready, sidecars among them, and the readiness gates met (condition `Ready`).
     pub ready: bool,
+    /// The conditions that others than the kubelet keep, and whether they are met.
+    pub conditions: BTreeMap<String, bool>,
     /// When the pod was started, in whole seconds since the Unix epoch.
     pub start_time: Option<u64>,
+    /// One entry for each init container, in the order of the spec.
+    pub init_containers: Vec<ContainerStatus>,
     /// One entry for each container, in the order of the spec.
     pub containers: Vec<ContainerStatus>,
 }
@@ -275,7 +287,7 @@ pub enum PodPhase {
 pub struct ContainerStatus {
     /// The container's name.
     pub name: String,
-    /// Whether it passes its readiness probe.
+    /// Whether it passes its readiness probe. Of an init container that is no sidecar, whether it has done its work.
     pub ready: bool,
     /// Whether it passed its startup probe and its `postStart` hook.
     pub started: bool,

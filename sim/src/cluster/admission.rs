@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hermesh_istiod::objects::{ClusterIp, Deployment, Kind, Object, ObjectKey, Pod, ServiceType, selects};
+use hermesh_istiod::objects::{
+    ClusterIp, Container, Deployment, Job, Kind, Object, ObjectKey, Pod, ServiceType, StatefulSet, selects,
+};
 use hermesh_istiod::yaml::{Diagnostic, Location};
 
+use super::WORKLOADS;
 use super::addresses::Pool;
 use super::bounds::{self, PODS_MAX, SERVICES_MAX};
-use super::deployments::{Deployments, template_pod};
+use super::pods::{self, Pods};
 use super::store::Store;
 use crate::engine::World;
 use crate::image::Images;
@@ -39,7 +42,7 @@ impl Admission {
     }
 
     /// Looks at `objects`, which are to be applied in this order. Nothing is changed.
-    pub(crate) fn review(&self, objects: &[Object], deployments: &Deployments, images: &Images) -> Review {
+    pub(crate) fn review(&self, objects: &[Object], maker: &Pods, images: &Images) -> Review {
         let mut review = Review::default();
         let mut namespaces: BTreeSet<String> =
             self.store.keys(Kind::Namespace).into_iter().map(|key| key.name).collect();
@@ -60,18 +63,19 @@ impl Admission {
             census.add(object, &mut review);
             let own_labels = labels.get(&metadata.namespace);
             match object {
-                Object::Deployment(deployment) => {
-                    self.deployment(deployment, &mut review);
-                    let pod = template_pod(deployment);
-                    let name = Some(metadata.name.as_str());
-                    pods(pod, name, object, own_labels, deployments, images, &mut review);
-                }
+                Object::Deployment(deployment) => self.deployment(deployment, &mut review),
+                Object::StatefulSet(set) => self.stateful_set(set, &mut review),
+                Object::Job(job) => self.job(job, &mut review),
                 Object::Pod(pod) => {
                     let earlier = own_pods.insert(pod.key(), Arc::clone(pod));
                     self.replaced_pod(pod, earlier, &mut review);
-                    pods(Pod::clone(pod), None, object, own_labels, deployments, images, &mut review);
+                    pods(Pod::clone(pod), None, object, own_labels, maker, images, &mut review);
                 }
                 _ => {}
+            }
+            if let Some(template) = object.pod_template() {
+                let pod = pods::of_template(&metadata.namespace, template);
+                pods(pod, Some(&object.key()), object, own_labels, maker, images, &mut review);
             }
         }
         review
@@ -134,6 +138,32 @@ impl Admission {
         }
     }
 
+    /// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`).
+    fn stateful_set(&self, set: &StatefulSet, review: &mut Review) {
+        let Some(Object::StatefulSet(old)) = self.store.get(&set.key()) else { return };
+        let fixed = [
+            ("selector", old.spec.selector == set.spec.selector),
+            ("serviceName", old.spec.service_name == set.spec.service_name),
+            ("podManagementPolicy", old.spec.pod_management_policy == set.spec.pod_management_policy),
+            ("volumeClaimTemplates", old.spec.volume_claim_templates == set.spec.volume_claim_templates),
+        ];
+        immutable(&Object::from(set.clone()), &fixed, review);
+    }
+
+    /// Source: kubernetes `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`).
+    fn job(&self, job: &Job, review: &mut Review) {
+        let Some(Object::Job(old)) = self.store.get(&job.key()) else { return };
+        let template = |job: &Job| {
+            let template = &job.spec.template;
+            (template.metadata.labels.clone(), template.metadata.annotations.clone(), template.spec.clone())
+        };
+        let fixed = [
+            ("completions", old.spec.completions() == job.spec.completions()),
+            ("template", template(&old) == template(job)),
+        ];
+        immutable(&Object::from(job.clone()), &fixed, review);
+    }
+
     /// A Pod that is there already, or stands `earlier` in the same manifests: hardly anything of it can change.
     fn replaced_pod(&self, pod: &Arc<Pod>, earlier: Option<Arc<Pod>>, review: &mut Review) {
         let key = pod.key();
@@ -191,16 +221,16 @@ struct Census {
 impl Census {
     fn of(store: &Store) -> Self {
         let mut census = Self { pods: BTreeMap::new(), services: BTreeMap::new() };
-        let kinds = [Kind::Deployment, Kind::Pod, Kind::Service];
-        // Pods of a Deployment are counted with it.
+        let kinds = WORKLOADS.into_iter().chain([Kind::Pod, Kind::Service]);
+        // Pods of a workload are counted with it.
         let own = |object: &Object| object.metadata().owner.is_none();
-        kinds.into_iter().flat_map(|kind| store.list(kind)).filter(own).for_each(|object| census.count(&object));
+        kinds.flat_map(|kind| store.list(kind)).filter(own).for_each(|object| census.count(&object));
         census
     }
 
     fn count(&mut self, object: &Object) {
         match object {
-            Object::Deployment(_) | Object::Pod(_) => drop(self.pods.insert(object.key(), bounds::pods(object))),
+            _ if object.pod_spec().is_some() => drop(self.pods.insert(object.key(), bounds::pods(object))),
             Object::Service(service) => {
                 let address = service.spec.cluster_ip.and_then(ClusterIp::address);
                 self.services.insert(object.key(), address);
@@ -215,7 +245,11 @@ impl Census {
         self.count(object);
         let pods = self.pods.values().sum::<u64>();
         if pods > PODS_MAX && pods > before {
-            let field = if object.kind() == Kind::Deployment { "spec.replicas" } else { "" };
+            let field = match object.kind() {
+                Kind::Deployment | Kind::StatefulSet => "spec.replicas",
+                Kind::Job => "spec.parallelism",
+                _ => "",
+            };
             let message = format!("{pods} pods are more than the {PODS_MAX} that a simulated cluster holds");
             let error = Diagnostic::error("too-many-pods", place(object, field), message);
             let room = PODS_MAX.saturating_sub(before - kept);
@@ -239,36 +273,46 @@ impl Census {
     }
 }
 
+/// Fields of `object`, which is there already, that do not change; each with whether it stays as it is.
+fn immutable(object: &Object, fields: &[(&str, bool)], review: &mut Review) {
+    for (field, _) in fields.iter().filter(|(_, stays)| !stays) {
+        let error = Diagnostic::error("immutable", place(object, &format!("spec.{field}")), "field is immutable");
+        review.errors.push(error.with_help(format!("delete the {} first", object.kind())));
+    }
+}
+
 /// Whether the pods can be made and run.
 fn pods(
     pod: Pod,
-    deployment: Option<&str>,
+    workload: Option<&ObjectKey>,
     object: &Object,
     namespace_labels: Option<&hermesh_istiod::objects::Labels>,
-    deployments: &Deployments,
+    maker: &Pods,
     images: &Images,
     review: &mut Review,
 ) {
     let spec = pod.spec.clone();
-    match deployments.inject(pod, deployment, namespace_labels) {
+    match maker.inject(pod, workload, namespace_labels) {
         Ok(injected) => {
             let notes = injected.notes.into_iter();
-            let field =
-                if deployment.is_some() { "spec.template.metadata.annotations" } else { "metadata.annotations" };
+            let field = if workload.is_some() { "spec.template.metadata.annotations" } else { "metadata.annotations" };
             review.notes.extend(notes.map(|note| Diagnostic::warning("injection", place(object, field), note)));
         }
         Err(error) => review.errors.push(Diagnostic::error("injection", place(object, ""), error.to_string())),
     }
-    let prefix = if deployment.is_some() { "spec.template.spec" } else { "spec" };
+    let prefix = if workload.is_some() { "spec.template.spec" } else { "spec" };
     let too_large = bounds::pod_spec(prefix, &spec).into_iter();
     let error = |it: bounds::TooLarge| Diagnostic::error("out-of-range", place(object, &it.field), it.message);
     review.errors.extend(too_large.map(error));
-    let containers = spec.containers;
-    for (index, container) in containers.iter().enumerate() {
-        if container.image != "auto" && images.find(&container.image).is_none() {
+    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    let numbered = |(list, containers): (&'static str, &'_ Vec<Container>)| {
+        containers.iter().enumerate().map(move |(index, container)| (list, index, container.image.clone())).collect()
+    };
+    for (list, index, image) in lists.into_iter().flat_map::<Vec<_>, _>(numbered) {
+        if image != "auto" && images.find(&image).is_none() {
             let known: Vec<&str> = images.globs().collect();
-            let field = format!("{prefix}.containers[{index}].image");
-            let message = format!("no image `{}`; those there are: {}", container.image, known.join(", "));
+            let field = format!("{prefix}.{list}[{index}].image");
+            let message = format!("no image `{image}`; those there are: {}", known.join(", "));
             let error = Diagnostic::error("image-not-found", place(object, &field), message);
             review.errors.push(error.with_help("say what plays it, for example `stand-in`"));
         }

@@ -28,6 +28,11 @@ pub(crate) struct TooLarge {
 pub(crate) fn pods(object: &Object) -> u64 {
     match object {
         Object::Deployment(deployment) => deployment.spec.replicas.into(),
+        Object::StatefulSet(set) => set.spec.replicas.into(),
+        Object::Job(job) => {
+            let completions = job.spec.completions().unwrap_or(u32::MAX);
+            completions.min(job.spec.parallelism()).into()
+        }
         Object::Pod(_) => 1,
         _ => 0,
     }
@@ -38,8 +43,10 @@ pub(crate) fn pod_spec(path: &str, spec: &PodSpec) -> Vec<TooLarge> {
     let grace = spec.termination_grace_period_seconds;
     let mut found = Vec::new();
     seconds(&mut found, format!("{path}.terminationGracePeriodSeconds"), grace);
-    for (index, container) in spec.containers.iter().enumerate() {
-        container_fields(&mut found, &format!("{path}.containers[{index}]"), container, grace);
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            container_fields(&mut found, &format!("{path}.{list}[{index}]"), container, grace);
+        }
     }
     for (index, volume) in spec.volumes.iter().enumerate() {
         let VolumeSource::Projected(projected) = &volume.source else { continue };

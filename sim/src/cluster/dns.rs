@@ -1,6 +1,7 @@
 //! Cluster DNS: names of Services, completed by a pod's search list as its `resolv.conf` asks for.
 //!
-//! Source: the Kubernetes DNS specification, and `ndots:5` with the kubelet's three search domains.
+//! Source: the Kubernetes specification "DNS-Based Service Discovery", CoreDNS `plugin/kubernetes`, and `ndots:5` with
+//! the kubelet's three search domains.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +20,17 @@ impl Records {
     /// Adds the name of a Service: its cluster address, or the addresses of its ready pods if it is headless.
     pub(crate) fn add_service(&mut self, namespace: &str, service: &str, addresses: Vec<IpAddr>) {
         self.0.insert(service_name(namespace, service), addresses);
+    }
+
+    /// Adds the name that an endpoint has below its Service, `web-0.web.shop.svc.cluster.local`: the hostname it was
+    /// given, else its address with dashes.
+    pub(crate) fn add_endpoint(&mut self, namespace: &str, service: &str, hostname: Option<&str>, address: IpAddr) {
+        let dashed = || address.to_string().replace(['.', ':'], "-");
+        let label = hostname.map_or_else(dashed, str::to_ascii_lowercase);
+        let addresses = self.0.entry(format!("{label}.{}", service_name(namespace, service))).or_default();
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
     }
 
     /// What `host` resolves to in a pod of `namespace`; `None` if there is no such name.
@@ -72,6 +84,21 @@ mod tests {
         records.add_service("other", "cart", vec![ip(2)]);
         assert_eq!(records.resolve("shop", "cart"), Some(vec![ip(1)]));
         assert_eq!(records.resolve("other", "cart"), Some(vec![ip(2)]));
+    }
+
+    #[test]
+    fn an_endpoint_has_a_name_below_its_service() {
+        let mut records = Records::default();
+        records.add_service("shop", "web", vec![ip(1), ip(2)]);
+        records.add_endpoint("shop", "web", Some("web-0"), ip(1));
+        records.add_endpoint("shop", "web", None, ip(2));
+        for host in ["web-0.web", "web-0.web.shop", "web-0.web.shop.svc", "web-0.web.shop.svc.cluster.local"] {
+            assert_eq!(records.resolve("shop", host), Some(vec![ip(1)]), "{host}");
+        }
+        assert_eq!(records.resolve("other", "web-0.web"), None);
+        assert_eq!(records.resolve("other", "web-0.web.shop"), Some(vec![ip(1)]));
+        assert_eq!(records.resolve("shop", "10-96-0-2.web"), Some(vec![ip(2)]));
+        assert_eq!(records.resolve("shop", "web-1.web"), None);
     }
 
     #[test]

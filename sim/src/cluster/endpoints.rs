@@ -93,11 +93,14 @@ pub(crate) fn slice(service: &Service, pods: impl Iterator<Item = Arc<Pod>>, nam
 fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
     let address = pod.status.pod_ip?;
     let terminating = pod.metadata.deletion_timestamp.is_some();
-    let serving = pod.status.ready || service.spec.publish_not_ready_addresses;
+    let serving = pod.status.ready;
+    let is_named = !pod.spec.hostname.is_empty() && pod.spec.subdomain == service.metadata.name;
     Some(Endpoint {
         addresses: vec![address],
+        hostname: is_named.then(|| pod.spec.hostname.clone()),
         conditions: EndpointConditions {
-            ready: Some(serving && !terminating),
+            // Whoever publishes all addresses wants them until the end.
+            ready: Some(service.spec.publish_not_ready_addresses || (serving && !terminating)),
             serving: Some(serving),
             terminating: Some(terminating),
         },
@@ -127,10 +130,21 @@ fn slice_port(port: &ServicePort, pods: &[Arc<Pod>]) -> Option<EndpointPort> {
     })
 }
 
-/// The ready addresses of a slice.
-pub(crate) fn ready_addresses(slice: &EndpointSlice) -> BTreeSet<std::net::IpAddr> {
-    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
-    ready.filter_map(|endpoint| endpoint.addresses.first().copied()).collect()
+/// Whether an endpoint wants traffic.
+pub(crate) fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.ready.unwrap_or(true)
+}
+
+/// Whether an endpoint that is about to end still takes traffic.
+pub(crate) fn serves_its_end(endpoint: &Endpoint) -> bool {
+    let EndpointConditions { ready, serving, terminating } = endpoint.conditions;
+    terminating == Some(true) && serving.or(ready).unwrap_or(true)
+}
+
+/// The addresses of those endpoints of a slice.
+pub(crate) fn addresses(slice: &EndpointSlice, which: fn(&Endpoint) -> bool) -> BTreeSet<std::net::IpAddr> {
+    let chosen = slice.endpoints.iter().filter(|endpoint| which(endpoint));
+    chosen.filter_map(|endpoint| endpoint.addresses.first().copied()).collect()
 }
 
 #[cfg(test)]
@@ -187,11 +201,42 @@ mod tests {
         ];
         let slice = slice(&service(), pods.into_iter(), "cart-x");
         assert_eq!(states(&slice), ["a rs-", "b ---", "c -st"]);
-        assert_eq!(
-            ready_addresses(&slice).into_iter().collect::<Vec<_>>(),
-            ["10.244.0.2".parse::<std::net::IpAddr>().unwrap()]
-        );
+        let last = |which| addresses(&slice, which).into_iter().map(|address| address.to_string()).collect::<Vec<_>>();
+        assert_eq!((last(is_ready), last(serves_its_end)), (vec!["10.244.0.2".into()], vec!["10.244.0.4".into()]));
         assert_eq!(slice.service_name(), Some("cart"));
+    }
+
+    #[test]
+    fn whoever_publishes_addresses_that_are_not_ready_publishes_all_of_them() {
+        let mut service = service();
+        service.spec.publish_not_ready_addresses = true;
+        let pods = [
+            pod("a", 2, true, |_| {}),
+            pod("b", 3, false, |_| {}),
+            pod("c", 4, true, |pod| pod.metadata.deletion_timestamp = Some(1)),
+            pod("d", 5, false, |pod| pod.metadata.deletion_timestamp = Some(1)),
+            pod("e", 6, false, |pod| pod.status.phase = PodPhase::Failed),
+        ];
+        let slice = slice(&service, pods.into_iter(), "cart-x");
+        assert_eq!(states(&slice), ["a rs-", "b r--", "c rst", "d r-t"]);
+    }
+
+    #[test]
+    fn an_endpoint_has_its_pods_hostname_if_the_pods_subdomain_is_the_service() {
+        let with = |hostname: &'static str, subdomain: &'static str| {
+            move |pod: &mut Pod| {
+                pod.spec.hostname = hostname.to_owned();
+                pod.spec.subdomain = subdomain.to_owned();
+            }
+        };
+        let pods = [
+            pod("a", 2, true, with("a-host", "cart")),
+            pod("b", 3, true, with("b-host", "other")),
+            pod("c", 4, true, with("", "cart")),
+        ];
+        let slice = slice(&service(), pods.into_iter(), "cart-x");
+        let names: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.hostname.as_deref()).collect();
+        assert_eq!(names, [Some("a-host"), None, None]);
     }
 
     #[test]

@@ -38,10 +38,17 @@ event! {
         container: String,
         image: String,
     }
-    /// No function plays an image.
+    /// A container's image cannot be pulled.
     ImageMissing = "image.missing" {
         container: String,
         image: String,
+        error: String,
+    }
+    /// A container waits before its image is pulled again.
+    ImageBackedOff = "image.backed-off" {
+        container: String,
+        image: String,
+        wait_ms: u64,
     }
     /// A container is not started because something it needs is not there yet.
     PodWaits = "pod.waits" {
@@ -78,6 +85,13 @@ event! {
         ready: String,
         status: String,
         restarts: u32,
+    }
+    /// A Job is over; `reason` says why it was given up, if it was.
+    JobFinished = "job.finished" {
+        job: String,
+        succeeded: u32,
+        failed: u32,
+        reason: Option<String>,
     }
     /// A Service's address was connected to.
     ServiceRouted = "service.routed" @ Debug {

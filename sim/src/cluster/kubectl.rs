@@ -5,39 +5,90 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hermesh_istiod::objects::{ContainerState, Pod, PodPhase};
+use hermesh_istiod::objects::{Container, ContainerState, ContainerStatus, Pod, PodPhase};
 
 use crate::mesh::ContainerExit;
 
+/// What the columns READY, STATUS and RESTARTS are made from.
+struct Columns {
+    ready: usize,
+    containers: usize,
+    reason: String,
+    restarts: u32,
+}
+
 /// The column READY: `2/2`.
 pub(crate) fn ready(pod: &Pod) -> String {
-    let ready = pod.status.containers.iter().filter(|container| container.ready).count();
-    format!("{ready}/{}", pod.spec.containers.len())
+    let Columns { ready, containers, .. } = columns(pod);
+    format!("{ready}/{containers}")
 }
 
 /// The column STATUS.
 pub(crate) fn status(pod: &Pod) -> String {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return "Terminating".to_owned();
+    if pod.metadata.deletion_timestamp.is_some() { "Terminating".to_owned() } else { columns(pod).reason }
+}
+
+/// The column RESTARTS: while init containers are at work theirs, then those of sidecars and ordinary containers.
+pub(crate) fn restarts(pod: &Pod) -> u32 {
+    columns(pod).restarts
+}
+
+fn columns(pod: &Pod) -> Columns {
+    let is_sidecar = |index: usize| pod.spec.init_containers.get(index).is_some_and(Container::is_sidecar);
+    let init = &pod.status.init_containers;
+    let sidecars = || (0..pod.spec.init_containers.len()).filter(|index| is_sidecar(*index));
+    let mut columns = Columns {
+        ready: 0,
+        containers: pod.spec.containers.len() + sidecars().count(),
+        reason: pod.status.reason.clone().unwrap_or_else(|| format!("{:?}", pod.status.phase)),
+        restarts: 0,
+    };
+    let mut initializing = false;
+    // The first init container that is not done says what is going on.
+    for (index, container) in init.iter().enumerate() {
+        columns.restarts += container.restart_count;
+        columns.reason = match &container.state {
+            ContainerState::Terminated { exit_code: 0, .. } => continue,
+            _ if is_sidecar(index) && container.started => {
+                columns.ready += usize::from(container.ready);
+                continue;
+            }
+            ContainerState::Terminated { exit_code, reason } if reason.is_empty() => {
+                format!("Init:ExitCode:{exit_code}")
+            }
+            ContainerState::Terminated { reason, .. } => format!("Init:{reason}"),
+            ContainerState::Waiting { reason } if reason != "PodInitializing" => format!("Init:{reason}"),
+            ContainerState::Waiting { .. } | ContainerState::Running => {
+                format!("Init:{index}/{}", pod.spec.init_containers.len())
+            }
+        };
+        initializing = true;
+        break;
     }
-    let mut reason = pod.status.reason.clone().unwrap_or_else(|| format!("{:?}", pod.status.phase));
+    if initializing && !pod.status.initialized {
+        return columns;
+    }
+    columns.restarts = sidecars().filter_map(|index| init.get(index)).map(|sidecar| sidecar.restart_count).sum();
     let mut running = false;
     // From the last to the first: the first container that has something to say says it.
     for container in pod.status.containers.iter().rev() {
+        columns.restarts += container.restart_count;
         match &container.state {
-            ContainerState::Waiting { reason: why } => reason.clone_from(why),
-            ContainerState::Terminated { exit_code, reason: why } if why.is_empty() => {
-                reason = format!("ExitCode:{exit_code}");
+            ContainerState::Waiting { reason } => columns.reason.clone_from(reason),
+            ContainerState::Terminated { exit_code, reason } if reason.is_empty() => {
+                columns.reason = format!("ExitCode:{exit_code}");
             }
-            ContainerState::Terminated { reason: why, .. } => reason.clone_from(why),
-            ContainerState::Running => running |= container.ready,
+            ContainerState::Terminated { reason, .. } => columns.reason.clone_from(reason),
+            ContainerState::Running => {
+                columns.ready += usize::from(container.ready);
+                running |= container.ready;
+            }
         }
     }
-    match reason.as_str() {
-        "Completed" if running && pod.status.ready => "Running".to_owned(),
-        "Completed" if running => "NotReady".to_owned(),
-        _ => reason,
+    if columns.reason == "Completed" && running {
+        columns.reason = if pod.status.ready { "Running".to_owned() } else { "NotReady".to_owned() };
     }
+    columns
 }
 
 /// How each container's last run ended, of those that have ended: what `kubectl describe pod` shows.
@@ -48,7 +99,7 @@ pub(crate) fn exits(pod: &Pod) -> BTreeMap<String, ContainerExit> {
         }
         _ => None,
     };
-    let exits = pod.status.containers.iter().filter_map(|container| {
+    let exits = all(pod).filter_map(|container| {
         let exit = ended(&container.state).or_else(|| container.last_state.as_ref().and_then(ended));
         Some((container.name.clone(), exit?))
     });
@@ -58,34 +109,33 @@ pub(crate) fn exits(pod: &Pod) -> BTreeMap<String, ContainerExit> {
 /// A pod in a message about what it lacks: `web-0 is 1/2 CrashLoopBackOff (app: Error, exit code 3)`.
 pub(crate) fn described(pod: &Pod) -> String {
     let (name, ready, status) = (&pod.metadata.name, ready(pod), status(pod));
-    let not_ready = pod.status.containers.iter().filter(|container| !container.ready).map(|container| &container.name);
+    let not_ready = all(pod).filter(|container| !container.ready).map(|container| &container.name);
     let exits = exits(pod);
     let ended = not_ready.filter_map(|name| exits.get(name).map(|exit| format!("{name}: {exit}")));
-    match ended.collect::<Vec<_>>().join(", ") {
-        ended if ended.is_empty() => format!("{name} is {ready} {status}"),
-        ended => format!("{name} is {ready} {status} ({ended})"),
+    let gates = pod.closed_gates().map(|gate| format!("readiness gate {gate} is not met"));
+    match ended.chain(gates).collect::<Vec<_>>().join(", ") {
+        why if why.is_empty() => format!("{name} is {ready} {status}"),
+        why => format!("{name} is {ready} {status} ({why})"),
     }
 }
 
-/// The column RESTARTS.
-pub(crate) fn restarts(pod: &Pod) -> u32 {
-    pod.status.containers.iter().map(|container| container.restart_count).sum()
+/// Init containers, then the others.
+fn all(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status.init_containers.iter().chain(&pod.status.containers)
 }
 
-/// How far a pod is, from its containers. `restarts` tells whether those that ended will run again.
+/// How far a pod is, from its ordinary containers. `ended` tells whether it has nothing left to do and nothing runs.
 ///
-/// Source: kubernetes `pkg/kubelet/kubelet_pods.go` (`getPhase`).
-pub(crate) fn phase(containers: &[hermesh_istiod::objects::ContainerStatus], restarts: bool) -> PodPhase {
+/// Source: kubernetes `pkg/kubelet/kubelet_pods.go` (`getPhase`) and `pkg/kubelet/status/status_manager.go`
+/// (`mergePodStatus`), which holds the last phase back while anything runs.
+pub(crate) fn phase(containers: &[ContainerStatus], ended: bool) -> PodPhase {
     let fresh = |state: &ContainerState, count| matches!(state, ContainerState::Waiting { .. }) && count == 0;
-    let mut ended = containers.iter().filter_map(|container| match &container.state {
-        ContainerState::Terminated { exit_code, .. } => Some(*exit_code),
-        _ => None,
-    });
-    let all_ended = ended.clone().count() == containers.len();
-    if containers.iter().any(|container| fresh(&container.state, container.restart_count)) {
+    let succeeded = |state: &ContainerState| matches!(state, ContainerState::Terminated { exit_code: 0, .. });
+    if ended {
+        let all = containers.iter().all(|container| succeeded(&container.state));
+        if all { PodPhase::Succeeded } else { PodPhase::Failed }
+    } else if containers.iter().any(|container| fresh(&container.state, container.restart_count)) {
         PodPhase::Pending
-    } else if all_ended && !restarts {
-        if ended.all(|code| code == 0) { PodPhase::Succeeded } else { PodPhase::Failed }
     } else {
         PodPhase::Running
     }
@@ -112,7 +162,7 @@ pub(crate) fn human_duration(span: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hermesh_istiod::objects::{Container, ContainerStatus};
+    use hermesh_istiod::objects::ContainerRestartPolicy;
 
     use super::*;
 
@@ -149,7 +199,7 @@ mod tests {
         ] {
             let mut pod = Pod::default();
             pod.spec.containers = vec![Container::default(); containers.len()];
-            pod.status.phase = phase(&containers, true);
+            pod.status.phase = phase(&containers, false);
             pod.status.containers = containers;
             assert_eq!(format!("{} {} {}", ready(&pod), status(&pod), restarts(&pod)), expected);
         }
@@ -170,15 +220,75 @@ mod tests {
         assert_eq!(described(&pod), "web-0 is 0/1 ContainerCreating");
     }
 
+    /// A pod whose init containers are named by what they are, `i` or `s` for a sidecar, and whose one ordinary
+    /// container is `main`.
+    fn initialising(init: &[(char, ContainerStatus)], main: ContainerStatus, initialized: bool) -> Pod {
+        let mut pod = Pod::default();
+        for (role, status) in init {
+            let restart_policy = (*role == 's').then_some(ContainerRestartPolicy::Always);
+            pod.spec.init_containers.push(Container { restart_policy, ..Container::default() });
+            pod.status.init_containers.push(status.clone());
+        }
+        pod.spec.containers = vec![Container::default()];
+        pod.status.phase = phase(std::slice::from_ref(&main), false);
+        pod.status.containers = vec![main];
+        pod.status.initialized = initialized;
+        pod
+    }
+
+    #[test]
+    fn init_containers_are_shown_until_they_are_done_and_sidecars_count_as_containers() {
+        use ContainerState::Running;
+        let fresh = || container(waiting("PodInitializing"), false, 0);
+        let up = || container(Running, true, 0);
+        let done = || container(ended(0), true, 0);
+        let coming = || container(Running, false, 0);
+        for (init, main, initialized, expected) in [
+            (vec![('i', fresh()), ('i', fresh())], fresh(), false, "0/1 Init:0/2 0"),
+            (vec![('i', coming()), ('i', fresh())], fresh(), false, "0/1 Init:0/2 0"),
+            (vec![('i', done()), ('i', coming())], fresh(), false, "0/1 Init:1/2 0"),
+            (vec![('i', container(ended(3), false, 1)), ('i', fresh())], fresh(), false, "0/1 Init:Error 1"),
+            (
+                vec![('i', container(waiting("CrashLoopBackOff"), false, 2))],
+                fresh(),
+                false,
+                "0/1 Init:CrashLoopBackOff 2",
+            ),
+            (vec![('i', container(waiting("ErrImagePull"), false, 0))], fresh(), false, "0/1 Init:ErrImagePull 0"),
+            (vec![('i', container(ended(0), true, 4))], fresh(), true, "0/1 PodInitializing 0"),
+            (vec![('i', container(ended(0), true, 4))], up(), true, "1/1 Running 0"),
+            (vec![('s', coming()), ('i', fresh())], fresh(), false, "0/2 Init:0/2 0"),
+            (vec![('s', up()), ('i', coming())], fresh(), false, "1/2 Init:1/2 0"),
+            (vec![('s', container(Running, true, 3)), ('i', done())], up(), true, "2/2 Running 3"),
+            // One that crashes later is shown as long as the others have nothing to say.
+            (vec![('s', container(waiting("CrashLoopBackOff"), false, 3))], up(), true, "1/2 Init:CrashLoopBackOff 3"),
+            (vec![('s', up())], container(ended(0), false, 0), true, "1/2 Completed 0"),
+            (vec![('s', container(ended(137), false, 0))], container(ended(0), false, 0), true, "0/2 Completed 0"),
+        ] {
+            let mut pod = initialising(&init, main, initialized);
+            for status in &mut pod.status.init_containers {
+                // A sidecar counts once it has come up.
+                status.started = status.ready;
+            }
+            assert_eq!(format!("{} {} {}", ready(&pod), status(&pod), restarts(&pod)), expected);
+        }
+    }
+
     #[test]
     fn the_phase_follows_from_the_containers() {
         use ContainerState::Running;
-        let phases = |containers: &[ContainerStatus]| (phase(containers, true), phase(containers, false));
         let fresh = container(waiting("ContainerCreating"), false, 0);
-        assert_eq!(phases(&[container(Running, true, 0), fresh]), (PodPhase::Pending, PodPhase::Pending));
-        assert_eq!(phases(&[container(ended(0), false, 0)]), (PodPhase::Running, PodPhase::Succeeded));
-        assert_eq!(phases(&[container(ended(0), false, 0), container(ended(3), false, 0)]).1, PodPhase::Failed);
-        assert_eq!(phases(&[container(waiting("CrashLoopBackOff"), false, 1)]), (PodPhase::Running, PodPhase::Running));
+        for (containers, ended, expected) in [
+            (vec![container(Running, true, 0), fresh.clone()], false, PodPhase::Pending),
+            (vec![container(ended(0), false, 0)], false, PodPhase::Running),
+            (vec![container(ended(0), false, 0)], true, PodPhase::Succeeded),
+            (vec![container(ended(0), false, 0), container(ended(3), false, 0)], true, PodPhase::Failed),
+            (vec![container(waiting("CrashLoopBackOff"), false, 1)], false, PodPhase::Running),
+            // An init container has failed for good.
+            (vec![fresh], true, PodPhase::Failed),
+        ] {
+            assert_eq!(phase(&containers, ended), expected, "{containers:?}");
+        }
     }
 
     #[test]

@@ -2,33 +2,38 @@
 //! installed istiod.
 //!
 //! Everything a mesh sees of Kubernetes is here and nothing else. Objects go into the [`store`], controllers
-//! follow it, each at its own pace: [`deployments`] makes pods, [`injection`] gives them agents, the [`kubelet`] runs
-//! them, [`endpoints`] follow their readiness, [`proxy`] serves their names and addresses, [`namespaces`] hands out
-//! accounts and root certificates.
+//! follow it, each at its own pace: [`deployments`], [`stateful_sets`] and [`jobs`] make pods, [`injection`] gives them
+//! agents, the [`kubelet`] runs them, [`endpoints`] follow their readiness, [`proxy`] serves their names and addresses,
+//! [`namespaces`] hands out accounts and root certificates.
 
 mod addresses;
 mod admission;
 mod bounds;
+mod completions;
 mod deployments;
 mod dns;
 mod endpoints;
 pub(crate) mod events;
 mod injection;
 mod istio_system;
+mod jobs;
 mod kubectl;
 pub(crate) mod kubelet;
 mod locate;
 mod names;
 mod namespaces;
+mod ordinals;
+mod pods;
 mod proxy;
 mod rollout;
+mod stateful_sets;
 pub(crate) mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
-use hermesh_istiod::objects::{Kind, Metadata, Namespace, Object, ObjectKey, Pod, PodPhase};
+use hermesh_istiod::objects::{Job, Kind, Metadata, Namespace, Object, ObjectKey, Pod, PodPhase};
 use hermesh_istiod::push::IstiodStatus;
 use hermesh_runtime::EventId;
 
@@ -44,13 +49,18 @@ use crate::mesh::PodRow;
 use deployments::Deployments;
 use endpoints::Endpoints;
 use istio_system::ControlPlane;
+use jobs::Jobs;
 use kubelet::Kubelet;
 use namespaces::Namespaces;
+use pods::Pods;
 use proxy::ServiceProxy;
+use stateful_sets::StatefulSets;
 use store::{Store, Watch};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 2] = ["default", "kube-system"];
+/// The kinds that make pods.
+pub(crate) const WORKLOADS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::Job];
 const TRUST_DOMAIN: &str = "cluster.local";
 
 /// A running cluster; clones share it.
@@ -59,7 +69,10 @@ pub(crate) struct Cluster {
     world: World,
     pub(crate) store: Store,
     pub(crate) kubelet: Kubelet,
+    pods: Pods,
     deployments: Deployments,
+    stateful_sets: StatefulSets,
+    jobs: Jobs,
     control_plane: ControlPlane,
     admission: Admission,
 }
@@ -90,7 +103,9 @@ impl Cluster {
             hold_application: false,
         };
         let kubelet = Kubelet::new(world, &store, images, tokens());
-        let deployments = Deployments::new(world, &store, values);
+        let pods = Pods::new(world, &store, values);
+        let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
+        let jobs = Jobs::new(&pods);
         let proxy = ServiceProxy::install(world);
         let namespaces = Namespaces::new(&store, control_plane.root());
         let endpoints = Endpoints::new(world, &store);
@@ -99,12 +114,15 @@ impl Cluster {
         let watch = |watcher: &str, kinds: &[Kind]| -> Watch { store.watch(watcher, kinds) };
         rt.spawn("namespaces", namespaces.run(watch("namespaces", &Namespaces::WATCHED)));
         rt.spawn("deployments", deployments.clone().run(watch("deployments", &Deployments::WATCHED)));
+        rt.spawn("statefulsets", stateful_sets.clone().run(watch("statefulsets", &StatefulSets::WATCHED)));
+        rt.spawn("jobs", jobs.clone().run(watch("jobs", &Jobs::WATCHED)));
         rt.spawn("kubelet", kubelet.clone().run(watch("kubelet", &Kubelet::WATCHED)));
         rt.spawn("endpoints", endpoints.run(watch("endpoints", &Endpoints::WATCHED)));
         rt.spawn("kube-proxy", proxy.run(watch("kube-proxy", &ServiceProxy::WATCHED)));
 
         let admission = Admission::new(world, &store);
-        let cluster = Self { world: world.clone(), store, kubelet, deployments, control_plane, admission };
+        let world = world.clone();
+        let cluster = Self { world, store, kubelet, pods, deployments, stateful_sets, jobs, control_plane, admission };
         for name in NAMESPACES {
             cluster.put(Namespace { metadata: Metadata::named("", name) }.into(), None);
         }
@@ -118,8 +136,17 @@ impl Cluster {
     pub(crate) fn put(&self, object: Object, cause: Option<EventId>) -> ApplyOutcome {
         match object {
             Object::Pod(pod) => self.put_pod(&pod, cause),
+            Object::Job(job) => self.put_job(Job::clone(&job), cause),
             other => self.store.apply(self.admission.complete(other), cause),
         }
+    }
+
+    /// How a Job fares is not the manifest's to say.
+    fn put_job(&self, mut job: Job, cause: Option<EventId>) -> ApplyOutcome {
+        if let Some(Object::Job(there)) = self.store.get(&job.key()) {
+            job.status = there.status.clone();
+        }
+        self.store.apply(job.into(), cause)
     }
 
     /// Webhooks see a pod once, when it is created. Of one that is there only labels and annotations change.
@@ -127,7 +154,7 @@ impl Cluster {
         let key = pod.key();
         let manifest = Object::Pod(Arc::clone(pod));
         if !self.store.contains(&key) {
-            let injected = self.deployments.inject(Pod::clone(pod), None, None);
+            let injected = self.pods.inject(Pod::clone(pod), None, None);
             let injected = injected.map_or_else(|_| Pod::clone(pod), |injected| injected.pod);
             let outcome = self.store.apply(injected.into(), cause);
             self.store.keep_manifest(manifest);
@@ -145,23 +172,37 @@ impl Cluster {
         if self.store.modify(&key, cause, change) { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
     }
 
-    /// Everything that is to become ready: Deployments, and pods without one unless they are ending.
+    /// Everything that is to become ready: Deployments, StatefulSets, Jobs, and pods of their own unless they are
+    /// ending.
     pub(crate) fn workloads(&self) -> Vec<ObjectKey> {
         let lives = |pod: &Object| pod.metadata().owner.is_none() && pod.metadata().deletion_timestamp.is_none();
         let pods = self.store.list(Kind::Pod).into_iter().filter(lives).map(|pod| pod.key());
-        self.store.keys(Kind::Deployment).into_iter().chain(pods).collect()
+        let workloads = WORKLOADS.into_iter().flat_map(|kind| self.store.keys(kind));
+        workloads.chain(pods).collect()
     }
 
-    /// Why a Deployment is not rolled out and ready, or a pod not ready; `None` if it is.
+    /// Why a Deployment or StatefulSet is not rolled out and ready, a Job neither complete nor at work, or a pod not
+    /// ready; `None` if it is.
     pub(crate) fn unready(&self, workload: &ObjectKey) -> Option<String> {
         match workload.kind {
             Kind::Deployment => self.deployments.unready(workload),
+            Kind::StatefulSet => self.stateful_sets.unready(workload),
+            Kind::Job => self.jobs.unready(workload),
             _ => match self.store.get(workload) {
                 Some(Object::Pod(pod)) if pod.status.ready && pod.metadata.deletion_timestamp.is_none() => None,
                 Some(Object::Pod(pod)) => Some(kubectl::described(&pod)),
                 _ => Some(format!("{}: there is no such pod", workload.name)),
             },
         }
+    }
+
+    /// Sets a condition of a pod's status.
+    pub(crate) fn set_condition(&self, pod: &ObjectKey, condition: &str, met: bool, cause: Option<EventId>) {
+        self.store.modify(pod, cause, |object| {
+            if let Object::Pod(pod) = object {
+                Arc::make_mut(pod).status.conditions.insert(condition.to_owned(), met);
+            }
+        });
     }
 
     /// Whether a pod has run to its end, with success.
@@ -171,18 +212,20 @@ impl Cluster {
 
     /// What speaks against applying `objects` in this order, and what is worth a note.
     pub(crate) fn review(&self, objects: &[Object]) -> admission::Review {
-        self.admission.review(objects, &self.deployments, self.kubelet.images())
+        self.admission.review(objects, &self.pods, self.kubelet.images())
     }
 
-    /// Deletes an object as a cluster does: pods end gracefully, Deployments take along their pods, and namespaces what
+    /// Deletes an object as a cluster does: pods end gracefully, workloads take along their pods, and namespaces what
     /// is in them.
     pub(crate) fn remove(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         match key.kind {
             Kind::Pod if self.store.contains(key) => {
-                deployments::delete_pod(&self.world, &self.store, key, cause);
+                self.pods.delete(key, cause);
                 true
             }
             Kind::Deployment => self.deployments.delete(key, cause),
+            Kind::StatefulSet => self.stateful_sets.delete(key, cause),
+            Kind::Job => self.jobs.delete(key, cause),
             Kind::Namespace => {
                 for inner in self.store.keys_in(&key.name) {
                     self.remove(&inner, cause);
@@ -214,21 +257,28 @@ impl Cluster {
     }
 
     fn row(&self, pod: &Pod) -> PodRow {
-        let membership = self.deployments.membership(&pod.key());
+        let (name, owner) = (&pod.metadata.name, pod.metadata.owner.as_ref());
+        let ordinal = match owner.map(|owner| owner.kind) {
+            Some(Kind::StatefulSet) => stateful_sets::ordinal(pod),
+            Some(Kind::Job) => self.jobs.ordinal(pod),
+            _ => self.deployments.membership(&pod.key()).map(|membership| membership.ordinal),
+        };
         let created = pod.metadata.creation_timestamp.unwrap_or(0);
         let age = Duration::from_secs(self.world.wall().as_secs().saturating_sub(created));
+        let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
         PodRow {
             namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            ordinal: membership.as_ref().map_or(0, |membership| membership.ordinal),
-            workload: membership.map_or_else(|| pod.metadata.name.clone(), |membership| membership.deployment.name),
+            name: name.clone(),
+            hostname: pod.hostname().to_owned(),
+            ordinal: ordinal.unwrap_or_default(),
+            workload: owner.map_or(name, |owner| &owner.name).clone(),
             ready: kubectl::ready(pod),
             status: kubectl::status(pod),
             restarts: kubectl::restarts(pod),
             exits: kubectl::exits(pod),
             age: kubectl::human_duration(age),
             ip: pod.status.pod_ip,
-            containers: pod.spec.containers.iter().map(|container| container.name.clone()).collect(),
+            containers: containers.map(|container| container.name.clone()).collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The names Kubernetes gives to the pods of a Deployment.
+//! The names Kubernetes gives to the pods of Deployments and Jobs.
 //!
 //! Source: kubernetes `pkg/controller/controller_utils.go` (`ComputeHash`) and `apimachinery/pkg/util/rand`.
 
@@ -28,9 +28,13 @@ pub(crate) fn template_hash(template: &[u8]) -> String {
 /// `echo-v1-69d6d96cb7-gpcpd`: the Deployment, its template's hash, and five drawn letters, drawn again while the name
 /// is taken. Of some thousand pods of one template two draw the same as likely as not.
 pub(crate) fn pod_name(deployment: &str, hash: &str, draws: &mut Draws, is_taken: impl Fn(&str) -> bool) -> String {
-    let base = format!("{deployment}-{hash}");
+    free(&format!("{deployment}-{hash}"), draws, is_taken)
+}
+
+/// `base` and five drawn letters, drawn again while the name is taken.
+pub(crate) fn free(base: &str, draws: &mut Draws, is_taken: impl Fn(&str) -> bool) -> String {
     loop {
-        let name = generated(&base, draws);
+        let name = generated(base, draws);
         if !is_taken(&name) {
             return name;
         }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hermesh_istiod::objects::{ClusterIp, EndpointSlice, Kind, Object, ObjectKey, Service};
+use hermesh_istiod::objects::{ClusterIp, Endpoint, EndpointSlice, Kind, Object, ObjectKey, Service};
 use hermesh_runtime::Draws;
 
 use super::dns::Records;
-use super::endpoints::ready_addresses;
+use super::endpoints::{addresses, is_ready, serves_its_end};
 use super::events::ServiceRouted;
 use super::store::{Change, Watch};
 use crate::engine::{Resolver, Route, Router, World};
@@ -118,21 +118,47 @@ impl State {
                     }
                 }
                 Some(ClusterIp::None) => {
-                    let ready: BTreeSet<IpAddr> = slices().flat_map(|slice| ready_addresses(slice)).collect();
+                    let ready: BTreeSet<IpAddr> = slices().flat_map(|slice| addresses(slice, is_ready)).collect();
                     self.records.add_service(namespace, name, ready.into_iter().collect());
                 }
                 None => {}
+            }
+            let ready = slices().flat_map(|slice| &slice.endpoints).filter(|endpoint| is_ready(endpoint));
+            for (endpoint, address) in ready.filter_map(|endpoint| Some((endpoint, *endpoint.addresses.first()?))) {
+                self.records.add_endpoint(namespace, name, endpoint.hostname.as_deref(), address);
             }
         }
     }
 }
 
-fn backends<'a>(service: &Service, slices: impl Iterator<Item = &'a Arc<EndpointSlice>>) -> BTreeMap<u16, Backends> {
+/// Where connections to a Service's ports go: to the ready endpoints, or if there are none, to those that end and still
+/// serve.
+///
+/// Source: kubernetes `pkg/proxy/topology.go` (`CategorizeEndpoints`).
+fn backends<'a>(
+    service: &Service,
+    slices: impl Iterator<Item = &'a Arc<EndpointSlice>> + Clone,
+) -> BTreeMap<u16, Backends> {
+    let mut backends = backends_of(service, slices.clone(), is_ready);
+    for (port, late) in backends_of(service, slices, serves_its_end) {
+        let entry = backends.entry(port).or_insert_with(|| late.clone());
+        if entry.ready.is_empty() {
+            *entry = late;
+        }
+    }
+    backends
+}
+
+fn backends_of<'a>(
+    service: &Service,
+    slices: impl Iterator<Item = &'a Arc<EndpointSlice>>,
+    which: fn(&Endpoint) -> bool,
+) -> BTreeMap<u16, Backends> {
     let path = format!("{}/{}", service.metadata.namespace, service.metadata.name);
     let empty = || Backends { service: path.clone(), ready: Vec::new() };
     let mut backends: BTreeMap<u16, Backends> = service.spec.ports.iter().map(|port| (port.port, empty())).collect();
     for slice in slices {
-        let ready = ready_addresses(slice);
+        let ready = addresses(slice, which);
         for port in &service.spec.ports {
             let Some(target) = slice.ports.iter().find(|target| target.name == port.name) else { continue };
             let entry = backends.entry(port.port).or_insert_with(empty);

@@ -37,7 +37,7 @@ struct Inner {
     /// How many watches each watcher has had: a restarted one draws afresh.
     incarnations: BTreeMap<String, u64>,
     /// How many objects of a name have gone: the next one is another, and has a UID of its own. Names of objects with
-    /// an owner are drawn and do not come again.
+    /// an owner are drawn and do not come again, but for those of StatefulSets.
     gone: BTreeMap<ObjectKey, u64>,
 }
 
@@ -143,7 +143,8 @@ impl Store {
     pub(crate) fn delete(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         let mut inner = self.lock();
         let Some(stored) = inner.objects.remove(key) else { return false };
-        if stored.object.metadata().owner.is_none() {
+        let owner = stored.object.metadata().owner.as_ref();
+        if owner.is_none_or(|owner| owner.kind == Kind::StatefulSet) {
             *inner.gone.entry(key.clone()).or_default() += 1;
         }
         inner.version += 1;

@@ -105,7 +105,10 @@ impl<'t> Sentences<'t> {
                 return Some(format!("{}: {} ready, {}", field("pod"), field("ready"), field("status")));
             }
             "image.missing" => {
-                return Some(format!("nothing plays the image {} of {}", field("image"), field("container")));
+                return Some(format!("the image of {} cannot be pulled: {}", field("container"), field("error")));
+            }
+            "image.backed-off" => {
+                return Some(format!("{} waits {} ms before it pulls again", field("container"), field("wait_ms")));
             }
             "container.backed-off" => {
                 return Some(format!("{} waits {} ms before its next start", field("container"), field("wait_ms")));

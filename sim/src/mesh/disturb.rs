@@ -165,7 +165,7 @@ impl Mesh {
         if victims.is_empty() { Err(TargetError::NotRunning(target.to_owned())) } else { Ok(victims) }
     }
 
-    fn disturb(&self, what: &'static str, targets: Vec<String>) -> Option<EventId> {
+    pub(super) fn disturb(&self, what: &'static str, targets: Vec<String>) -> Option<EventId> {
         self.world().emit("mesh", self.cause, Disturbed { what, targets }).or(self.cause)
     }
 }

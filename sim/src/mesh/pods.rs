@@ -11,11 +11,14 @@ pub struct PodRow {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The workload it belongs to: its Deployment, or itself.
+    /// The workload it belongs to: its Deployment, StatefulSet or Job, or itself.
     pub workload: String,
+    /// What its containers take for their name: what echo answers with.
+    #[serde(skip)]
+    pub(crate) hostname: String,
     /// Its number among the workload's pods, from 0.
     pub ordinal: u32,
-    /// `2/2`: ready containers and all.
+    /// `2/2`: ready containers and all, sidecars among them.
     pub ready: String,
     /// `Running`, `CrashLoopBackOff` and so on.
     pub status: String,
@@ -28,7 +31,7 @@ pub struct PodRow {
     pub age: String,
     /// Its address, once it has one.
     pub ip: Option<std::net::IpAddr>,
-    /// The names of its containers, in the order in which they start.
+    /// The names of its containers in the order in which they start, then those of its init containers.
     pub containers: Vec<String>,
 }
 
@@ -95,6 +98,7 @@ mod tests {
             namespace: "echo-grpc".to_owned(),
             name: name.to_owned(),
             workload: "echo-v1".to_owned(),
+            hostname: name.to_owned(),
             ordinal: 0,
             ready: "2/2".to_owned(),
             status: "Running".to_owned(),

@@ -4,7 +4,7 @@ use hermesh_istiod::objects::{Kind, ObjectKey};
 use hermesh_istiod::yaml::nearest;
 
 use super::{Mesh, PodRow, TargetError};
-use crate::cluster::ISTIO_NAMESPACE;
+use crate::cluster::{ISTIO_NAMESPACE, WORKLOADS};
 use crate::engine::PodId;
 
 /// The pods that a name means, and the container if it names one.
@@ -75,13 +75,14 @@ impl Mesh {
         Ok(Chosen { pods, container: container.map(str::to_owned) })
     }
 
-    /// What becomes ready under this name: a Deployment, even before it has pods, or else pods.
+    /// What becomes ready under this name: a Deployment, StatefulSet or Job, even before it has pods, or else pods.
     pub(super) fn workload(&self, name: &str) -> Result<Vec<ObjectKey>, TargetError> {
         let (namespace, workload) = name.split_once('/').unwrap_or((&self.namespace, name));
         let places = [(namespace, workload), (ISTIO_NAMESPACE, name)];
-        let keys = places.map(|(namespace, name)| ObjectKey::new(Kind::Deployment, namespace, name));
-        if let Some(deployment) = keys.into_iter().find(|key| self.cluster.store.contains(key)) {
-            return Ok(vec![deployment]);
+        let of_kinds = |(namespace, name)| WORKLOADS.map(|kind| ObjectKey::new(kind, namespace, name));
+        let mut keys = places.into_iter().flat_map(of_kinds);
+        if let Some(workload) = keys.find(|key| self.cluster.store.contains(key)) {
+            return Ok(vec![workload]);
         }
         match self.choose(name) {
             Ok(chosen) => {

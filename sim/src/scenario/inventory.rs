@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hermesh_istiod::objects::{Object, PodSpec};
+use hermesh_istiod::objects::Object;
 use hermesh_istiod::yaml::{Location, nearest};
 
 use super::services::Services;
@@ -36,7 +36,7 @@ impl Objects {
         let mut all = !self.more;
         for broken in &self.broken {
             let images = images(broken);
-            let deploys = matches!(broken, Object::Deployment(_) | Object::Pod(_));
+            let deploys = broken.pod_spec().is_some();
             all &= !deploys || (!images.is_empty() && images.iter().all(|wanted| !wanted.image.is_empty()));
             wanted.extend(images.into_iter().filter(|wanted| !wanted.image.is_empty()));
         }
@@ -44,7 +44,7 @@ impl Objects {
     }
 }
 
-/// A Deployment, or a Pod without one.
+/// A Deployment, StatefulSet or Job, or a Pod of its own.
 #[derive(Clone, Debug)]
 struct Workload {
     /// `None` if nobody knows, and so of the containers.
@@ -82,10 +82,10 @@ impl Inventory {
         objects.whole.iter().for_each(|object| self.apply(object));
         for object in &objects.broken {
             match object {
-                Object::Deployment(_) | Object::Pod(_) => {
+                Object::Service(service) => self.services.apply_name(service),
+                _ if object.pod_spec().is_some() => {
                     self.workloads.insert(key(object), Workload { pods: None, containers: None });
                 }
-                Object::Service(service) => self.services.apply_name(service),
                 _ => {}
             }
         }
@@ -93,24 +93,31 @@ impl Inventory {
     }
 
     fn apply(&mut self, object: &Object) {
-        let (pods, spec) = match object {
-            Object::Deployment(deployment) => (deployment.spec.replicas as usize, &deployment.spec.template.spec),
-            Object::Pod(pod) => (1, &pod.spec),
-            Object::Service(service) => return self.services.apply(service),
-            _ => return,
+        if let Object::Service(service) = object {
+            return self.services.apply(service);
+        }
+        let Some((spec, _)) = object.pod_spec() else { return };
+        let pods = match object {
+            Object::Deployment(deployment) => Some(deployment.spec.replicas as usize),
+            Object::StatefulSet(set) if set.spec.replicas == 0 => Some(0),
+            Object::StatefulSet(set) => Some(set.spec.wanted().end as usize),
+            // It makes as many as it takes.
+            Object::Job(_) => None,
+            _ => Some(1),
         };
-        let containers = spec.containers.iter().map(|container| container.name.clone()).collect();
-        self.workloads.insert(key(object), Workload { pods: Some(pods), containers: Some(containers) });
+        let containers = spec.containers.iter().chain(&spec.init_containers);
+        let containers = containers.map(|container| container.name.clone()).collect();
+        self.workloads.insert(key(object), Workload { pods, containers: Some(containers) });
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
         self.services.delete(object);
         match object {
-            Object::Deployment(_) | Object::Pod(_) => {
-                self.workloads.remove(&key(object));
-            }
             Object::Namespace(namespace) => {
                 self.workloads.retain(|(of, _), _| *of != namespace.metadata.name);
+            }
+            _ if object.pod_spec().is_some() => {
+                self.workloads.remove(&key(object));
             }
             _ => {}
         }
@@ -227,17 +234,16 @@ fn key(object: &Object) -> (String, String) {
 
 /// The images that the containers of `object` want.
 fn images(object: &Object) -> Vec<WantedImage> {
-    let (spec, path): (&PodSpec, &str) = match object {
-        Object::Deployment(deployment) => (&deployment.spec.template.spec, "spec.template.spec"),
-        Object::Pod(pod) => (&pod.spec, "spec"),
-        _ => return Vec::new(),
-    };
+    let Some((spec, path)) = object.pod_spec() else { return Vec::new() };
     let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));
-    let wanted = spec.containers.iter().enumerate().map(|(index, container)| WantedImage {
-        image: container.image.clone(),
-        location: origin.clone().field(format!("{path}.containers[{index}].image")),
-    });
-    wanted.collect()
+    let mut wanted = Vec::new();
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        wanted.extend(containers.iter().enumerate().map(|(index, container)| WantedImage {
+            image: container.image.clone(),
+            location: origin.clone().field(format!("{path}.{list}[{index}].image")),
+        }));
+    }
+    wanted
 }
 
 #[cfg(test)]

@@ -66,6 +66,9 @@ impl Services {
             return None;
         }
         let host = url.host.to_ascii_lowercase();
+        if url.scheme != Scheme::Xds && self.is_below_headless(&host, namespace) {
+            return None;
+        }
         let Some(key) = key(&host, namespace) else { return Some(ever.unknown(&host, namespace)) };
         let Some(ports) = self.0.get(&key) else {
             let (of, name) = &key;
@@ -89,6 +92,12 @@ impl Services {
         }
         let numbers: Vec<String> = ports.numbers.iter().map(u16::to_string).collect();
         Some(format!("Service `{}` has no port {}; expected {}", key.1, url.port, listed(&numbers)))
+    }
+
+    /// Whether a host may be that of a pod below a headless Service, `web-0.web`.
+    fn is_below_headless(&self, host: &str, namespace: &str) -> bool {
+        let service = host.split_once('.').and_then(|(_, service)| key(service, namespace));
+        service.is_some_and(|key| self.0.get(&key).is_some_and(|ports| ports.headless))
     }
 
     fn unknown(&self, host: &str, namespace: &str) -> String {
@@ -164,6 +173,8 @@ mod tests {
             "grpc://istiod.istio-system.svc:15010",
             "http://cart/path",
             "http://pods:9999",
+            "grpc://web-0.pods:9999",
+            "http://web-0.pods.shop.svc.cluster.local/",
             "grpc://10.0.0.1:1",
             "grpc://localhost:1",
         ] {
@@ -187,6 +198,8 @@ mod tests {
                 "the cluster's own Service `kubernetes` in namespace default is not played: nobody answers there",
             ),
             ("http://www.example.com/", "no Service has the name `www.example.com`"),
+            ("grpc://web-0.cart:1", "no Service `web-0` in namespace cart; no manifest has any there"),
+            ("xds:///web-0.pods:1", "no Service `web-0` in namespace pods; no manifest has any there"),
             ("xds:///cart:7071", "Service `cart` has no port 7071; expected 80 or 7070"),
             ("xds:///pods:9999", "Service `pods` has no port 9999; expected 80 or 7070"),
             (

@@ -1,15 +1,14 @@
 //! What the API server refuses of Kubernetes objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Check;
-use crate::objects::names::{is_dns_label, is_env_name, is_port_name};
+use crate::objects::names::{is_dns_label, is_env_name, is_label_key, is_port_name};
 use crate::objects::probe::{LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER, ONE_PROBE_HANDLER, PROBE_HANDLERS};
 use crate::objects::volume::VOLUME_SOURCES;
 use crate::objects::{
-    ConfigMap, Container, Deployment, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod,
-    PodSpec, Probe, ProbeHandler, RestartPolicy, Service, ServiceAccount, ServiceType, StrategyType, VolumeSource,
-    selects,
+    ConfigMap, Container, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod, PodSpec, Probe,
+    ProbeHandler, Service, ServiceAccount, ServiceType, VolumeSource,
 };
 
 pub(in crate::objects) fn namespace(_: &mut Check<'_>, _: &Namespace) {}
@@ -98,58 +97,26 @@ pub(in crate::objects) fn pod(check: &mut Check<'_>, pod: &Pod) {
     pod_spec(check, "spec", &pod.spec);
 }
 
-pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deployment) {
-    let spec = &deployment.spec;
-    let labels = &spec.template.metadata.labels;
-    check.labels("spec.template.metadata.labels", labels);
-    check.labels("spec.selector.matchLabels", &spec.selector.match_labels);
-    if !check.is_whole("spec.selector") {
-        // What it selects is not known.
-    } else if spec.selector.match_labels.is_empty() {
-        let message = "missing; a Deployment needs the labels of its pods, such as `matchLabels: {app: echo}`";
-        check.error("missing-field", "spec.selector", message);
-    } else if !selects(&spec.selector.match_labels, labels) && check.is_whole("spec.template.metadata.labels") {
-        let (key, value) = spec
-            .selector
-            .match_labels
-            .iter()
-            .find(|(key, value)| labels.get(*key) != Some(value))
-            .expect("a selector that does not match has a label that is missing");
-        let message =
-            format!("does not match the template's labels; add `{key}: {value}` to spec.template.metadata.labels");
-        check.error("selector-mismatch", "spec.selector.matchLabels", message);
-    }
-    if spec.template.spec.restart_policy != RestartPolicy::Always {
-        check.error(
-            "invalid-value",
-            "spec.template.spec.restartPolicy",
-            "a Deployment's pods always restart; leave it out",
-        );
-    }
-    if spec.strategy.strategy_type == StrategyType::Recreate && spec.strategy.rolling_update.is_some() {
-        check.error("invalid-value", "spec.strategy.rollingUpdate", "has no place beside type Recreate; leave one out");
-    }
-    if let Some(rolling) = &spec.strategy.rolling_update {
-        let mut zero = true;
-        for (name, limit) in [("maxUnavailable", &rolling.max_unavailable), ("maxSurge", &rolling.max_surge)] {
-            zero &= limit.as_ref().is_some_and(|limit| matches!(limit.to_string().as_str(), "0" | "0%"));
-            if let Some(limit) = limit
-                && !is_count_or_percentage(limit)
-            {
-                let message = format!("expected a number or a percentage such as 25%, found {:?}", limit.to_string());
-                check.error("invalid-value", &format!("spec.strategy.rollingUpdate.{name}"), message);
-            }
-        }
-        if zero {
-            check.error("invalid-value", "spec.strategy.rollingUpdate", "maxUnavailable and maxSurge cannot both be 0");
+/// `path` is where the spec stands.
+pub(super) fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
+    for (name, value) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
+        if !value.is_empty() && !is_dns_label(value) {
+            let message = format!("invalid {name} {value:?}; use up to 63 lower-case letters, digits and inner dashes");
+            check.error("invalid-name", &format!("{path}.{name}"), message);
         }
     }
-    pod_spec(check, "spec.template.spec", &spec.template.spec);
-}
-
-fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
     if spec.containers.is_empty() {
         check.error("missing-field", &format!("{path}.containers"), "missing; a pod needs at least one container");
+    }
+    for (index, gate) in spec.readiness_gates.iter().enumerate() {
+        if !is_label_key(&gate.condition_type) {
+            let path = format!("{path}.readinessGates[{index}].conditionType");
+            let message = format!(
+                "invalid or missing condition {:?}; write the like of `example.com/registered`",
+                gate.condition_type
+            );
+            check.error("invalid-name", &path, message);
+        }
     }
     let mut volumes = BTreeSet::new();
     let mut volumes_known = check.is_read(&format!("{path}.volumes"));
@@ -168,43 +135,65 @@ fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
         check.only_one(&path, &VOLUME_SOURCES, "a volume has exactly one source; give each its own volume");
         volume_fields(check, &path, &volume.source);
     }
+    let volumes = volumes_known.then_some(&volumes);
     let mut names = BTreeSet::new();
-    let mut ports = BTreeMap::new();
-    for (index, container) in spec.containers.iter().enumerate() {
-        let path = format!("{path}.containers[{index}]");
-        if container.name.is_empty() {
-            check.error("missing-field", &format!("{path}.name"), "missing; every container needs a name");
-        } else if !is_dns_label(&container.name) {
-            let message =
-                format!("invalid container name {:?}; use lower-case letters, digits and inner dashes", container.name);
-            check.error("invalid-name", &format!("{path}.name"), message);
-        } else if !names.insert(container.name.as_str()) {
-            check.error(
-                "duplicate",
-                &format!("{path}.name"),
-                format!("container {:?} is already there", container.name),
-            );
-        }
-        if container.image.is_empty() {
-            check.error("missing-field", &format!("{path}.image"), "missing; every container needs an image");
-        }
-        for (number, port) in container.ports.iter().enumerate() {
-            let path = format!("{path}.ports[{number}]");
-            check.port(&format!("{path}.containerPort"), port.container_port);
-            if let Some(name) = &port.name {
-                if !is_port_name(name) {
-                    let words = "use up to 15 lower-case letters, digits and inner dashes, at least one letter";
-                    check.error(
-                        "invalid-name",
-                        &format!("{path}.name"),
-                        format!("invalid port name {name:?}; {words}"),
-                    );
-                } else if ports.insert((index, name.as_str()), ()).is_some() {
-                    check.error("duplicate", &format!("{path}.name"), format!("port name {name:?} is already there"));
-                }
+    for (list, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            container_identity(check, &path, container, &mut names);
+            container_fields(check, &path, container, volumes);
+            if list == "initContainers" {
+                init_container(check, &path, container);
+            } else if container.restart_policy.is_some() {
+                let message = "only init containers have one of their own; leave it out";
+                check.error("invalid-value", &format!("{path}.restartPolicy"), message);
             }
         }
-        container_fields(check, &path, container, volumes_known.then_some(&volumes));
+    }
+}
+
+/// Name, image and ports. `names` are those of the containers before.
+fn container_identity<'a>(check: &mut Check<'_>, path: &str, container: &'a Container, names: &mut BTreeSet<&'a str>) {
+    if container.name.is_empty() {
+        check.error("missing-field", &format!("{path}.name"), "missing; every container needs a name");
+    } else if !is_dns_label(&container.name) {
+        let message =
+            format!("invalid container name {:?}; use lower-case letters, digits and inner dashes", container.name);
+        check.error("invalid-name", &format!("{path}.name"), message);
+    } else if !names.insert(container.name.as_str()) {
+        let message = format!("container {:?} is already there", container.name);
+        check.error("duplicate", &format!("{path}.name"), message);
+    }
+    if container.image.is_empty() {
+        check.error("missing-field", &format!("{path}.image"), "missing; every container needs an image");
+    }
+    let mut ports = BTreeSet::new();
+    for (number, port) in container.ports.iter().enumerate() {
+        let path = format!("{path}.ports[{number}]");
+        check.port(&format!("{path}.containerPort"), port.container_port);
+        if let Some(name) = &port.name {
+            if !is_port_name(name) {
+                let words = "use up to 15 lower-case letters, digits and inner dashes, at least one letter";
+                check.error("invalid-name", &format!("{path}.name"), format!("invalid port name {name:?}; {words}"));
+            } else if !ports.insert(name.as_str()) {
+                check.error("duplicate", &format!("{path}.name"), format!("port name {name:?} is already there"));
+            }
+        }
+    }
+}
+
+/// An init container that is no sidecar ends before anybody could probe it.
+///
+/// Source: kubernetes `pkg/apis/core/validation/validation.go` (`validateInitContainers`).
+fn init_container(check: &mut Check<'_>, path: &str, container: &Container) {
+    if container.is_sidecar() || !check.is_read(&format!("{path}.restartPolicy")) {
+        return;
+    }
+    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if check.has(&format!("{path}.{field}")) {
+            let message = "an init container may not have one unless it has `restartPolicy: Always`";
+            check.error("invalid-value", &format!("{path}.{field}"), message);
+        }
     }
 }
 
@@ -377,14 +366,5 @@ fn port_or_name(check: &mut Check<'_>, path: &str, port: &IntOrString) {
             );
         }
         IntOrString::String(_) => {}
-    }
-}
-
-fn is_count_or_percentage(limit: &IntOrString) -> bool {
-    match limit {
-        IntOrString::Int(number) => *number >= 0,
-        IntOrString::String(text) => text
-            .strip_suffix('%')
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())),
     }
 }

@@ -17,6 +17,8 @@ pub(super) fn fill(own: &mut Container, template: &Container) {
         startup_probe,
         lifecycle,
         volume_mounts,
+        // Only init containers have one.
+        restart_policy: _,
     } = template;
     if own.image.is_empty() {
         own.image.clone_from(image);

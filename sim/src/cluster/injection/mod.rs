@@ -10,7 +10,7 @@ mod merge;
 mod selection;
 mod template;
 
-use hermesh_istiod::objects::{Labels, Pod};
+use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
 use hermesh_istiod::yaml::{self, Location};
 use serde_json::{Map, Value};
 
@@ -27,8 +27,8 @@ const GRPC_AGENT: &str = "grpc-agent";
 pub(crate) struct Request<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) namespace_labels: &'a Labels,
-    /// The Deployment that the pod belongs to; `None` for a pod of its own.
-    pub(crate) deployment: Option<&'a str>,
+    /// The workload that the pod belongs to; `None` for a pod of its own.
+    pub(crate) workload: Option<&'a ObjectKey>,
     pub(crate) values: &'a Values,
 }
 

@@ -148,10 +148,11 @@ fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) ->
         EnvVar::new("ISTIO_META_CLUSTER_ID", "Kubernetes"),
         EnvVar::from_field("ISTIO_META_NODE_NAME", "spec.nodeName"),
     ];
-    if let Some(deployment) = request.deployment {
-        let namespace = request.namespace;
-        let owner = format!("kubernetes://apis/apps/v1/namespaces/{namespace}/deployments/{deployment}");
-        env.push(EnvVar::new("ISTIO_META_WORKLOAD_NAME", deployment));
+    if let Some(workload) = request.workload {
+        let (namespace, name, version) = (request.namespace, &workload.name, workload.kind.api_versions()[0]);
+        let plural = format!("{}s", workload.kind.name().to_lowercase());
+        let owner = format!("kubernetes://apis/{version}/namespaces/{namespace}/{plural}/{name}");
+        env.push(EnvVar::new("ISTIO_META_WORKLOAD_NAME", name));
         env.push(EnvVar::new("ISTIO_META_OWNER", owner));
     }
     env.push(EnvVar::new("ISTIO_META_MESH_ID", &values.trust_domain));
@@ -211,8 +212,8 @@ fn labels(pod: &Pod, request: &Request<'_>) -> Vec<(String, String)> {
     const NAME: &str = "service.istio.io/canonical-name";
     const REVISION: &str = "service.istio.io/canonical-revision";
     let first = |names: &[&str]| names.iter().find_map(|name| pod.metadata.labels.get(*name)).cloned();
-    let workload = request.deployment.unwrap_or(&pod.metadata.name);
-    let name = first(&[NAME, "app.kubernetes.io/name", "app"]).unwrap_or_else(|| workload.to_owned());
+    let workload = request.workload.map_or(&pod.metadata.name, |workload| &workload.name);
+    let name = first(&[NAME, "app.kubernetes.io/name", "app"]).unwrap_or_else(|| workload.clone());
     let revision = first(&[REVISION, "app.kubernetes.io/version", "version"]).unwrap_or_else(|| "latest".to_owned());
     vec![(NAME.to_owned(), name), (REVISION.to_owned(), revision)]
 }

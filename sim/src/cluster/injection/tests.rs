@@ -1,6 +1,6 @@
 //! Who is injected, and what the template makes of a pod.
 
-use hermesh_istiod::objects::{Container, EnvVar, Probe, ProbeHandler, TcpSocketAction};
+use hermesh_istiod::objects::{Container, EnvVar, Kind, Probe, ProbeHandler, TcpSocketAction};
 
 use super::*;
 
@@ -15,8 +15,9 @@ fn values() -> Values {
 
 fn try_injected(pod: Pod) -> Result<Injected, InjectionError> {
     let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
     let request =
-        Request { namespace: "shop", namespace_labels: &labels, deployment: Some("traffic-v1"), values: &values() };
+        Request { namespace: "shop", namespace_labels: &labels, workload: Some(&workload), values: &values() };
     inject(pod, &request)
 }
 

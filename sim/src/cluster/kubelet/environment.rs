@@ -46,7 +46,7 @@ pub(crate) fn variables(
     facts: &Facts<'_>,
     config_map: impl Fn(&str, &str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, String> {
-    let mut variables = BTreeMap::from([("HOSTNAME".to_owned(), facts.pod.metadata.name.clone())]);
+    let mut variables = BTreeMap::from([("HOSTNAME".to_owned(), facts.pod.hostname().to_owned())]);
     for variable in &container.env {
         if let Some(value) = value(variable, facts, &variables, &config_map)? {
             variables.insert(variable.name.clone(), value);

@@ -1,7 +1,7 @@
 //! The kubelet: what turns Pod objects into running containers and tells how they fare.
 //!
-//! One worker per pod starts its containers in order, restarts what crashed, runs hooks and probes, and writes the
-//! pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
+//! One worker per pod starts its containers in order ([`order`]), restarts what crashed, runs hooks and probes, and
+//! writes the pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
 //!
 //! Source: kubernetes `pkg/kubelet`.
 
@@ -10,9 +10,11 @@ mod commands;
 mod environment;
 mod expand;
 mod health;
+pub(crate) mod order;
 mod payload;
 pub(crate) mod probe;
 mod probes;
+mod pull;
 mod stand_in;
 mod volumes;
 mod worker;
@@ -153,7 +155,13 @@ impl Kubelet {
                 self.shared.world.runtime().spawn("kubelet.pod", worker.run());
             }
             Some(handle) => {
-                let Some(at) = pod.metadata.deletion_timestamp else { return };
+                let Some(at) = pod.metadata.deletion_timestamp else {
+                    if !pod.spec.readiness_gates.is_empty() {
+                        let conditions = pod.status.conditions.clone();
+                        let _ = handle.messages.send(Message::Conditions { conditions, cause });
+                    }
+                    return;
+                };
                 let grace = Duration::from_secs(pod.spec.termination_grace_period_seconds);
                 // A worker that is gone has deleted its pod already.
                 let _ = handle.messages.send(Message::Delete { at, grace, cause });

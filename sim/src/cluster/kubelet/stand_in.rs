@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hermesh_istiod::objects::{Container, IntOrString, Kind, Object, Pod, ProbeHandler, ServicePort, selects};
 
+use super::order::Role;
 use super::probes::port_number;
 use crate::cluster::store::Store;
 use crate::image::{ServedPort, ServedProtocol};
@@ -13,8 +14,14 @@ const FORWARD_PORT: u16 = 17171;
 /// The ports of the agent beside it.
 const AGENT_PORTS: [u16; 1] = [15020];
 
-/// What Services and probes expect of `container`, which is one of `pod`'s.
-pub(super) fn ports(pod: &Pod, container: &Container, store: &Store) -> Vec<ServedPort> {
+/// Whether the pod's containers are there to do something and end.
+pub(super) fn is_task(pod: &Pod) -> bool {
+    pod.metadata.owner.as_ref().is_some_and(|owner| owner.kind == Kind::Job)
+}
+
+/// What Services and probes expect of `container`, which is one of `pod`'s. Of a sidecar Services expect the ports that
+/// it declares: the others are those of the application beside it.
+pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store) -> Vec<ServedPort> {
     let services = store.list(Kind::Service).into_iter().filter_map(|object| match object {
         Object::Service(service) => Some(service),
         _ => None,
@@ -25,7 +32,9 @@ pub(super) fn ports(pod: &Pod, container: &Container, store: &Store) -> Vec<Serv
         service.metadata.namespace == *namespace && !selector.is_empty() && selects(selector, &pod.metadata.labels)
     });
     let has_bootstrap = container.env.iter().any(|variable| variable.name == "GRPC_XDS_BOOTSTRAP");
+    let is_own = |number| role == Role::Main || container.ports.iter().any(|port| port.container_port == number);
     let mut ports = BTreeMap::from([(FORWARD_PORT, ServedProtocol::Grpc)]);
+    ports.retain(|number, _| is_own(*number));
     // Probes first: what a Service says of a port is more exact.
     let probes = [&container.readiness_probe, &container.liveness_probe, &container.startup_probe];
     for probe in probes.into_iter().flatten() {
@@ -40,7 +49,9 @@ pub(super) fn ports(pod: &Pod, container: &Container, store: &Store) -> Vec<Serv
     for service in selecting {
         for port in &service.spec.ports {
             let target = port.target_port.clone().unwrap_or_else(|| IntOrString::from(port.port));
-            if let Ok(number) = port_number(&target, container) {
+            if let Ok(number) = port_number(&target, container)
+                && is_own(number)
+            {
                 ports.insert(number, protocol(port, has_bootstrap));
             }
         }

@@ -1,0 +1,86 @@
+//! `batch/v1 Job`.
+
+use serde::Deserialize;
+
+use super::{Metadata, PodTemplate};
+
+/// `batch/v1 Job`: pods that run until so many of them have succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Job {
+    /// Name, namespace and labels.
+    pub metadata: Metadata,
+    /// What is wanted.
+    pub spec: JobSpec,
+    /// What is.
+    #[serde(skip)]
+    pub status: JobStatus,
+}
+
+/// A Job's spec.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobSpec {
+    /// What a pod looks like.
+    pub template: PodTemplate,
+    /// How many pods run at a time at most; one if absent.
+    pub parallelism: Option<u32>,
+    /// How many pods have to succeed. One if absent, unless `parallelism` is there: then the first success is enough,
+    /// and no pod is made after it.
+    pub completions: Option<u32>,
+    /// How many failures are too many.
+    pub backoff_limit: u32,
+    /// Whether it makes no pods for now.
+    pub suspend: bool,
+}
+
+impl Default for JobSpec {
+    fn default() -> Self {
+        Self {
+            template: PodTemplate::default(),
+            parallelism: None,
+            completions: None,
+            backoff_limit: 6,
+            suspend: false,
+        }
+    }
+}
+
+impl JobSpec {
+    /// How many pods run at a time at most.
+    #[must_use]
+    pub fn parallelism(&self) -> u32 {
+        self.parallelism.unwrap_or(1)
+    }
+
+    /// How many pods have to succeed; `None` if the pods themselves know when all is done.
+    #[must_use]
+    pub fn completions(&self) -> Option<u32> {
+        self.completions.or_else(|| self.parallelism.is_none().then_some(1))
+    }
+}
+
+/// A Job's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Pods that run or are about to.
+    pub active: u32,
+    /// Pods that have succeeded.
+    pub succeeded: u32,
+    /// Pods that have failed.
+    pub failed: u32,
+    /// How it ended.
+    pub outcome: Option<JobOutcome>,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// As many pods have succeeded as had to (condition `Complete`).
+    Complete,
+    /// It was given up (condition `Failed`).
+    Failed {
+        /// A word for why, such as `BackoffLimitExceeded`.
+        reason: String,
+    },
+}

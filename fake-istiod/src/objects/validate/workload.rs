@@ -1,0 +1,111 @@
+//! What the API server refuses of workloads: Deployments, StatefulSets and Jobs.
+
+use super::Check;
+use super::kubernetes::pod_spec;
+use crate::objects::names::is_dns_label;
+use crate::objects::{
+    Deployment, EmptyDirVolume, IntOrString, Job, Labels, PodTemplate, RestartPolicy, StatefulSet, StrategyType,
+    UpdateStrategyType, Volume, VolumeSource, selects,
+};
+
+pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deployment) {
+    let spec = &deployment.spec;
+    selector(check, "Deployment", &spec.selector.match_labels, &spec.template.metadata.labels);
+    always_restarts(check, "Deployment", &spec.template);
+    if spec.strategy.strategy_type == StrategyType::Recreate && spec.strategy.rolling_update.is_some() {
+        check.error("invalid-value", "spec.strategy.rollingUpdate", "has no place beside type Recreate; leave one out");
+    }
+    if let Some(rolling) = &spec.strategy.rolling_update {
+        let mut zero = true;
+        for (name, limit) in [("maxUnavailable", &rolling.max_unavailable), ("maxSurge", &rolling.max_surge)] {
+            zero &= limit.as_ref().is_some_and(|limit| matches!(limit.to_string().as_str(), "0" | "0%"));
+            if let Some(limit) = limit
+                && !is_count_or_percentage(limit)
+            {
+                let message = format!("expected a number or a percentage such as 25%, found {:?}", limit.to_string());
+                check.error("invalid-value", &format!("spec.strategy.rollingUpdate.{name}"), message);
+            }
+        }
+        if zero {
+            check.error("invalid-value", "spec.strategy.rollingUpdate", "maxUnavailable and maxSurge cannot both be 0");
+        }
+    }
+    pod_spec(check, "spec.template.spec", &spec.template.spec);
+}
+
+/// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetSpec`).
+pub(in crate::objects) fn stateful_set(check: &mut Check<'_>, set: &StatefulSet) {
+    let spec = &set.spec;
+    selector(check, "StatefulSet", &spec.selector.match_labels, &spec.template.metadata.labels);
+    always_restarts(check, "StatefulSet", &spec.template);
+    if !spec.service_name.is_empty() && !is_dns_label(&spec.service_name) {
+        let message = format!("invalid name {:?}; it is the name of a Service", spec.service_name);
+        check.error("invalid-name", "spec.serviceName", message);
+    }
+    let strategy = &spec.update_strategy;
+    if strategy.strategy_type == UpdateStrategyType::OnDelete && strategy.rolling_update.is_some() {
+        let message = "has no place beside type OnDelete; leave one out";
+        check.error("invalid-value", "spec.updateStrategy.rollingUpdate", message);
+    }
+    let mut pods = spec.template.spec.clone();
+    for (index, claim) in spec.volume_claim_templates.iter().enumerate() {
+        let (name, path) = (&claim.metadata.name, format!("spec.volumeClaimTemplates[{index}].metadata.name"));
+        if !is_dns_label(name) {
+            check.error("invalid-name", &path, format!("invalid or missing name {name:?}"));
+        } else if !pods.volumes.iter().any(|volume| volume.name == *name) {
+            // The pods have it as one of their volumes.
+            let source = VolumeSource::EmptyDir(EmptyDirVolume::default());
+            pods.volumes.push(Volume { name: name.clone(), source });
+        }
+    }
+    if !spec.volume_claim_templates.is_empty() {
+        let message = "volumes are empty in every new pod here: what a pod wrote ends with it";
+        check.note("no-effect", "spec.volumeClaimTemplates", message);
+    }
+    pod_spec(check, "spec.template.spec", &pods);
+}
+
+/// Source: kubernetes `pkg/apis/batch/validation/validation.go` (`ValidateJobSpec`).
+pub(in crate::objects) fn job(check: &mut Check<'_>, job: &Job) {
+    let template = &job.spec.template;
+    check.labels("spec.template.metadata.labels", &template.metadata.labels);
+    if template.spec.restart_policy == RestartPolicy::Always {
+        let message = "a Job's pods come to an end; write OnFailure or Never";
+        check.error("invalid-value", "spec.template.spec.restartPolicy", message);
+    }
+    pod_spec(check, "spec.template.spec", &template.spec);
+}
+
+/// The selector that Deployments and StatefulSets have, and the labels that it must find.
+fn selector(check: &mut Check<'_>, kind: &str, selector: &Labels, labels: &Labels) {
+    check.labels("spec.template.metadata.labels", labels);
+    check.labels("spec.selector.matchLabels", selector);
+    if !check.is_whole("spec.selector") {
+        // What it selects is not known.
+    } else if selector.is_empty() {
+        let message = format!("missing; a {kind} needs the labels of its pods, such as `matchLabels: {{app: echo}}`");
+        check.error("missing-field", "spec.selector", message);
+    } else if !selects(selector, labels) && check.is_whole("spec.template.metadata.labels") {
+        let missing = selector.iter().find(|(key, value)| labels.get(*key) != Some(value));
+        let (key, value) = missing.expect("a selector that does not match has a label that is missing");
+        let message =
+            format!("does not match the template's labels; add `{key}: {value}` to spec.template.metadata.labels");
+        check.error("selector-mismatch", "spec.selector.matchLabels", message);
+    }
+}
+
+fn always_restarts(check: &mut Check<'_>, kind: &str, template: &PodTemplate) {
+    if template.spec.restart_policy != RestartPolicy::Always {
+        let message = format!("a {kind}'s pods always restart; leave it out");
+        check.error("invalid-value", "spec.template.spec.restartPolicy", message);
+    }
+}
+
+fn is_count_or_percentage(limit: &IntOrString) -> bool {
+    match limit {
+        IntOrString::Int(number) => *number >= 0,
+        IntOrString::String(text) => text
+            .strip_suffix('%')
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())),
+    }
+}
