@@ -243,9 +243,9 @@ fn destination_rules_are_checked() {
                 &["7:19: spec.trafficPolicy.outlierDetection: not supported yet; a real mesh would act on it"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: 5}}}\n",
+                "spec:\n  host: echo\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: -5}}}\n",
                 &[
-                    "7:43: spec.trafficPolicy.connectionPool.http.http2MaxRequests: not supported yet; a real mesh would act on it",
+                    "7:61: spec.trafficPolicy.connectionPool.http.http2MaxRequests: -5 is negative; leave the field out for the default",
                 ],
             ),
             (

@@ -39,7 +39,7 @@ pub struct DestinationRuleSpec {
 pub struct TrafficPolicy {
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
-    /// Connection limits, none of which gRPC knows.
+    /// Limits of connections and requests, of which gRPC knows one.
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
@@ -55,7 +55,7 @@ pub struct PortTrafficPolicy {
     pub port: super::PortSelector,
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
-    /// Connection limits, none of which gRPC knows.
+    /// Limits of connections and requests, of which gRPC knows one.
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
@@ -83,7 +83,7 @@ pub enum SimpleLoadBalancer {
     LeastRequest,
 }
 
-/// Connection limits.
+/// Limits of connections and requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionPool {
@@ -97,9 +97,14 @@ pub struct ConnectionPool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct TcpSettings {}
 
-/// Limits of HTTP connections; none is modelled.
+/// Limits of HTTP connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct HttpSettings {}
+#[serde(default)]
+pub struct HttpSettings {
+    /// How many requests may be under way from one client process; the default if 0.
+    #[serde(rename = "http2MaxRequests")]
+    pub http2_max_requests: i32,
+}
 
 /// Whether a client's connections are encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -198,7 +198,6 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
             "useClientProtocol",
         ],
     ),
-    ("HttpSettings", Refused, &["http2MaxRequests"]),
     (
         "ClientTls",
         NoEffect,

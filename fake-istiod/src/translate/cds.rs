@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::cluster::v3 as cluster;
 
 use super::{ClusterName, Resource, proto, tls};
 use crate::node::Node;
-use crate::objects::TlsMode;
+use crate::objects::{ConnectionPool, TlsMode};
 use crate::snapshot::Snapshot;
 
 pub(super) fn clusters(snapshot: &Snapshot, node: &Node, names: &BTreeSet<String>) -> Vec<Resource> {
@@ -27,7 +27,8 @@ fn cluster(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
     };
     let mut from = BTreeSet::from([service.key()]);
     from.extend(rule.into_iter().flat_map(|rule| rule.from().iter().cloned()));
-    let encrypts = rule.and_then(|rule| rule.tls(port, subset)).is_some_and(|tls| tls.mode == TlsMode::IstioMutual);
+    let policy = rule.map(|rule| rule.policy(port, subset)).unwrap_or_default();
+    let encrypts = policy.tls.is_some_and(|tls| tls.mode == TlsMode::IstioMutual);
     let body = cluster::Cluster {
         name: name.to_owned(),
         alt_stat_name: format!("{name};"),
@@ -38,8 +39,17 @@ fn cluster(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
             eds_config: Some(proto::ads()),
             service_name: name.to_owned(),
         }),
+        circuit_breakers: policy.connection_pool.and_then(circuit_breakers),
         transport_socket: encrypts.then(|| tls::upstream(&snapshot.identities(service))),
         ..cluster::Cluster::default()
     };
     Some(Resource { name: name.to_owned(), body: proto::any(&body), from })
+}
+
+/// The one limit that istiod hands on to gRPC clients (gRFC A32); none unless the rule has it.
+fn circuit_breakers(pool: &ConnectionPool) -> Option<cluster::CircuitBreakers> {
+    let max = u32::try_from(pool.http?.http2_max_requests).ok().filter(|max| *max > 0)?;
+    let thresholds =
+        cluster::circuit_breakers::Thresholds { max_requests: Some(proto::uint32(max)), ..Default::default() };
+    Some(cluster::CircuitBreakers { thresholds: vec![thresholds], ..cluster::CircuitBreakers::default() })
 }

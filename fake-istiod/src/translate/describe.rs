@@ -284,6 +284,10 @@ impl Page {
             });
         }
         self.field("lb_policy", cluster.lb_policy().as_str_name());
+        let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+        for threshold in thresholds {
+            self.optional("circuit_breakers.max_requests", threshold.max_requests.as_ref().map(|max| max.value));
+        }
         self.transport_socket(cluster.transport_socket.as_ref());
     }
 

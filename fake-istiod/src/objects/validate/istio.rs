@@ -76,6 +76,12 @@ fn policy_fields(
     {
         check.error("missing-field", &pool_path, "needs tcp or http");
     }
+    if let Some(http) = pool.and_then(|pool| pool.http)
+        && http.http2_max_requests < 0
+    {
+        let message = format!("{} is negative; leave the field out for the default", http.http2_max_requests);
+        check.error("out-of-range", &format!("{pool_path}.http.http2MaxRequests"), message);
+    }
     let Some(tls) = tls else { return };
     let path = format!("{path}.tls");
     match tls.mode {
