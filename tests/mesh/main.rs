@@ -5,6 +5,7 @@ mod client_status;
 mod converged;
 mod dangling;
 mod determinism;
+mod fault_injection;
 mod host_header;
 mod images;
 mod istio_skipped;

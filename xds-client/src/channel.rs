@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod connector;
 mod events;
+mod faults;
 mod selector;
 
 use std::fmt;
@@ -37,7 +38,7 @@ use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority, percent_enco
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use actor::{Actor, Parts, Snapshot};
-pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFinished, RpcPick, SubchannelStateChanged};
+pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick, SubchannelStateChanged};
 
 /// How long a channel without RPCs keeps its connections.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -129,6 +130,7 @@ impl XdsChannel {
                 route: rt.draws(&format!("{draws}/route")),
                 pick: rt.draws(&format!("{draws}/pick")),
                 retry: rt.draws(&format!("{draws}/retry")),
+                fault: rt.draws(&format!("{draws}/fault")),
             }),
             draws_name: draws,
             rt,
@@ -193,6 +195,7 @@ struct CallDraws {
     route: Draws,
     pick: Draws,
     retry: Draws,
+    fault: Draws,
 }
 
 #[derive(Default)]

@@ -219,7 +219,7 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
         NoEffect,
         &["headers", "mirror", "mirrorPercent", "mirrorPercentage", "mirror_percent", "mirrors", "rewrite"],
     ),
-    ("HttpRoute", Refused, &["corsPolicy", "delegate", "fault"]),
+    ("HttpRoute", Refused, &["corsPolicy", "delegate"]),
     ("HttpMatch", NoEffect, &["statPrefix"]),
     ("HttpRouteDestination", NoEffect, &["headers"]),
     ("HttpRedirect", NoEffect, &["derivePort", "port", "scheme"]),

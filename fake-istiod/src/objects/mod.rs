@@ -9,6 +9,7 @@ mod deployment;
 mod destination_rule;
 mod duration;
 mod endpoint_slice;
+mod fault;
 mod kind;
 mod known;
 mod load;
@@ -35,6 +36,7 @@ pub use destination_rule::{
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, SERVICE_NAME_LABEL, TargetReference,
 };
+pub use fault::{GRPC_STATUSES, HttpFaultAbort, HttpFaultDelay, HttpFaultInjection, Percent};
 pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load};
 pub use metadata::{Metadata, Origin, OwnerReference};

@@ -9,9 +9,12 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::listener::v3::{Listener, filter};
 use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{HttpFault, fault_abort::ErrorType};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{Any, Duration, value::Kind};
 use prost::{Message, Name};
 
@@ -107,6 +110,7 @@ impl Page {
             ClusterLoadAssignment => load_assignment
             tls::UpstreamTlsContext => upstream_tls
             tls::DownstreamTlsContext => downstream_tls
+            HttpFault => fault
         }
         self.field("type", any.type_url.rsplit(['.', '/']).next().unwrap_or_default());
         if !any.value.is_empty() {
@@ -191,6 +195,27 @@ impl Page {
         }
         self.optional("decorator", route.decorator.as_ref().map(|decorator| &decorator.operation));
         self.metadata(route.metadata.as_ref());
+        let overrides: BTreeMap<_, _> = route.typed_per_filter_config.iter().collect();
+        for (name, any) in overrides {
+            self.nested(&format!("typed_per_filter_config.{name}"), |page| page.any(any));
+        }
+    }
+
+    fn fault(&mut self, fault: &HttpFault) {
+        if let Some(delay) = &fault.delay {
+            if let Some(FaultDelaySecifier::FixedDelay(delay)) = &delay.fault_delay_secifier {
+                self.field("delay.fixed_delay", duration(delay));
+            }
+            self.optional("delay.percentage", delay.percentage.as_ref().map(percentage));
+        }
+        if let Some(abort) = &fault.abort {
+            match abort.error_type {
+                Some(ErrorType::HttpStatus(status)) => self.field("abort.http_status", status),
+                Some(ErrorType::GrpcStatus(number)) => self.field("abort.grpc_status", number),
+                _ => {}
+            }
+            self.optional("abort.percentage", abort.percentage.as_ref().map(percentage));
+        }
     }
 
     fn route_match(&mut self, route_match: &route::RouteMatch) {
@@ -405,6 +430,10 @@ fn string_matcher(matcher: &matcher::StringMatcher) -> String {
         Some(MatchPattern::SafeRegex(regex)) => format!("safe_regex {}", regex.regex),
         _ => "none".to_owned(),
     }
+}
+
+fn percentage(percent: &FractionalPercent) -> String {
+    format!("{}/{}", percent.numerator, percent.denominator().as_str_name())
 }
 
 fn duration(duration: &Duration) -> String {

@@ -8,6 +8,7 @@ mod cds;
 mod dangling;
 mod describe;
 mod eds;
+mod fault;
 mod lds;
 mod name;
 mod name_filter;

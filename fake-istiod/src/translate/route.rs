@@ -10,7 +10,7 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use route::header_matcher::HeaderMatchSpecifier;
 use route::route_match::PathSpecifier;
 
-use super::{ClusterName, proto, retry};
+use super::{ClusterName, fault, proto, retry};
 use crate::node::Node;
 use crate::objects::{
     Destination, HttpMatch, HttpRedirect, HttpRoute, HttpRouteDestination, StringMatch, VirtualService, selects,
@@ -108,6 +108,7 @@ impl Translation<'_> {
             name,
             r#match: Some(route_match(http_match)),
             metadata: Some(proto::metadata("istio", "config", path)),
+            typed_per_filter_config: http.fault.as_ref().and_then(fault::filter_config).into_iter().collect(),
             action,
             ..route::Route::default()
         };

@@ -242,3 +242,27 @@ spec:
     );
     insta::assert_snapshot!(cluster.described(&node("test", "client", "10.0.0.9"), RouteConfiguration, &[A]));
 }
+
+#[test]
+fn faults_stand_in_the_routes_that_inject_them() {
+    for (fault, expected) in [
+        (
+            "{delay: {fixedDelay: 1.5s, percentage: {value: 12.5}}}",
+            vec!["delay.fixed_delay: 1.5s", "delay.percentage: 125000/MILLION"],
+        ),
+        ("{delay: {fixedDelay: 5ms, percent: 7}}", vec!["delay.fixed_delay: 0.005s", "delay.percentage: 7/HUNDRED"]),
+        (
+            "{abort: {grpcStatus: UNAVAILABLE, percentage: {value: 0.0001}}}",
+            vec!["abort.grpc_status: 14", "abort.percentage: 1/MILLION"],
+        ),
+        ("{abort: {httpStatus: 503}}", vec!["abort.http_status: 503"]),
+    ] {
+        let mut cluster = cluster();
+        let spec = format!("{{hosts: [svc-a], http: [{{fault: {fault}, route: [{{destination: {{host: svc-b}}}}]}}]}}");
+        cluster.apply(&virtual_service("test", "v", &spec));
+        let text = cluster.described(&node("test", "client", "10.0.0.9"), RouteConfiguration, &[A]);
+        let told = text.lines().skip_while(|line| !line.contains("typed_per_filter_config.envoy.filters.http.fault:"));
+        let told: Vec<&str> = told.skip(2).map(str::trim).collect();
+        assert_eq!(told, expected, "{text}");
+    }
+}

@@ -16,6 +16,7 @@ use super::Shared;
 use super::actor::{ClusterPicker, Limits, Resolution, Snapshot};
 use super::body::{Payload, Watched};
 use super::events::{RpcFinished, RpcPick};
+use super::faults::inject;
 use super::selector::Selected;
 use crate::balancer::Pick;
 use crate::cause::{Cause, Failure};
@@ -23,7 +24,7 @@ use crate::retry::{Attempts, PREVIOUS_ATTEMPTS, Verdict};
 
 const USER_AGENT: &str = concat!("grpc-rust-hermesh/", env!("CARGO_PKG_VERSION"));
 
-type Response = http::Response<Body>;
+pub(super) type Response = http::Response<Body>;
 
 /// Carries one RPC to its response's head.
 pub(super) async fn run(shared: Arc<Shared>, request: http::Request<Body>) -> Result<Response, Status> {
@@ -49,10 +50,10 @@ pub(super) async fn run(shared: Arc<Shared>, request: http::Request<Body>) -> Re
 }
 
 /// Why an RPC has no response.
-struct Failed {
-    status: Status,
-    cause: Cause,
-    event: Option<EventId>,
+pub(super) struct Failed {
+    pub(super) status: Status,
+    pub(super) cause: Cause,
+    pub(super) event: Option<EventId>,
 }
 
 impl From<Failure> for Failed {
@@ -62,7 +63,7 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    fn deadline(message: &str, event: Option<EventId>) -> Self {
+    pub(super) fn deadline(message: &str, event: Option<EventId>) -> Self {
         Failure::new(Cause::Deadline, message).because(event).into()
     }
 }
@@ -90,6 +91,10 @@ async fn attempt_all(
     if let Some(limit) = selected.limit {
         let limit = Instant::now() + limit;
         deadline = Some(deadline.map_or(limit, |deadline| deadline.min(limit)));
+    }
+
+    if let Some(response) = inject(shared, &selected, parts.uri.path(), &parts.headers, deadline).await? {
+        return Ok((response, deadline));
     }
 
     let mut call = Call {
@@ -376,7 +381,7 @@ impl Drop for InFlight {
 }
 
 /// What `work` comes to, or `None` if the deadline passes first.
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
         None => Some(work.await),
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::actor::Event;
 use crate::cause::{Cause, Failure};
 use crate::dependency_manager::XdsConfig;
-use crate::resource::{RetryPolicy, RouteAction};
+use crate::resource::{FaultPolicy, FilterOverride, FilterOverrides, HttpFilterKind, RetryPolicy, RouteAction};
 use crate::routing::{Metadata, find_route, pick_cluster};
 
 /// Routes RPCs by one configuration. It keeps the clusters of its routes alive.
@@ -41,6 +41,10 @@ pub(super) struct Selected {
     /// How long the RPC may take at most.
     pub(super) limit: Option<Duration>,
     pub(super) retry_policy: Option<RetryPolicy>,
+    /// In the order of the filters.
+    pub(super) faults: Vec<Arc<FaultPolicy>>,
+    /// The event that recorded the configuration's use.
+    pub(super) event: Option<EventId>,
 }
 
 impl ConfigSelector {
@@ -61,7 +65,8 @@ impl ConfigSelector {
         let RouteAction::Forward { clusters, max_stream_duration, retry_policy, .. } = &route.action else {
             return Err(self.failure(Cause::NoRoute, "matched route does not have a supported route action type"));
         };
-        let name = &pick_cluster(clusters, draws).name;
+        let chosen = pick_cluster(clusters, draws);
+        let name = &chosen.name;
         let Some(cluster) = self.clusters.get(name) else {
             return Err(self.failure(Cause::NoCluster, &format!("unknown cluster selected for RPC: {name:?}")));
         };
@@ -71,7 +76,23 @@ impl ConfigSelector {
             weighted: clusters.len() > 1,
             limit: max_stream_duration.limit(self.config.http().max_stream_duration),
             retry_policy: retry_policy.as_ref().or(virtual_host.retry_policy.as_ref()).cloned(),
+            faults: self.faults([&chosen.overrides, &route.overrides, &virtual_host.overrides]),
+            event: self.event,
         })
+    }
+
+    /// The fault policies of the filter chain, in its order; the first of the overrides that there are counts.
+    fn faults(&self, overrides: [&FilterOverrides; 3]) -> Vec<Arc<FaultPolicy>> {
+        let filters = self.config.http().http_filters.iter().filter_map(|filter| {
+            let HttpFilterKind::Fault(policy) = &filter.kind else { return None };
+            let replaced = overrides.iter().find_map(|overrides| overrides.get(&filter.name));
+            let policy = match replaced {
+                Some(FilterOverride::Fault(other)) => other,
+                None => policy,
+            };
+            (policy.delay.is_some() || policy.abort.is_some()).then(|| policy.clone())
+        });
+        filters.collect()
     }
 
     fn failure(&self, cause: Cause, message: &str) -> Failure {
