@@ -227,15 +227,13 @@ fn destination_rules_are_checked() {
                 &["7:24: spec.trafficPolicy.tls: MUTUAL needs clientCertificate and privateKey, or a credentialName"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}\n",
-                &[
-                    "7:42: spec.trafficPolicy.loadBalancer.simple: LEAST_REQUEST is not supported yet; gRPC clients would act on it",
-                ],
+                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}\n",
+                &["7:33: spec.trafficPolicy.loadBalancer: expected one of simple or consistentHash"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}\n",
+                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {consistentHash: {ringHash: {minimumRingSize: 5}}}}\n",
                 &[
-                    "7:34: spec.trafficPolicy.loadBalancer.consistentHash: not supported yet; a real mesh would act on it",
+                    "7:50: spec.trafficPolicy.loadBalancer.consistentHash: needs one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName",
                 ],
             ),
             (

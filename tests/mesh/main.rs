@@ -9,6 +9,7 @@ mod fault_injection;
 mod host_header;
 mod images;
 mod istio_skipped;
+mod load_balancing;
 mod mtls_matrix;
 mod mtls_transitions;
 mod pods;

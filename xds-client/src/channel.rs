@@ -131,7 +131,9 @@ impl XdsChannel {
                 pick: rt.draws(&format!("{draws}/pick")),
                 retry: rt.draws(&format!("{draws}/retry")),
                 fault: rt.draws(&format!("{draws}/fault")),
+                hash: rt.draws(&format!("{draws}/hash")),
             }),
+            channel_id: rt.draws(&format!("{draws}/channel-id")).next(),
             draws_name: draws,
             rt,
             pool: pool.clone(),
@@ -183,6 +185,8 @@ struct Shared {
     listener_name: String,
     authority: Authority,
     credentials: ChannelCredentials,
+    /// What stands for the channel in hashes (gRFC A42).
+    channel_id: u64,
     draws_name: String,
     draws: Mutex<CallDraws>,
     snapshots: Latest<Snapshot>,
@@ -196,6 +200,7 @@ struct CallDraws {
     pick: Draws,
     retry: Draws,
     fault: Draws,
+    hash: Draws,
 }
 
 #[derive(Default)]

@@ -179,7 +179,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("TrafficPolicy", Refused, &["outlierDetection"]),
     ("PortTrafficPolicy", Refused, &["outlierDetection"]),
     ("LoadBalancer", NoEffect, &["warmup", "warmupDurationSecs"]),
-    ("LoadBalancer", Refused, &["consistentHash", "localityLbSetting"]),
+    ("LoadBalancer", Refused, &["localityLbSetting"]),
+    ("HttpCookie", NoEffect, &["attributes", "ttl"]),
     (
         "TcpSettings",
         NoEffect,

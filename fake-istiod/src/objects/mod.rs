@@ -30,8 +30,8 @@ pub use deployment::{
     Deployment, DeploymentSpec, DeploymentStatus, LabelSelector, PodTemplate, RollingUpdate, Strategy, StrategyType,
 };
 pub use destination_rule::{
-    ClientTls, ConnectionPool, DestinationRule, DestinationRuleSpec, HttpSettings, LoadBalancer, PortTrafficPolicy,
-    SimpleLoadBalancer, Subset, TcpSettings, TlsMode, TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, DestinationRuleSpec, HttpCookie, HttpSettings,
+    LoadBalancer, Maglev, PortTrafficPolicy, RingHash, SimpleLoadBalancer, Subset, TcpSettings, TlsMode, TrafficPolicy,
 };
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, SERVICE_NAME_LABEL, TargetReference,

@@ -258,6 +258,7 @@ impl Page {
     #[expect(deprecated, reason = "istiod sends max_grpc_timeout")]
     fn route_action(&mut self, action: &route::RouteAction) {
         use route::route_action::ClusterSpecifier;
+        use route::route_action::hash_policy::PolicySpecifier;
         match &action.cluster_specifier {
             Some(ClusterSpecifier::Cluster(cluster)) => self.field("cluster", cluster),
             Some(ClusterSpecifier::WeightedClusters(weighted)) => {
@@ -272,6 +273,13 @@ impl Page {
         self.optional("max_grpc_timeout", action.max_grpc_timeout.as_ref().map(duration));
         let stream = action.max_stream_duration.as_ref().and_then(|stream| stream.max_stream_duration.as_ref());
         self.optional("max_stream_duration", stream.map(duration));
+        self.list("hash_policy", &action.hash_policy, |page, policy| match &policy.policy_specifier {
+            Some(PolicySpecifier::Header(header)) => page.field("header", &header.header_name),
+            Some(PolicySpecifier::Cookie(cookie)) => page.field("cookie", &cookie.name),
+            Some(PolicySpecifier::ConnectionProperties(properties)) => page.field("source_ip", properties.source_ip),
+            Some(PolicySpecifier::QueryParameter(query)) => page.field("query_parameter", &query.name),
+            _ => {}
+        });
         if let Some(policy) = &action.retry_policy {
             self.nested("retry_policy", |page| page.retry_policy(policy));
         }
@@ -295,7 +303,7 @@ impl Page {
     }
 
     fn cluster(&mut self, cluster: &Cluster) {
-        use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+        use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig};
         self.field("name", &cluster.name);
         self.text("alt_stat_name", &cluster.alt_stat_name);
         if let Some(ClusterDiscoveryType::Type(number)) = cluster.cluster_discovery_type {
@@ -309,6 +317,15 @@ impl Page {
             });
         }
         self.field("lb_policy", cluster.lb_policy().as_str_name());
+        match &cluster.lb_config {
+            Some(LbConfig::RingHashLbConfig(ring)) => {
+                self.optional("minimum_ring_size", ring.minimum_ring_size.as_ref().map(|size| size.value));
+            }
+            Some(LbConfig::MaglevLbConfig(maglev)) => {
+                self.optional("table_size", maglev.table_size.as_ref().map(|size| size.value));
+            }
+            _ => {}
+        }
         let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
         for threshold in thresholds {
             self.optional("circuit_breakers.max_requests", threshold.max_requests.as_ref().map(|max| max.value));

@@ -9,6 +9,7 @@ mod dangling;
 mod describe;
 mod eds;
 mod fault;
+mod hash;
 mod lds;
 mod name;
 mod name_filter;

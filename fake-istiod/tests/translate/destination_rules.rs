@@ -158,6 +158,33 @@ fn of_a_connection_pool_clients_are_told_the_requests_under_way() {
 }
 
 #[test]
+fn clients_get_the_policies_that_grpc_has_and_round_robin_for_the_others() {
+    for (balancer, expected) in [
+        ("{}", vec!["ROUND_ROBIN"]),
+        ("{simple: ROUND_ROBIN}", vec!["ROUND_ROBIN"]),
+        ("{simple: RANDOM}", vec!["ROUND_ROBIN"]),
+        ("{simple: LEAST_CONN}", vec!["ROUND_ROBIN"]),
+        ("{simple: LEAST_REQUEST}", vec!["LEAST_REQUEST"]),
+        ("{consistentHash: {httpHeaderName: x}}", vec!["RING_HASH", "minimum_ring_size: 1024"]),
+        ("{consistentHash: {httpHeaderName: x, minimumRingSize: 7}}", vec!["RING_HASH", "minimum_ring_size: 7"]),
+        ("{consistentHash: {httpHeaderName: x, ringHash: {}}}", vec!["RING_HASH"]),
+        (
+            "{consistentHash: {httpHeaderName: x, ringHash: {minimumRingSize: 9}}}",
+            vec!["RING_HASH", "minimum_ring_size: 9"],
+        ),
+    ] {
+        let mut cluster = Cluster::default();
+        let spec = format!("{{host: echo, trafficPolicy: {{loadBalancer: {balancer}}}}}");
+        cluster.apply(SERVICE).apply(&rule("ns", "a", &spec));
+        let text =
+            cluster.described(&node("ns", "client", "10.0.0.9"), Cds, &["outbound|80||echo.ns.svc.cluster.local"]);
+        let told = text.lines().skip_while(|line| !line.starts_with("lb_policy: "));
+        let told: Vec<&str> = told.map(|line| line.trim_start_matches("lb_policy: ")).collect();
+        assert_eq!(told, expected, "{balancer}");
+    }
+}
+
+#[test]
 fn the_most_specific_host_wins_and_is_not_merged_with_wildcards() {
     let mut cluster = Cluster::default();
     cluster.apply(SERVICE).apply(&rule("ns", "a", "{host: '*.local', trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}"));

@@ -97,6 +97,7 @@ async fn attempt_all(
         return Ok((response, deadline));
     }
 
+    let hash = selected.hash.unwrap_or_else(|| shared.draws().hash.next());
     let mut call = Call {
         shared,
         outcome,
@@ -108,6 +109,7 @@ async fn attempt_all(
         may_repeat: true,
         parts,
         selected: &selected,
+        hash,
     };
     let response = call.run().await?;
     Ok((response, deadline))
@@ -126,7 +128,7 @@ async fn select(
             Resolution::Pending => snapshots.changed().await,
             Resolution::Failed(failure) => return Err(failure.into()),
             Resolution::Done(selector) => {
-                return Ok(selector.select(path, headers, &mut shared.draws().route)?);
+                return Ok(selector.select(path, headers, shared.channel_id, &mut shared.draws().route)?);
             }
         }
     }
@@ -143,6 +145,8 @@ struct Call<'a> {
     may_repeat: bool,
     parts: http::request::Parts,
     selected: &'a Selected,
+    /// Of the RPC; all its attempts share it.
+    hash: u64,
 }
 
 /// A connection for an attempt.
@@ -150,7 +154,7 @@ struct Picked {
     address: Address,
     connection: Connection,
     event: Option<EventId>,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
 }
 
 /// Why an attempt has no response head, or only one that carries its status.
@@ -177,7 +181,7 @@ impl Call<'_> {
             match verdict {
                 Verdict::Retry(pause) if !sent_for_good => {
                     drop(response);
-                    self.outcome.in_flight = None;
+                    self.outcome.in_flight = InFlight::default();
                     if within(self.deadline, tokio::time::sleep(pause)).await.is_none() {
                         return Err(Failed::deadline("context deadline exceeded", failed.event));
                     }
@@ -219,7 +223,7 @@ impl Call<'_> {
                 // Transparent retries (gRFC A6). What never left goes elsewhere as often as it takes.
                 Err(CallError::Unsent { request: unsent, .. }) => {
                     // Its place among the cluster's requests is free again, or it would wait for itself.
-                    self.outcome.in_flight = None;
+                    self.outcome.in_flight = InFlight::default();
                     self.payload.put_back(unsent.into_body());
                     if !picked.connection.is_closed() {
                         // That it is broken is about to be noted.
@@ -230,7 +234,7 @@ impl Call<'_> {
                 // What a server refused unseen is sent once more, in the first attempt and if it was kept.
                 Err(CallError::Refused(status)) => {
                     if self.payload.is_kept() && std::mem::take(&mut self.may_repeat) {
-                        self.outcome.in_flight = None;
+                        self.outcome.in_flight = InFlight::default();
                         continue;
                     }
                     status
@@ -276,22 +280,28 @@ impl Call<'_> {
             return Err(AttemptError::Failed(failure.into(), None));
         };
         let mut draws = self.shared.draws();
-        let in_flight = admit(cluster, name, &mut draws.pick).map_err(|failure| AttemptError::Final(failure.into()))?;
+        let mut in_flight =
+            admit(cluster, name, &mut draws.pick).map_err(|failure| AttemptError::Final(failure.into()))?;
         // A connection that has just ended may still be listed; its neighbours may do.
         for _ in 0..=snapshot.ready.len() {
-            match cluster.picker.pick(&mut draws.pick) {
+            let (id, under_way) = match cluster.picker.pick(self.hash, &mut draws.pick) {
                 Pick::Queue => return Ok(None),
-                Pick::Fail(failure) => return Err(AttemptError::Failed(failure.into(), None)),
-                Pick::Subchannel(id) => {
-                    let Some((address, connection)) = snapshot.ready.get(&id) else { continue };
-                    if connection.is_closed() {
-                        continue;
-                    }
-                    let (address, connection) = (address.clone(), connection.clone());
-                    let event = self.explain(cluster, &address, &connection);
-                    return Ok(Some(Picked { address, connection, event, in_flight }));
+                Pick::Connect(id) => {
+                    self.selected.cluster.want(id);
+                    return Ok(None);
                 }
+                Pick::Fail(failure) => return Err(AttemptError::Failed(failure.into(), None)),
+                Pick::Subchannel(id) => (id, None),
+                Pick::Counted(id, under_way) => (id, Some(under_way)),
+            };
+            let Some((address, connection)) = snapshot.ready.get(&id) else { continue };
+            if connection.is_closed() {
+                continue;
             }
+            in_flight.extend(under_way);
+            let (address, connection) = (address.clone(), connection.clone());
+            let event = self.explain(cluster, &address, &connection);
+            return Ok(Some(Picked { address, connection, event, in_flight }));
         }
         Ok(None)
     }
@@ -358,25 +368,38 @@ fn judge(response: Response, event: Option<EventId>) -> Result<Response, Attempt
 }
 
 /// Drops of EDS and the circuit breaker of CDS, both final.
-fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<Option<InFlight>, Failure> {
+fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<InFlight, Failure> {
     let Limits { drops, requests } = &*cluster.limits;
     if cluster.ready && drops.iter().any(|drop| draws.below(1_000_000) < u64::from(drop.per_million)) {
         return Err(Failure::new(Cause::Dropped, "RPC is dropped"));
     }
-    let Some((counter, max)) = requests else { return Ok(None) };
+    let Some((counter, max)) = requests else { return Ok(InFlight::default()) };
     if counter.load(Ordering::Relaxed) >= *max {
         return Err(Failure::new(Cause::MaxRequests, format!("max requests {max} exceeded on service {name}")));
     }
-    counter.fetch_add(1, Ordering::Relaxed);
-    Ok(Some(InFlight(counter.clone())))
+    let mut in_flight = InFlight::default();
+    in_flight.extend([counter.clone()]);
+    Ok(in_flight)
 }
 
-/// Counts an RPC as in flight until dropped.
-struct InFlight(Arc<AtomicU32>);
+/// Counts an RPC as in flight, to its cluster and maybe to its endpoint, until dropped.
+#[derive(Default)]
+struct InFlight(Vec<Arc<AtomicU32>>);
+
+impl Extend<Arc<AtomicU32>> for InFlight {
+    fn extend<T: IntoIterator<Item = Arc<AtomicU32>>>(&mut self, counters: T) {
+        for counter in counters {
+            counter.fetch_add(1, Ordering::Relaxed);
+            self.0.push(counter);
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        for counter in &self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -395,7 +418,7 @@ pub(super) struct Outcome {
     last_event: Option<EventId>,
     /// Of the last connection.
     trail: Trail,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
     told: bool,
 }
 
@@ -411,7 +434,14 @@ impl Outcome {
             attempts: 0,
             cause_kind: None,
         };
-        Self { shared: shared.enter(), event, last_event: None, trail: Trail::default(), in_flight: None, told: false }
+        Self {
+            shared: shared.enter(),
+            event,
+            last_event: None,
+            trail: Trail::default(),
+            in_flight: InFlight::default(),
+            told: false,
+        }
     }
 
     /// The RPC ended; later words are ignored.
@@ -419,7 +449,7 @@ impl Outcome {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        self.in_flight = None;
+        self.in_flight = InFlight::default();
         self.event.code = format!("{code:?}");
         message.clone_into(&mut self.event.message);
         self.event.cause_kind = cause;

@@ -7,9 +7,10 @@
 //! client could use (an endpoint without an address) is rejected.
 //!
 //! Rejected although gRPC knows them: aggregate and LOGICAL_DNS clusters (A37), outlier detection (A50), cluster
-//! specifier plugins (RLS), RBAC rules that would allow or deny (A41), and the policies RING_HASH (A42), LEAST_REQUEST (A48), `client_side_weighted_round_robin` (A58) and `pick_first` (A62),
-//! unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed over there,
-//! `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
+//! specifier plugins (RLS), RBAC rules that would allow or deny (A41), and the policies
+//! `client_side_weighted_round_robin` (A58), `pick_first` (A62), and `ring_hash` (A42) or `least_request` (A48) below
+//! `wrr_locality`, unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed
+//! over there, `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
 
 mod cluster;
 mod decode;

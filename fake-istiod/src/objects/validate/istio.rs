@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::objects::names::{is_dns_label, is_host};
 use crate::objects::{
-    ClientTls, ConnectionPool, DestinationRule, GRPC_STATUSES, HttpFaultInjection, HttpMatch, HttpRoute, LoadBalancer,
-    MtlsMode, MutualTls, PeerAuthentication, SimpleLoadBalancer, StringMatch, TlsMode, TrafficPolicy, VirtualService,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, GRPC_STATUSES, HttpFaultInjection, HttpMatch,
+    HttpRoute, LoadBalancer, MtlsMode, MutualTls, PeerAuthentication, SimpleLoadBalancer, StringMatch, TlsMode,
+    TrafficPolicy, VirtualService,
 };
 use crate::yaml::{field_path, nearest};
 
@@ -43,31 +44,33 @@ pub(in crate::objects) fn destination_rule(check: &mut Check<'_>, rule: &Destina
 }
 
 fn traffic_policy(check: &mut Check<'_>, path: &str, policy: &TrafficPolicy) {
-    policy_fields(check, path, policy.load_balancer, policy.tls.as_ref(), policy.connection_pool.as_ref());
+    policy_fields(check, path, policy.load_balancer.as_ref(), policy.tls.as_ref(), policy.connection_pool.as_ref());
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         check.port(&format!("{path}.port.number"), port.port.number);
-        policy_fields(check, &path, port.load_balancer, port.tls.as_ref(), port.connection_pool.as_ref());
+        policy_fields(check, &path, port.load_balancer.as_ref(), port.tls.as_ref(), port.connection_pool.as_ref());
     }
 }
 
 fn policy_fields(
     check: &mut Check<'_>,
     path: &str,
-    load_balancer: Option<LoadBalancer>,
+    load_balancer: Option<&LoadBalancer>,
     tls: Option<&ClientTls>,
     pool: Option<&ConnectionPool>,
 ) {
-    if let Some(LoadBalancer { simple }) = load_balancer {
-        let path = format!("{path}.loadBalancer.simple");
+    if let Some(LoadBalancer { simple, consistent_hash: hash }) = load_balancer {
+        let path = format!("{path}.loadBalancer");
+        check.only_one(&path, &["simple", "consistentHash"], "expected one of simple or consistentHash");
+        if let Some(hash) = hash {
+            consistent_hash(check, &format!("{path}.consistentHash"), hash);
+        }
+        let path = format!("{path}.simple");
         match simple {
-            SimpleLoadBalancer::LeastRequest => {
-                check.error("not-supported", &path, "LEAST_REQUEST is not supported yet; gRPC clients would act on it");
-            }
             SimpleLoadBalancer::Random | SimpleLoadBalancer::Passthrough | SimpleLoadBalancer::LeastConn => {
                 check.note("treated-as", &path, "istiod gives gRPC clients ROUND_ROBIN instead");
             }
-            SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::Unspecified => {}
+            SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::LeastRequest | SimpleLoadBalancer::Unspecified => {}
         }
     }
     let pool_path = format!("{path}.connectionPool");
@@ -112,6 +115,29 @@ fn policy_fields(
         && check.is_whole(&path)
     {
         check.error("invalid-value", &path, message);
+    }
+}
+
+fn consistent_hash(check: &mut Check<'_>, path: &str, hash: &ConsistentHash) {
+    let keys = ["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"];
+    check.only_one(path, &keys, "expected one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName");
+    check.only_one(path, &["ringHash", "maglev"], "expected one of ringHash or maglev");
+    if !keys.iter().any(|key| check.is_given(&format!("{path}.{key}"))) {
+        let message = "needs one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName";
+        check.error("missing-field", path, message);
+    }
+    if hash.http_header_name.as_deref() == Some("") {
+        check.error("missing-field", &format!("{path}.httpHeaderName"), "which header?");
+    }
+    for key in &keys[1..] {
+        let path = format!("{path}.{key}");
+        if check.has(&path) {
+            check.warning("never-matches", &path, "gRPC clients hash headers only: each call goes to any endpoint");
+        }
+    }
+    if hash.maglev.is_some() {
+        let message = "gRPC clients have no Maglev: they reject the cluster, and calls to it fail";
+        check.warning("rpc-fails", &format!("{path}.maglev"), message);
     }
 }
 
