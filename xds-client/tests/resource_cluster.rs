@@ -185,7 +185,7 @@ fn the_first_policy_of_the_list_that_this_client_has_wins() {
     assert_eq!((cluster.lb_policy, cluster.unsupported.len()), (LbPolicy::RoundRobin, 0));
     let cluster = with(&[ring(7), wrr_locality(&round_robin)]).unwrap();
     assert_eq!(cluster.lb_policy, LbPolicy::RingHash { min_size: 7, max_size: 8 * 1024 * 1024 });
-    assert_eq!(with(&[least.clone()]).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
+    assert_eq!(with(std::slice::from_ref(&least)).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
     let cluster = with(&[pick_first.clone(), wrr_locality(&round_robin)]).unwrap();
     assert_eq!(cluster.lb_policy, LbPolicy::RoundRobin);
     let passed_over = "load_balancing_policy pick_first (gRFC A62): passed over for the next of the list";

@@ -59,7 +59,8 @@ impl MergedRule {
     #[must_use]
     pub fn policy<'a>(&'a self, port: u16, subset: Option<&'a Subset>) -> Policy<'a> {
         let top = self.traffic_policy.as_ref();
-        let inherited = top.map(|policy| of_port(policy, port).unwrap_or(Policy::of(policy))).unwrap_or_default();
+        let inherited =
+            top.map(|policy| of_port(policy, port).unwrap_or_else(|| Policy::of(policy))).unwrap_or_default();
         match subset.and_then(|subset| subset.traffic_policy.as_ref()) {
             None => inherited,
             Some(own) => of_port(own, port).unwrap_or_else(|| Policy::of(own).or(inherited)),

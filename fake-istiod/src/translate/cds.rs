@@ -58,8 +58,8 @@ fn circuit_breakers(pool: &ConnectionPool) -> Option<cluster::CircuitBreakers> {
     Some(cluster::CircuitBreakers { thresholds: vec![thresholds], ..cluster::CircuitBreakers::default() })
 }
 
-/// ROUND_ROBIN for whatever gRPC has no policy for, and for what is not said: sidecars get LEAST_REQUEST then. A ring has
-/// 1024 entries at least unless `ringHash` says otherwise, or nothing.
+/// ROUND_ROBIN for whatever gRPC has no policy for, and for what is not said: sidecars get LEAST_REQUEST then. A ring
+/// has 1024 entries at least unless `ringHash` says otherwise, or nothing.
 fn load_balancing(balancer: &LoadBalancer) -> (cluster::cluster::LbPolicy, Option<cluster::cluster::LbConfig>) {
     use cluster::cluster::{LbConfig, LbPolicy, MaglevLbConfig, RingHashLbConfig};
     let size = |size: u64| (size != 0).then_some(UInt64Value { value: size });
@@ -74,7 +74,7 @@ fn load_balancing(balancer: &LoadBalancer) -> (cluster::cluster::LbPolicy, Optio
                 let config = MaglevLbConfig { table_size: size(maglev.table_size) };
                 (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config)))
             }
-            (None, None) => ring(size(hash.minimum_ring_size).or(size(1024))),
+            (None, None) => ring(size(hash.minimum_ring_size).or_else(|| size(1024))),
         },
         None if balancer.simple == SimpleLoadBalancer::LeastRequest => (LbPolicy::LeastRequest, None),
         None => (LbPolicy::RoundRobin, None),
