@@ -6,11 +6,12 @@
 //!
 //! # Retries
 //!
-//! Requests that are complete when the call starts and at most 256 KiB long are kept until response headers come:
-//! those of unary calls, and of streams whose messages were all at hand. A route's retry policy applies to them, and,
-//! policy or not, they are sent once more if a server refuses them unseen (REFUSED_STREAM, or GOAWAY with a lower last
-//! stream ID). Other requests are sent as they come and not again. Any request that never left is sent elsewhere, as
-//! often as it takes. Once response headers have come there are no more attempts.
+//! What a call sends is kept until response headers come, up to 256 KiB: all of a unary request, and of a stream what
+//! was written so far. A route's retry policy (gRFC A44) applies to such calls: another attempt sends what is kept, and
+//! goes on with what the application writes then. Policy or not, they are sent once more if a server refuses them
+//! unseen (REFUSED_STREAM, or GOAWAY with a lower last stream ID). Calls that send more are not tried again. Any
+//! request that never left is sent elsewhere, as often as it takes. Once response headers have come there are no more
+//! attempts.
 
 mod actor;
 mod body;

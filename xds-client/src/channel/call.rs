@@ -169,7 +169,10 @@ impl Call<'_> {
     async fn run(&mut self) -> Result<Response, Failed> {
         loop {
             let (failed, response) = match self.attempt().await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.payload.commit();
+                    return Ok(response);
+                }
                 Err(AttemptError::Final(failed)) => return Err(failed),
                 Err(AttemptError::Failed(failed, response)) => (failed, response),
             };
@@ -221,10 +224,9 @@ impl Call<'_> {
             let status = match answer {
                 Ok(response) => return judge(response, self.outcome.last_event),
                 // Transparent retries (gRFC A6). What never left goes elsewhere as often as it takes.
-                Err(CallError::Unsent { request: unsent, .. }) => {
+                Err(CallError::Unsent { .. }) => {
                     // Its place among the cluster's requests is free again, or it would wait for itself.
                     self.outcome.in_flight = InFlight::default();
-                    self.payload.put_back(unsent.into_body());
                     if !picked.connection.is_closed() {
                         // That it is broken is about to be noted.
                         tokio::task::yield_now().await;
