@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use destination_rules::MergedRule;
+pub use destination_rules::{MergedRule, Policy};
 pub use endpoints::{Workload, WorkloadEndpoint};
 pub use services::{PortProtocol, ServiceInfo};
 

@@ -370,15 +370,13 @@ fn destination_rules_are_checked() {
                 &["7:24: spec.trafficPolicy.tls: MUTUAL needs clientCertificate and privateKey, or a credentialName"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}\n",
-                &[
-                    "7:42: spec.trafficPolicy.loadBalancer.simple: LEAST_REQUEST is not supported yet; gRPC clients would act on it",
-                ],
+                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}\n",
+                &["7:33: spec.trafficPolicy.loadBalancer: expected one of simple or consistentHash"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}\n",
+                "spec:\n  host: echo\n  trafficPolicy: {loadBalancer: {consistentHash: {ringHash: {minimumRingSize: 5}}}}\n",
                 &[
-                    "7:34: spec.trafficPolicy.loadBalancer.consistentHash: not supported yet; a real mesh would act on it",
+                    "7:50: spec.trafficPolicy.loadBalancer.consistentHash: needs one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName",
                 ],
             ),
             (
@@ -386,9 +384,9 @@ fn destination_rules_are_checked() {
                 &["7:19: spec.trafficPolicy.outlierDetection: not supported yet; a real mesh would act on it"],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: 5}}}\n",
+                "spec:\n  host: echo\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: -5}}}\n",
                 &[
-                    "7:43: spec.trafficPolicy.connectionPool.http.http2MaxRequests: not supported yet; a real mesh would act on it",
+                    "7:61: spec.trafficPolicy.connectionPool.http.http2MaxRequests: -5 is negative; leave the field out for the default",
                 ],
             ),
             (
@@ -451,8 +449,25 @@ fn virtual_services_are_checked() {
             vec!["9:14: spec.http[0].timeout: expected at least 1ms, found \"0s\"; leave the field out for no limit"],
         ),
         (
-            http("fault: {delay: {fixedDelay: 1s}}"),
-            vec!["9:5: spec.http[0].fault: not supported yet; a real mesh would act on it"],
+            http("fault: {delay: {percentage: {value: 101}}, abort: {grpcStatus: UNAVAILABEL}}"),
+            vec![
+                "9:41: spec.http[0].fault.delay.percentage.value: expected 0 or a percentage from 0.0001 to 100, found 101",
+                "9:68: spec.http[0].fault.abort.grpcStatus: unknown gRPC status \"UNAVAILABEL\"; did you mean `UNAVAILABLE`?",
+            ],
+        ),
+        (
+            http("fault: {abort: {httpStatus: 99, percentage: {value: 0.5}}}"),
+            vec!["9:33: spec.http[0].fault.abort.httpStatus: expected an HTTP status from 200 to 599, found 99"],
+        ),
+        (
+            http("fault: {abort: {httpStatus: 503, grpcStatus: OK, percentage: {value: 1}}}"),
+            vec!["9:20: spec.http[0].fault.abort: expected one of httpStatus or grpcStatus"],
+        ),
+        (http("fault: {abort: {}}"), vec!["9:20: spec.http[0].fault.abort: needs one of httpStatus or grpcStatus"]),
+        (http("fault: {}"), vec!["9:12: spec.http[0].fault: needs a delay or an abort"]),
+        (
+            http("fault: {delay: {percentage: {value: 5}}}"),
+            vec!["9:20: spec.http[0].fault.delay.fixedDelay: missing; how long?"],
         ),
         (
             http("delegate: {name: x}"),

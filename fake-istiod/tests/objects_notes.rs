@@ -365,3 +365,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fault_without_a_percentage_never_happens() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  \
+                http:\n  - fault: {delay: {fixedDelay: 1s}, abort: {httpStatus: 503}}\n    \
+                route: [{destination: {host: a}}]\n";
+    assert_eq!(
+        notes(text),
+        [
+            "7:20: warning: spec.http[0].fault.delay: without a percentage no call is held back",
+            "7:45: warning: spec.http[0].fault.abort: without a percentage no call is aborted",
+        ]
+    );
+}

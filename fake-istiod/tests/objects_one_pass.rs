@@ -86,8 +86,8 @@ const DESTINATION_RULE: &[Line] = &[
     ),
     either(
         "    loadBalancer: {simple: RANDOM}",
-        "    loadBalancer: {simple: ^LEAST_REQUEST}",
-        "spec.trafficPolicy.loadBalancer.simple: LEAST_REQUEST is not supported yet",
+        "    loadBalancer: {simple: ^LEAST_REQUESTS}",
+        "spec.trafficPolicy.loadBalancer.simple: unknown load balancer \"LEAST_REQUESTS\"",
     ),
     either(
         "    connectionPool: {tcp: {}}",

@@ -1,5 +1,6 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
+mod circuit_breaking;
 mod client_status;
 mod cluster_endpoints;
 mod cluster_examples;
@@ -11,9 +12,11 @@ mod cluster_stateful_sets;
 mod converged;
 mod dangling;
 mod determinism;
+mod fault_injection;
 mod host_header;
 mod images;
 mod istio_skipped;
+mod load_balancing;
 mod loads;
 mod mtls_matrix;
 mod mtls_transitions;

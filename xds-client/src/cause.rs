@@ -22,6 +22,8 @@ pub enum Cause {
     Dropped,
     /// As many RPCs to the cluster are in flight as its circuit breaker's `max_requests` allows (gRFC A32).
     MaxRequests,
+    /// The RPC was to fail: the route injects faults (gRFC A33).
+    FaultInjected,
     /// No TCP connection: refused, unreachable or timed out.
     TcpConnect,
     /// TCP connected, the TLS handshake failed.

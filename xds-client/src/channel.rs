@@ -6,17 +6,19 @@
 //!
 //! # Retries
 //!
-//! Requests that are complete when the call starts and at most 256 KiB long are kept until response headers come:
-//! those of unary calls, and of streams whose messages were all at hand. A route's retry policy applies to them, and,
-//! policy or not, they are sent once more if a server refuses them unseen (REFUSED_STREAM, or GOAWAY with a lower last
-//! stream ID). Other requests are sent as they come and not again. Any request that never left is sent elsewhere, as
-//! often as it takes. Once response headers have come there are no more attempts.
+//! What a call sends is kept until response headers come, up to 256 KiB: all of a unary request, and of a stream what
+//! was written so far. A route's retry policy (gRFC A44) applies to such calls: another attempt sends what is kept, and
+//! goes on with what the application writes then. Policy or not, they are sent once more if a server refuses them
+//! unseen (REFUSED_STREAM, or GOAWAY with a lower last stream ID). Calls that send more are not tried again. Any
+//! request that never left is sent elsewhere, as often as it takes. Once response headers have come there are no more
+//! attempts.
 
 mod actor;
 mod body;
 mod call;
 mod connector;
 mod events;
+mod faults;
 mod selector;
 
 use std::fmt;
@@ -37,7 +39,7 @@ use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority, percent_enco
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use actor::{Actor, Parts, Snapshot};
-pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFinished, RpcPick, SubchannelStateChanged};
+pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick, SubchannelStateChanged};
 
 /// How long a channel without RPCs keeps its connections.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -129,7 +131,10 @@ impl XdsChannel {
                 route: rt.draws(&format!("{draws}/route")),
                 pick: rt.draws(&format!("{draws}/pick")),
                 retry: rt.draws(&format!("{draws}/retry")),
+                fault: rt.draws(&format!("{draws}/fault")),
+                hash: rt.draws(&format!("{draws}/hash")),
             }),
+            channel_id: rt.draws(&format!("{draws}/channel-id")).next(),
             draws_name: draws,
             rt,
             pool: pool.clone(),
@@ -181,6 +186,8 @@ struct Shared {
     listener_name: String,
     authority: Authority,
     credentials: ChannelCredentials,
+    /// What stands for the channel in hashes (gRFC A42).
+    channel_id: u64,
     draws_name: String,
     draws: Mutex<CallDraws>,
     snapshots: Latest<Snapshot>,
@@ -193,6 +200,8 @@ struct CallDraws {
     route: Draws,
     pick: Draws,
     retry: Draws,
+    fault: Draws,
+    hash: Draws,
 }
 
 #[derive(Default)]

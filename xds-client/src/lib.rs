@@ -5,10 +5,10 @@
 //! clusters and endpoints into one consistent configuration. They take `now`, inputs and random draws, and answer with
 //! actions; a thin shell around them does what they say.
 //!
-//! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`] and
-//! [`retry`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without I/O; [`client`] runs the
-//! streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells whoever asks what
-//! the clients have.
+//! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`],
+//! [`retry`] and [`fault`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without I/O;
+//! [`client`] runs the streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells
+//! whoever asks what the clients have.
 //!
 //! Behaviour follows gRPC's xDS proposals (gRFC A27 and its successors) as grpc-go carries them out; where the two
 //! differ, the module says which it follows.
@@ -23,6 +23,7 @@ pub mod client;
 pub mod credentials;
 pub mod csds;
 pub mod dependency_manager;
+pub mod fault;
 pub mod resource;
 pub mod retry;
 pub mod routing;
@@ -32,7 +33,7 @@ pub mod subchannel;
 pub use bootstrap::Bootstrap;
 pub use cause::Cause;
 pub use channel::{
-    AppliedCluster, ConfigApplied, ConfigFailed, RpcFinished, RpcPick, SubchannelStateChanged, XdsChannel,
+    AppliedCluster, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick, SubchannelStateChanged, XdsChannel,
     XdsChannelError,
 };
 pub use client::XdsClientPool;

@@ -305,10 +305,10 @@ async fn a_policy_this_client_does_not_have_is_refused_by_name() {
     let backend = Backend::start(&mesh.rt, "a").await;
     one_cluster(&mesh, to_cluster("one"), &[&backend]);
     let mut hashed = eds_cluster("one");
-    hashed.lb_policy = LbPolicy::RingHash.into();
+    hashed.lb_policy = LbPolicy::Maglev.into();
     mesh.control_plane.set([(CDS, "one", any(&hashed))]);
     let error = mesh.client(TARGET).await.say().await.unwrap_err();
-    let told = "cluster \"one\": lb_policy RING_HASH (gRFC A42) is not implemented by this client; use ROUND_ROBIN";
+    let told = "unexpected lbPolicy MAGLEV; gRPC knows ROUND_ROBIN, RING_HASH and LEAST_REQUEST";
     assert!(error.message().contains(told), "{error}");
     assert_eq!(mesh.recorder.last("rpc.finished").fields["cause_kind"], "no-cluster");
     let nack = format!("error parsing \"ClusterResource\" response: resource \"one\": {told}");

@@ -128,10 +128,9 @@ fn the_legacy_field_knows_three_policies() {
         with(LbPolicyProto::RingHash, Some(LbConfig::RingHashLbConfig(config)))
     };
     let most = 8 * 1024 * 1024;
-    let missing =
-        |name: &str| format!("cluster \"c\": lb_policy {name} is not implemented by this client; use ROUND_ROBIN");
-    rejected(with(LbPolicyProto::RingHash, None), &missing("RING_HASH (gRFC A42)"));
-    rejected(ring(number(5), number(6), 0), &missing("RING_HASH (gRFC A42)"));
+    let rings = |min_size, max_size| LbPolicy::RingHash { min_size, max_size };
+    assert_eq!(with(LbPolicyProto::RingHash, None).unwrap().lb_policy, rings(1024, most));
+    assert_eq!(ring(number(5), number(6), 0).unwrap().lb_policy, rings(5, 6));
     rejected(ring(None, None, 1), "unsupported ring_hash hash function");
     rejected(ring(number(most + 1), None, 0), "must not exceed 8388608");
     rejected(ring(None, number(most + 1), 0), "must not exceed 8388608");
@@ -142,8 +141,9 @@ fn the_legacy_field_knows_three_policies() {
         let config = proto::LeastRequestLbConfig { choice_count, ..Default::default() };
         with(LbPolicyProto::LeastRequest, Some(LbConfig::LeastRequestLbConfig(config)))
     };
-    rejected(least(None), &missing("LEAST_REQUEST (gRFC A48)"));
-    rejected(least(Some(5)), &missing("LEAST_REQUEST (gRFC A48)"));
+    assert_eq!(with(LbPolicyProto::LeastRequest, None).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
+    assert_eq!(least(None).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
+    assert_eq!(least(Some(5)).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 5 });
     rejected(least(Some(1)), "choice_count 1 is below 2");
 
     for other in [
@@ -184,15 +184,18 @@ fn the_first_policy_of_the_list_that_this_client_has_wins() {
     let cluster = with(&[unknown.clone(), maglev.clone(), wrr_locality(&round_robin), least.clone()]).unwrap();
     assert_eq!((cluster.lb_policy, cluster.unsupported.len()), (LbPolicy::RoundRobin, 0));
     let cluster = with(&[ring(7), wrr_locality(&round_robin)]).unwrap();
+    assert_eq!(cluster.lb_policy, LbPolicy::RingHash { min_size: 7, max_size: 8 * 1024 * 1024 });
+    assert_eq!(with(std::slice::from_ref(&least)).unwrap().lb_policy, LbPolicy::LeastRequest { choice_count: 2 });
+    let cluster = with(&[pick_first.clone(), wrr_locality(&round_robin)]).unwrap();
     assert_eq!(cluster.lb_policy, LbPolicy::RoundRobin);
-    let passed_over = "load_balancing_policy RING_HASH (gRFC A42): passed over for the next of the list";
+    let passed_over = "load_balancing_policy pick_first (gRFC A62): passed over for the next of the list";
     assert_eq!(cluster.unsupported, [passed_over]);
 
     rejected(with(&[]), "no supported policy found");
     rejected(with(&[unknown, maglev]), "no supported policy found");
-    let both = with(&[least.clone(), pick_first]);
-    rejected(both, "LEAST_REQUEST (gRFC A48), pick_first (gRFC A62) not implemented by this client");
-    rejected(with(&[wrr_locality(&least)]), "LEAST_REQUEST (gRFC A48) not implemented by this client");
+    rejected(with(&[pick_first]), "pick_first (gRFC A62) not implemented by this client");
+    rejected(with(&[wrr_locality(&least)]), "least_request below wrr_locality not implemented by this client");
+    rejected(with(&[wrr_locality(&ring(7))]), "ring_hash below wrr_locality not implemented by this client");
     rejected(with(&[ring(9_000_000), wrr_locality(&round_robin)]), "must not exceed 8388608");
     let mut deep = round_robin;
     for _ in 0..16 {

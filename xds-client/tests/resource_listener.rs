@@ -26,8 +26,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher:
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{Any, BoolValue, UInt32Value};
 use hermesh_xds::resource::{
-    Decoded, FilterChainMatch as Match, HttpFilterKind, Listener, ListenerKind, Resource, RouteSource, ServerListener,
-    SourceType, Validation, decode,
+    Decoded, FaultPolicy, FilterChainMatch as Match, HttpFilterKind, Listener, ListenerKind, Resource, RouteSource,
+    ServerListener, SourceType, Validation, decode,
 };
 use prost::Message;
 
@@ -149,21 +149,19 @@ fn bad_client_listeners_are_rejected_by_name() {
             "cannot be given as TypedStruct",
         ),
         (
-            with_filters(vec![fault_filter(&aborting(1)), router()]),
-            "fault injection (abort, gRFC A33) is not implemented",
-        ),
-        (
             with_filters(vec![
                 fault_filter(&HttpFault {
                     delay: Some(fault::FaultDelay {
-                        percentage: Some(FractionalPercent { numerator: 1, denominator: 2 }),
+                        fault_delay_secifier: Some(fault::fault_delay::FaultDelaySecifier::FixedDelay(
+                            envoy_types::pb::google::protobuf::Duration { seconds: -1, nanos: 0 },
+                        )),
                         ..Default::default()
                     }),
                     ..Default::default()
                 }),
                 router(),
             ]),
-            "fault injection (delay, gRFC A33)",
+            "http filter \"envoy.filters.http.fault\": fixed_delay is negative or out of range",
         ),
     ] {
         rejected(read_client(&manager), part);
@@ -194,12 +192,12 @@ fn good_client_listeners_keep_what_grpc_acts_on() {
     let ListenerKind::Client(http) = listener.kind else { panic!("{listener:?}") };
     assert_eq!(http.routes, RouteSource::Rds("outbound|80||echo".into()));
     assert_eq!(http.max_stream_duration, Some(Duration::new(5, 1)));
-    let filters: Vec<_> = http.http_filters.iter().map(|filter| (filter.name.as_str(), filter.kind)).collect();
+    let filters: Vec<_> = http.http_filters.iter().map(|filter| (filter.name.as_str(), filter.kind.clone())).collect();
     assert_eq!(
         filters,
         [
-            ("envoy.filters.http.fault", HttpFilterKind::Fault),
-            ("second", HttpFilterKind::Fault),
+            ("envoy.filters.http.fault", HttpFilterKind::Fault(FaultPolicy::default().into())),
+            ("second", HttpFilterKind::Fault(FaultPolicy::default().into())),
             ("envoy.filters.http.router", HttpFilterKind::Router)
         ]
     );

@@ -48,6 +48,7 @@ impl Rule {
             name: index.to_string(),
             matches: RouteMatch { path, headers: headers.collect(), per_million: None },
             action: RouteAction::NonForwarding,
+            overrides: [].into(),
         }
     }
 }

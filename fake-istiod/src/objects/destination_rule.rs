@@ -39,7 +39,7 @@ pub struct DestinationRuleSpec {
 pub struct TrafficPolicy {
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
-    /// Connection limits, none of which gRPC knows.
+    /// Limits of connections and requests, of which gRPC knows one.
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
@@ -55,21 +55,69 @@ pub struct PortTrafficPolicy {
     pub port: super::PortSelector,
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
-    /// Connection limits, none of which gRPC knows.
+    /// Limits of connections and requests, of which gRPC knows one.
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
 }
 
 /// How endpoints are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
     /// One of the simple policies.
     pub simple: SimpleLoadBalancer,
+    /// Requests that are alike in something go to one endpoint.
+    pub consistent_hash: Option<ConsistentHash>,
 }
 
-/// The simple policies. istiod gives gRPC clients ROUND_ROBIN for all but LEAST_REQUEST, which is refused here.
+/// What requests must be alike in, and how that leads to an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsistentHash {
+    /// A header's value; the only one of these that gRPC clients look at.
+    pub http_header_name: Option<String>,
+    /// A cookie's value.
+    pub http_cookie: Option<HttpCookie>,
+    /// The caller's address.
+    pub use_source_ip: bool,
+    /// A query parameter's value.
+    pub http_query_parameter_name: Option<String>,
+    /// How large a ring is at least, in the older form.
+    pub minimum_ring_size: u64,
+    /// By a ring, which is the default.
+    pub ring_hash: Option<RingHash>,
+    /// By Maglev's table, which gRPC clients do not have.
+    pub maglev: Option<Maglev>,
+}
+
+/// A cookie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpCookie {
+    /// Its name.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+}
+
+/// A ring of endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RingHash {
+    /// How large it is at least; the client decides if 0.
+    pub minimum_ring_size: u64,
+}
+
+/// Maglev's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Maglev {
+    /// How large it is; the client decides if 0.
+    pub table_size: u64,
+}
+
+/// The simple policies. istiod gives gRPC clients ROUND_ROBIN for all but LEAST_REQUEST.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename = "load balancer", rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "Istio's own names")]
@@ -83,7 +131,7 @@ pub enum SimpleLoadBalancer {
     LeastRequest,
 }
 
-/// Connection limits.
+/// Limits of connections and requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionPool {
@@ -97,9 +145,14 @@ pub struct ConnectionPool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct TcpSettings {}
 
-/// Limits of HTTP connections; none is modelled.
+/// Limits of HTTP connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct HttpSettings {}
+#[serde(default)]
+pub struct HttpSettings {
+    /// How many requests may be under way from one client process; the default if 0.
+    #[serde(rename = "http2MaxRequests")]
+    pub http2_max_requests: i32,
+}
 
 /// Whether a client's connections are encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

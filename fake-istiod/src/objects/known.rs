@@ -197,7 +197,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("TrafficPolicy", Refused, &["outlierDetection"]),
     ("PortTrafficPolicy", Refused, &["outlierDetection"]),
     ("LoadBalancer", NoEffect, &["warmup", "warmupDurationSecs"]),
-    ("LoadBalancer", Refused, &["consistentHash", "localityLbSetting"]),
+    ("LoadBalancer", Refused, &["localityLbSetting"]),
+    ("HttpCookie", NoEffect, &["attributes", "ttl"]),
     (
         "TcpSettings",
         NoEffect,
@@ -216,7 +217,6 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
             "useClientProtocol",
         ],
     ),
-    ("HttpSettings", Refused, &["http2MaxRequests"]),
     (
         "ClientTls",
         NoEffect,
@@ -238,7 +238,7 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
         NoEffect,
         &["headers", "mirror", "mirrorPercent", "mirrorPercentage", "mirror_percent", "mirrors", "rewrite"],
     ),
-    ("HttpRoute", Refused, &["corsPolicy", "delegate", "fault"]),
+    ("HttpRoute", Refused, &["corsPolicy", "delegate"]),
     ("HttpMatch", NoEffect, &["statPrefix"]),
     ("HttpRouteDestination", NoEffect, &["headers"]),
     ("HttpRedirect", NoEffect, &["derivePort", "port", "scheme"]),

@@ -9,6 +9,7 @@ mod deployment;
 mod destination_rule;
 mod duration;
 mod endpoint_slice;
+mod fault;
 mod growing;
 mod job;
 mod kind;
@@ -32,12 +33,13 @@ pub use deployment::{
     Deployment, DeploymentSpec, DeploymentStatus, LabelSelector, PodTemplate, RollingUpdate, Strategy, StrategyType,
 };
 pub use destination_rule::{
-    ClientTls, ConnectionPool, DestinationRule, DestinationRuleSpec, HttpSettings, LoadBalancer, PortTrafficPolicy,
-    SimpleLoadBalancer, Subset, TcpSettings, TlsMode, TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, DestinationRuleSpec, HttpCookie, HttpSettings,
+    LoadBalancer, Maglev, PortTrafficPolicy, RingHash, SimpleLoadBalancer, Subset, TcpSettings, TlsMode, TrafficPolicy,
 };
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, SERVICE_NAME_LABEL, TargetReference,
 };
+pub use fault::{GRPC_STATUSES, HttpFaultAbort, HttpFaultDelay, HttpFaultInjection, Percent};
 pub use job::{Job, JobOutcome, JobSpec, JobStatus};
 pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Labels, Metadata, duration};
+use super::{HttpFaultInjection, Labels, Metadata, duration};
 use crate::yaml::Spanned;
 
 /// `networking.istio.io VirtualService`.
@@ -52,6 +52,8 @@ pub struct HttpRoute {
     pub timeout: Option<Duration>,
     /// How failed calls are repeated.
     pub retries: Option<HttpRetry>,
+    /// Which calls are held back or fail on purpose.
+    pub fault: Option<HttpFaultInjection>,
 }
 
 /// The requests a rule is for: all conditions must hold.

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Mesh, full_host, hosts_match, is_exported_to};
-use crate::objects::{ClientTls, DestinationRule, Labels, ObjectKey, Subset, TrafficPolicy, selects};
+use crate::objects::{
+    ClientTls, ConnectionPool, DestinationRule, Labels, LoadBalancer, ObjectKey, Subset, TrafficPolicy, selects,
+};
 
 /// What several DestinationRules for one host say together.
 #[derive(Clone, Debug)]
@@ -18,6 +20,17 @@ pub struct MergedRule {
     traffic_policy: Option<TrafficPolicy>,
     subsets: Vec<Subset>,
     from: Vec<ObjectKey>,
+}
+
+/// How clients talk to one port of a host or of one of its subsets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy<'a> {
+    /// How endpoints are chosen.
+    pub load_balancer: Option<&'a LoadBalancer>,
+    /// Limits of connections and requests.
+    pub connection_pool: Option<&'a ConnectionPool>,
+    /// Whether connections are encrypted.
+    pub tls: Option<&'a ClientTls>,
 }
 
 impl MergedRule {
@@ -39,17 +52,18 @@ impl MergedRule {
         &self.from
     }
 
-    /// Whether connections to a port of the host, or of one of its subsets, are encrypted.
+    /// How clients talk to a port of the host, or of one of its subsets.
     ///
     /// A matching `portLevelSettings` entry replaces the policy whole, so that what it leaves out is a default; a
     /// subset's own policy replaces what it sets, and its entry for the port again replaces all.
     #[must_use]
-    pub fn tls<'a>(&'a self, port: u16, subset: Option<&'a Subset>) -> Option<&'a ClientTls> {
+    pub fn policy<'a>(&'a self, port: u16, subset: Option<&'a Subset>) -> Policy<'a> {
         let top = self.traffic_policy.as_ref();
-        let inherited = top.and_then(|policy| of_port(policy, port).unwrap_or(policy.tls.as_ref()));
+        let inherited =
+            top.map(|policy| of_port(policy, port).unwrap_or_else(|| Policy::of(policy))).unwrap_or_default();
         match subset.and_then(|subset| subset.traffic_policy.as_ref()) {
             None => inherited,
-            Some(own) => of_port(own, port).unwrap_or_else(|| own.tls.as_ref().or(inherited)),
+            Some(own) => of_port(own, port).unwrap_or_else(|| Policy::of(own).or(inherited)),
         }
     }
 
@@ -67,10 +81,32 @@ impl MergedRule {
     }
 }
 
-/// The TLS setting of a port's own entry, if it has one.
-fn of_port(policy: &TrafficPolicy, port: u16) -> Option<Option<&ClientTls>> {
-    let entry = policy.port_level_settings.iter().find(|entry| entry.port.number == u32::from(port));
-    entry.map(|entry| entry.tls.as_ref())
+impl<'a> Policy<'a> {
+    fn of(policy: &'a TrafficPolicy) -> Self {
+        Self {
+            load_balancer: policy.load_balancer.as_ref(),
+            connection_pool: policy.connection_pool.as_ref(),
+            tls: policy.tls.as_ref(),
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            load_balancer: self.load_balancer.or(other.load_balancer),
+            connection_pool: self.connection_pool.or(other.connection_pool),
+            tls: self.tls.or(other.tls),
+        }
+    }
+}
+
+/// What a port's own entry says, if it has one.
+fn of_port(policy: &TrafficPolicy, port: u16) -> Option<Policy<'_>> {
+    let entry = policy.port_level_settings.iter().find(|entry| entry.port.number == u32::from(port))?;
+    Some(Policy {
+        load_balancer: entry.load_balancer.as_ref(),
+        connection_pool: entry.connection_pool.as_ref(),
+        tls: entry.tls.as_ref(),
+    })
 }
 
 /// All rules, merged, by who may see them.

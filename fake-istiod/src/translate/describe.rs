@@ -9,9 +9,12 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::listener::v3::{Listener, filter};
 use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{HttpFault, fault_abort::ErrorType};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{Any, Duration, value::Kind};
 use prost::{Message, Name};
 
@@ -107,6 +110,7 @@ impl Page {
             ClusterLoadAssignment => load_assignment
             tls::UpstreamTlsContext => upstream_tls
             tls::DownstreamTlsContext => downstream_tls
+            HttpFault => fault
         }
         self.field("type", any.type_url.rsplit(['.', '/']).next().unwrap_or_default());
         if !any.value.is_empty() {
@@ -191,6 +195,27 @@ impl Page {
         }
         self.optional("decorator", route.decorator.as_ref().map(|decorator| &decorator.operation));
         self.metadata(route.metadata.as_ref());
+        let overrides: BTreeMap<_, _> = route.typed_per_filter_config.iter().collect();
+        for (name, any) in overrides {
+            self.nested(&format!("typed_per_filter_config.{name}"), |page| page.any(any));
+        }
+    }
+
+    fn fault(&mut self, fault: &HttpFault) {
+        if let Some(delay) = &fault.delay {
+            if let Some(FaultDelaySecifier::FixedDelay(delay)) = &delay.fault_delay_secifier {
+                self.field("delay.fixed_delay", duration(delay));
+            }
+            self.optional("delay.percentage", delay.percentage.as_ref().map(percentage));
+        }
+        if let Some(abort) = &fault.abort {
+            match abort.error_type {
+                Some(ErrorType::HttpStatus(status)) => self.field("abort.http_status", status),
+                Some(ErrorType::GrpcStatus(number)) => self.field("abort.grpc_status", number),
+                _ => {}
+            }
+            self.optional("abort.percentage", abort.percentage.as_ref().map(percentage));
+        }
     }
 
     fn route_match(&mut self, route_match: &route::RouteMatch) {
@@ -233,6 +258,7 @@ impl Page {
     #[expect(deprecated, reason = "istiod sends max_grpc_timeout")]
     fn route_action(&mut self, action: &route::RouteAction) {
         use route::route_action::ClusterSpecifier;
+        use route::route_action::hash_policy::PolicySpecifier;
         match &action.cluster_specifier {
             Some(ClusterSpecifier::Cluster(cluster)) => self.field("cluster", cluster),
             Some(ClusterSpecifier::WeightedClusters(weighted)) => {
@@ -247,6 +273,13 @@ impl Page {
         self.optional("max_grpc_timeout", action.max_grpc_timeout.as_ref().map(duration));
         let stream = action.max_stream_duration.as_ref().and_then(|stream| stream.max_stream_duration.as_ref());
         self.optional("max_stream_duration", stream.map(duration));
+        self.list("hash_policy", &action.hash_policy, |page, policy| match &policy.policy_specifier {
+            Some(PolicySpecifier::Header(header)) => page.field("header", &header.header_name),
+            Some(PolicySpecifier::Cookie(cookie)) => page.field("cookie", &cookie.name),
+            Some(PolicySpecifier::ConnectionProperties(properties)) => page.field("source_ip", properties.source_ip),
+            Some(PolicySpecifier::QueryParameter(query)) => page.field("query_parameter", &query.name),
+            _ => {}
+        });
         if let Some(policy) = &action.retry_policy {
             self.nested("retry_policy", |page| page.retry_policy(policy));
         }
@@ -270,7 +303,7 @@ impl Page {
     }
 
     fn cluster(&mut self, cluster: &Cluster) {
-        use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+        use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig};
         self.field("name", &cluster.name);
         self.text("alt_stat_name", &cluster.alt_stat_name);
         if let Some(ClusterDiscoveryType::Type(number)) = cluster.cluster_discovery_type {
@@ -284,6 +317,19 @@ impl Page {
             });
         }
         self.field("lb_policy", cluster.lb_policy().as_str_name());
+        match &cluster.lb_config {
+            Some(LbConfig::RingHashLbConfig(ring)) => {
+                self.optional("minimum_ring_size", ring.minimum_ring_size.as_ref().map(|size| size.value));
+            }
+            Some(LbConfig::MaglevLbConfig(maglev)) => {
+                self.optional("table_size", maglev.table_size.as_ref().map(|size| size.value));
+            }
+            _ => {}
+        }
+        let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+        for threshold in thresholds {
+            self.optional("circuit_breakers.max_requests", threshold.max_requests.as_ref().map(|max| max.value));
+        }
         self.transport_socket(cluster.transport_socket.as_ref());
     }
 
@@ -401,6 +447,10 @@ fn string_matcher(matcher: &matcher::StringMatcher) -> String {
         Some(MatchPattern::SafeRegex(regex)) => format!("safe_regex {}", regex.regex),
         _ => "none".to_owned(),
     }
+}
+
+fn percentage(percent: &FractionalPercent) -> String {
+    format!("{}/{}", percent.numerator, percent.denominator().as_str_name())
 }
 
 fn duration(duration: &Duration) -> String {

@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use super::name::{INBOUND_LISTENER_PREFIX, join_host_port, split_host_port};
 use super::name_filter::NameFilter;
 use super::peer_authentication::{ServerMode, server_mode};
-use super::{ClusterName, Resource, proto, tls};
+use super::{ClusterName, Resource, fault, proto, tls};
 use crate::node::Node;
 use crate::objects::{IntOrString, Object, ObjectKey, selects};
 use crate::snapshot::{ServiceInfo, Snapshot};
@@ -45,7 +45,7 @@ pub(super) fn listeners(snapshot: &Snapshot, node: &Node, names: &BTreeSet<Strin
 fn outbound(service: &ServiceInfo, host: &str, port: u16) -> Resource {
     let manager = hcm::HttpConnectionManager {
         http_filters: vec![
-            filter("envoy.filters.http.fault", proto::any(&HttpFault::default())),
+            filter(fault::FILTER, proto::any(&HttpFault::default())),
             filter("envoy.filters.http.router", proto::any(&Router::default())),
         ],
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(hcm::Rds {

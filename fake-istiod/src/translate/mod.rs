@@ -8,6 +8,8 @@ mod cds;
 mod dangling;
 mod describe;
 mod eds;
+mod fault;
+mod hash;
 mod lds;
 mod name;
 mod name_filter;

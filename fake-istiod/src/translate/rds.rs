@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 
 use super::name::{join_host_port, split_host_port};
 use super::route as routes;
-use super::{ClusterName, Resource, proto};
+use super::{ClusterName, Resource, hash, proto};
 use crate::node::Node;
 use crate::objects::{ObjectKey, VirtualService};
 use crate::snapshot::{PortProtocol, ServiceInfo, Snapshot, full_host, hosts_match};
@@ -58,6 +58,7 @@ fn hosts_of_port(snapshot: &Snapshot, node: &Node, port: u16) -> Vec<Host> {
         if routes.is_empty() {
             continue;
         }
+        let rules = hash::rules_behind(snapshot, node, &routes);
         let claim = Claim::new(snapshot, virtual_service, &registry, &services);
         let http = |service: &&&ServiceInfo| {
             service.port(port).is_some_and(|port| PortProtocol::of(port) == PortProtocol::Http)
@@ -68,12 +69,12 @@ fn hosts_of_port(snapshot: &Snapshot, node: &Node, port: u16) -> Vec<Host> {
             continue;
         }
         for host in &claim.hosts {
-            let from = BTreeSet::from([virtual_service.key()]);
+            let from = rules.iter().cloned().chain([virtual_service.key()]).collect();
             let domains = with_port(host, port).into();
             hosts.push(Host { virtual_host: virtual_host(host, port, domains, routes.clone()), from });
         }
         for service in http {
-            let from = BTreeSet::from([virtual_service.key(), service.key()]);
+            let from = rules.iter().cloned().chain([virtual_service.key(), service.key()]).collect();
             let domains = domains(service, port, node.dns_domain());
             hosts.push(Host { virtual_host: virtual_host(service.host(), port, domains, routes.clone()), from });
             taken.insert(service.host());
@@ -82,9 +83,11 @@ fn hosts_of_port(snapshot: &Snapshot, node: &Node, port: u16) -> Vec<Host> {
     for service in registry.values().filter(|service| !taken.contains(service.host())) {
         if service.port(port).is_some_and(|port| PortProtocol::of(port) == PortProtocol::Http) {
             let domains = domains(service, port, node.dns_domain());
-            let routes = vec![routes::default(service.host(), port)];
+            let routes = vec![routes::default(snapshot, node, service.host(), port)];
+            let mut from = hash::rules_behind(snapshot, node, &routes);
+            from.insert(service.key());
             let virtual_host = virtual_host(service.host(), port, domains, routes);
-            hosts.push(Host { virtual_host, from: BTreeSet::from([service.key()]) });
+            hosts.push(Host { virtual_host, from });
         }
     }
     without_duplicates(hosts)

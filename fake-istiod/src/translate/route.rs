@@ -10,7 +10,7 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use route::header_matcher::HeaderMatchSpecifier;
 use route::route_match::PathSpecifier;
 
-use super::{ClusterName, proto, retry};
+use super::{ClusterName, fault, hash, proto, retry};
 use crate::node::Node;
 use crate::objects::{
     Destination, HttpMatch, HttpRedirect, HttpRoute, HttpRouteDestination, StringMatch, VirtualService, selects,
@@ -44,7 +44,7 @@ pub(super) fn of_virtual_service(
 }
 
 /// The only route of a Service that no VirtualService is for.
-pub(super) fn default(host: &str, port: u16) -> route::Route {
+pub(super) fn default(snapshot: &Snapshot, node: &Node, host: &str, port: u16) -> route::Route {
     let zero = Some(proto::duration(Duration::ZERO));
     #[expect(deprecated, reason = "istiod sends it")]
     let action = route::RouteAction {
@@ -54,8 +54,10 @@ pub(super) fn default(host: &str, port: u16) -> route::Route {
         timeout: zero,
         max_grpc_timeout: zero,
         retry_policy: Some(retry::default_policy()),
+        hash_policy: hash::policy(snapshot, node, host, None, Some(port)).into_iter().collect(),
         ..route::RouteAction::default()
     };
+    let action = anywhere_again_if_hashed(action);
     route::Route {
         name: "default".to_owned(),
         r#match: Some(route::RouteMatch {
@@ -108,6 +110,7 @@ impl Translation<'_> {
             name,
             r#match: Some(route_match(http_match)),
             metadata: Some(proto::metadata("istio", "config", path)),
+            typed_per_filter_config: http.fault.as_ref().and_then(fault::filter_config).into_iter().collect(),
             action,
             ..route::Route::default()
         };
@@ -124,7 +127,9 @@ impl Translation<'_> {
             }),
         };
         let timeout = Some(proto::duration(http.timeout.unwrap_or_default()));
-        route::RouteAction {
+        let weighs = |it: &&HttpRouteDestination| http.route.len() == 1 || it.weight > 0;
+        let hash_policy = http.route.iter().filter(weighs).filter_map(|it| self.hash_policy(&it.destination)).collect();
+        let action = route::RouteAction {
             cluster_specifier: Some(specifier),
             timeout,
             // The only one of the two that gRPC reads.
@@ -133,8 +138,17 @@ impl Translation<'_> {
                 ..route::route_action::MaxStreamDuration::default()
             }),
             retry_policy: retry::policy(http.retries.as_ref()),
+            hash_policy,
             ..route::RouteAction::default()
-        }
+        };
+        if http.route.len() == 1 { anywhere_again_if_hashed(action) } else { action }
+    }
+
+    fn hash_policy(&self, destination: &Destination) -> Option<route::route_action::HashPolicy> {
+        let host = full_host(&destination.host, &self.service.metadata.namespace, self.snapshot.mesh());
+        let port = destination.port.and_then(|port| u16::try_from(port.number).ok());
+        let subset = destination.subset.as_ref().map(|subset| subset.value.as_str());
+        hash::policy(self.snapshot, self.node, &host, subset, port)
     }
 
     /// Destinations without a share are left out.
@@ -161,6 +175,14 @@ impl Translation<'_> {
         let subset = destination.subset.as_ref().map(|subset| subset.value.clone()).unwrap_or_default();
         ClusterName { port, subset, host }.to_string()
     }
+}
+
+/// A request that its hash leads to one endpoint may be tried there again.
+fn anywhere_again_if_hashed(mut action: route::RouteAction) -> route::RouteAction {
+    if let Some(retry) = action.retry_policy.as_mut().filter(|_| !action.hash_policy.is_empty()) {
+        retry.retry_host_predicate.clear();
+    }
+    action
 }
 
 fn redirect_action(redirect: &HttpRedirect) -> Option<route::route::Action> {

@@ -127,6 +127,64 @@ fn tls_modes_other_than_istio_mutual_are_plaintext() {
 }
 
 #[test]
+fn of_a_connection_pool_clients_are_told_the_requests_under_way() {
+    let pool = |http: &str| format!("connectionPool: {{http: {http}}}");
+    let (five, nine, none) =
+        (pool("{http2MaxRequests: 5}"), pool("{http2MaxRequests: 9}"), pool("{http2MaxRequests: 0, maxRetries: 3}"));
+    for (policy, subset_policy, expected) in [
+        (format!("{{{five}}}"), "{}".to_owned(), [Some(5); 4]),
+        (format!("{{{none}}}"), format!("{{{nine}}}"), [None, None, Some(9), Some(9)]),
+        // A subset's pool replaces the whole pool, and a port's entry all policies.
+        (format!("{{{five}}}"), format!("{{{none}}}"), [Some(5), Some(5), None, None]),
+        (
+            format!("{{{five}, portLevelSettings: [{{port: {{number: 81}}, {nine}}}]}}"),
+            "{tls: {mode: DISABLE}}".to_owned(),
+            [Some(5), Some(9), Some(5), Some(9)],
+        ),
+    ] {
+        let mut cluster = Cluster::default();
+        let spec =
+            format!("{{host: echo, trafficPolicy: {policy}, subsets: [{{name: v1, trafficPolicy: {subset_policy}}}]}}");
+        cluster.apply(SERVICE).apply(&rule("ns", "a", &spec));
+        let limit = |subset: &str, port: u16| {
+            let name = format!("outbound|{port}|{subset}|echo.ns.svc.cluster.local");
+            let text = cluster.described(&node("ns", "client", "10.0.0.9"), Cds, &[&name]);
+            let line = text.lines().find_map(|line| line.strip_prefix("circuit_breakers.max_requests: "));
+            line.map(|limit| limit.parse::<u32>().unwrap())
+        };
+        let limits = [limit("", 80), limit("", 81), limit("v1", 80), limit("v1", 81)];
+        assert_eq!(limits, expected, "{spec}");
+    }
+}
+
+#[test]
+fn clients_get_the_policies_that_grpc_has_and_round_robin_for_the_others() {
+    for (balancer, expected) in [
+        ("{}", vec!["ROUND_ROBIN"]),
+        ("{simple: ROUND_ROBIN}", vec!["ROUND_ROBIN"]),
+        ("{simple: RANDOM}", vec!["ROUND_ROBIN"]),
+        ("{simple: LEAST_CONN}", vec!["ROUND_ROBIN"]),
+        ("{simple: LEAST_REQUEST}", vec!["LEAST_REQUEST"]),
+        ("{consistentHash: {httpHeaderName: x}}", vec!["RING_HASH", "minimum_ring_size: 1024"]),
+        ("{consistentHash: {httpHeaderName: x, minimumRingSize: 7}}", vec!["RING_HASH", "minimum_ring_size: 7"]),
+        ("{consistentHash: {httpHeaderName: x, ringHash: {}}}", vec!["RING_HASH"]),
+        (
+            "{consistentHash: {httpHeaderName: x, ringHash: {minimumRingSize: 9}}}",
+            vec!["RING_HASH", "minimum_ring_size: 9"],
+        ),
+    ] {
+        let mut cluster = Cluster::default();
+        let spec = format!("{{host: echo, trafficPolicy: {{loadBalancer: {balancer}}}}}");
+        cluster.apply(SERVICE).apply(&rule("ns", "a", &spec));
+        let text =
+            cluster.described(&node("ns", "client", "10.0.0.9"), Cds, &["outbound|80||echo.ns.svc.cluster.local"]);
+        let told = text.lines().skip_while(|line| !line.starts_with("lb_policy: "));
+        let told: Vec<&str> = told.map(|line| line.trim_start_matches("lb_policy: ")).collect();
+        assert_eq!(told, expected, "{balancer}");
+    }
+}
+
+#[test]
 fn the_most_specific_host_wins_and_is_not_merged_with_wildcards() {
     let mut cluster = Cluster::default();
     cluster.apply(SERVICE).apply(&rule("ns", "a", "{host: '*.local', trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}"));

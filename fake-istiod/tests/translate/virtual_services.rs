@@ -242,3 +242,59 @@ spec:
     );
     insta::assert_snapshot!(cluster.described(&node("test", "client", "10.0.0.9"), RouteConfiguration, &[A]));
 }
+
+#[test]
+fn faults_stand_in_the_routes_that_inject_them() {
+    for (fault, expected) in [
+        (
+            "{delay: {fixedDelay: 1.5s, percentage: {value: 12.5}}}",
+            vec!["delay.fixed_delay: 1.5s", "delay.percentage: 125000/MILLION"],
+        ),
+        ("{delay: {fixedDelay: 5ms, percent: 7}}", vec!["delay.fixed_delay: 0.005s", "delay.percentage: 7/HUNDRED"]),
+        (
+            "{abort: {grpcStatus: UNAVAILABLE, percentage: {value: 0.0001}}}",
+            vec!["abort.grpc_status: 14", "abort.percentage: 1/MILLION"],
+        ),
+        ("{abort: {httpStatus: 503}}", vec!["abort.http_status: 503"]),
+    ] {
+        let mut cluster = cluster();
+        let spec = format!("{{hosts: [svc-a], http: [{{fault: {fault}, route: [{{destination: {{host: svc-b}}}}]}}]}}");
+        cluster.apply(&virtual_service("test", "v", &spec));
+        let text = cluster.described(&node("test", "client", "10.0.0.9"), RouteConfiguration, &[A]);
+        let told = text.lines().skip_while(|line| !line.contains("typed_per_filter_config.envoy.filters.http.fault:"));
+        let told: Vec<&str> = told.skip(2).map(str::trim).collect();
+        assert_eq!(told, expected, "{text}");
+    }
+}
+
+#[test]
+fn routes_hash_what_the_destination_rule_wants_alike() {
+    let rule = |spec: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: test}}\nspec: {spec}\n"
+        )
+    };
+    let hash = |name: &str| format!("{{loadBalancer: {{consistentHash: {{httpHeaderName: {name}}}}}}}");
+    let headers = |cluster: &Cluster| values(cluster, A, "header");
+    let mut cluster = cluster();
+    cluster.apply(&rule(&format!("{{host: svc-a, trafficPolicy: {}}}", hash("x-user"))));
+    assert_eq!(headers(&cluster), ["x-user"], "without a VirtualService");
+
+    let subset = format!("subsets: [{{name: v1, trafficPolicy: {}}}]", hash("x-subset"));
+    let port = "portLevelSettings: [{port: {number: 8080}, loadBalancer: {consistentHash: {httpHeaderName: x-port}}}]";
+    let policy = format!("{{loadBalancer: {{consistentHash: {{httpHeaderName: x-user}}}}, {port}}}");
+    cluster.apply(&rule(&format!("{{host: svc-a, trafficPolicy: {policy}, {subset}}}")));
+    for (destinations, expected) in [
+        ("[{destination: {host: svc-a}}]", &["x-user"][..]),
+        ("[{destination: {host: svc-a, port: {number: 8080}}}]", &["x-port"]),
+        ("[{destination: {host: svc-a, subset: v1}}]", &["x-subset"]),
+        ("[{destination: {host: svc-b}}]", &[]),
+        (
+            "[{destination: {host: svc-a, subset: v1}, weight: 1}, {destination: {host: svc-a}, weight: 1}]",
+            &["x-subset", "x-user"],
+        ),
+    ] {
+        cluster.apply(&virtual_service("test", "v", &format!("{{hosts: [svc-a], http: [{{route: {destinations}}}]}}")));
+        assert_eq!(headers(&cluster), expected, "{destinations}");
+    }
+}

@@ -195,6 +195,10 @@ impl<'t> Sentences<'t> {
             "conn.rejected" | "server.turned_away" => {
                 format!("rejects the connection from {}: {}", self.endpoint(event, &field("peer")), field("error"))
             }
+            "rpc.fault" => match (text(&told, "abort"), told.get("delay_ms").map(plain)) {
+                (Some(code), _) => format!("the route is to fail the call with {code}"),
+                (None, delay) => format!("the route is to hold the call back for {} ms", delay.unwrap_or_default()),
+            },
             "rpc.finished" => finished(&told),
             _ => {
                 let told = told.iter().filter(|(_, value)| !value.is_null());

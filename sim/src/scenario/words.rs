@@ -21,13 +21,14 @@ pub(super) const CODES: [&str; 16] = [
 ];
 
 /// Why a call failed, as `rpc.finished` events say it.
-pub(super) const CAUSES: [&str; 12] = [
+pub(super) const CAUSES: [&str; 13] = [
     "name-resolution",
     "no-route",
     "no-cluster",
     "no-endpoints",
     "dropped",
     "max-requests",
+    "fault-injected",
     "tcp-connect",
     "tls-handshake",
     "connection-lost",
@@ -86,6 +87,7 @@ mod tests {
             Cause::NoEndpoints,
             Cause::Dropped,
             Cause::MaxRequests,
+            Cause::FaultInjected,
             Cause::TcpConnect,
             Cause::TlsHandshake,
             Cause::ConnectionLost,

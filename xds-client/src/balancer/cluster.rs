@@ -1,7 +1,8 @@
 //! `cds_experimental`: one cluster, and the change from one security configuration to another.
 //!
 //! Endpoints change in place. A changed security configuration means other subchannels: they are connected beside the
-//! old ones and take over once they work, or fail, or the old ones stop working, as gRPC's graceful switch does.
+//! old ones and take over once they work, or fail, or the old ones stop working, as gRPC's graceful switch does. So
+//! does another load balancing policy, though the subchannels may be the same.
 
 use std::collections::BTreeSet;
 
@@ -39,18 +40,25 @@ impl Cluster {
             }
         };
         if let Self::Failing(_) = self {
-            *self = Self::Running { current: Priorities::new(config.security.clone()), pending: None };
+            let current = Priorities::new(config.security.clone(), config.lb_policy);
+            *self = Self::Running { current, pending: None };
         }
         let Self::Running { current, pending } = self else { unreachable!("it was just made to run") };
-        if current.security == config.security {
+        if current.is_for(&config) {
             *pending = None;
             current.update(&config.priorities, all);
         } else {
             let pending = match pending {
-                Some(pending) if pending.security == config.security => pending,
-                _ => pending.insert(Priorities::new(config.security)),
+                Some(pending) if pending.is_for(&config) => pending,
+                _ => pending.insert(Priorities::new(config.security.clone(), config.lb_policy)),
             };
             pending.update(&config.priorities, all);
+        }
+    }
+
+    pub(super) fn connect(&mut self, id: SubchannelId) {
+        if let Self::Running { current, .. } = self {
+            current.connect(id);
         }
     }
 

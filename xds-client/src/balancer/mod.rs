@@ -2,16 +2,21 @@
 //!
 //! The tree is the one gRFC A27, A37 and A56 describe: the cluster manager ([`Balancer`]) has one `cluster` child
 //! per cluster in use, that has its `priority` children, each a `weighted_locality` over localities, each a
-//! `round_robin` over endpoints, each a `pick_first` over the endpoint's addresses. Subchannels belong to the
+//! `round_robin` over endpoints, or instead of the two a `ring_hash` or `least_request` over all endpoints of the
+//! priority; each endpoint is a `pick_first` over its addresses. Subchannels belong to the
 //! channel and are shared by all clusters that ask for the same (address, security configuration).
 //!
 //! Nothing here dials, waits or reads a clock. Inputs are configurations, subchannel states and the time; outputs are
 //! [`Command`]s and immutable [`Picker`]s.
 
 mod cluster;
+mod endpoint_list;
+mod least_request;
 mod pick_first;
 mod picker;
+mod policy;
 mod priority;
+mod ring_hash;
 mod round_robin;
 mod subchannels;
 mod weighted_locality;
@@ -26,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::cause::{Cause, Failure};
 use crate::credentials::Security;
+use crate::resource::LbPolicy;
 use crate::subchannel::ConnectivityState;
 use cluster::Cluster;
 pub use picker::{Pick, Picker};
@@ -37,6 +43,8 @@ pub use subchannels::{SubchannelId, SubchannelKey};
 pub struct ClusterConfig {
     /// How its connections are secured.
     pub security: Security,
+    /// How the endpoints of a priority are picked.
+    pub lb_policy: LbPolicy,
     /// Localities by priority; the first is preferred while it works.
     pub priorities: Vec<Vec<LocalityConfig>>,
 }
@@ -57,6 +65,10 @@ pub struct LocalityConfig {
 pub struct EndpointConfig {
     /// At least one.
     pub addresses: Vec<hermesh_runtime::Address>,
+    /// Its share among the endpoints of its locality, where the policy looks at it.
+    pub weight: u32,
+    /// What stands for it on a ring instead of its first address (gRFC A76).
+    pub hash_key: Option<String>,
 }
 
 /// What a subchannel reports.
@@ -103,6 +115,13 @@ impl Balancer {
     /// A subchannel reports. Reports of dropped ones are ignored.
     pub fn subchannel(&mut self, id: SubchannelId, state: SubchannelState) {
         self.subchannels.set(id, state);
+    }
+
+    /// An RPC to a cluster waits for a subchannel that is to connect ([`Pick::Connect`]).
+    pub fn connect(&mut self, cluster: &str, id: SubchannelId) {
+        if let Some(cluster) = self.clusters.get_mut(cluster) {
+            cluster.connect(id);
+        }
     }
 
     /// Lets states, timers and subchannels follow the inputs since the last call.

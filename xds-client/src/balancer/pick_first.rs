@@ -35,6 +35,10 @@ impl PickFirst {
         &self.subchannels
     }
 
+    pub(super) fn is_ready(&self, all: &Subchannels) -> bool {
+        self.subchannels.iter().any(|id| all[*id].state == SubchannelState::Ready)
+    }
+
     pub(super) fn settle(&mut self, all: &Subchannels, wanted: &mut BTreeSet<SubchannelId>) -> EndpointState {
         if let Some(ready) = self.subchannels.iter().find(|id| all[**id].state == SubchannelState::Ready) {
             self.current = 0;

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use hermesh_runtime::{Draws, EventId};
 
 use super::SubchannelId;
+use super::least_request::Fewest;
+use super::ring_hash::Ring;
 use crate::cause::Failure;
 
 /// Chooses a subchannel for each RPC.
@@ -20,13 +22,21 @@ pub enum Picker {
     RoundRobin(Arc<RoundRobin>),
     /// One of several pickers, by weight.
     Weighted(Arc<Weighted>),
+    /// READY subchannels, those with the fewest RPCs rather.
+    LeastRequest(Arc<Fewest>),
+    /// By the RPC's hash.
+    RingHash(Arc<Ring>),
 }
 
 /// What a picker says of one RPC.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Pick {
     /// Take this one.
     Subchannel(SubchannelId),
+    /// Take this one, and count the RPC there while it is under way.
+    Counted(SubchannelId, Arc<AtomicU32>),
+    /// Have this one connect, and wait for the next picker.
+    Connect(SubchannelId),
     /// Wait for the next picker.
     Queue,
     /// Fail, unless the RPC waits for ready.
@@ -34,13 +44,16 @@ pub enum Pick {
 }
 
 impl Picker {
-    /// Picks for one RPC. Only a weighted choice among several takes a draw, and then one.
-    pub fn pick(&self, draws: &mut Draws) -> Pick {
+    /// Picks for one RPC with this hash. A weighted choice among several takes a draw, and so does each choice of
+    /// `least_request`; nothing else does.
+    pub fn pick(&self, hash: u64, draws: &mut Draws) -> Pick {
         match self {
             Self::Queue => Pick::Queue,
             Self::Fail(failure) => Pick::Fail(failure.clone()),
             Self::RoundRobin(round_robin) => Pick::Subchannel(round_robin.next()),
-            Self::Weighted(weighted) => weighted.choose(draws).pick(draws),
+            Self::Weighted(weighted) => weighted.choose(draws).pick(hash, draws),
+            Self::LeastRequest(fewest) => fewest.pick(draws),
+            Self::RingHash(ring) => ring.pick(hash),
         }
     }
 }
@@ -62,6 +75,8 @@ impl fmt::Display for Picker {
             Self::Queue => f.write_str("waiting for a connection"),
             Self::Fail(failure) => write!(f, "failing: {failure}"),
             Self::RoundRobin(turn) => write!(f, "round robin over {} ready", turn.ready.len()),
+            Self::LeastRequest(fewest) => write!(f, "least requests of {} ready", fewest.len()),
+            Self::RingHash(ring) => write!(f, "by hash, of {} endpoints", ring.len()),
             Self::Weighted(weighted) => write!(f, "one of {} localities by weight, in turn", weighted.children.len()),
         }
     }

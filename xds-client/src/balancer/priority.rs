@@ -9,10 +9,11 @@ use std::time::Duration;
 use hermesh_runtime::Draws;
 use tokio::time::Instant;
 
+use super::policy::Policy;
 use super::subchannels::Subchannels;
-use super::weighted_locality::WeightedLocality;
-use super::{LocalityConfig, Outcome, SubchannelId};
+use super::{ClusterConfig, LocalityConfig, Outcome, SubchannelId};
 use crate::credentials::Security;
+use crate::resource::LbPolicy;
 use crate::subchannel::ConnectivityState;
 
 /// How long a priority may be CONNECTING before the next one is tried (gRFC A56).
@@ -20,10 +21,11 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a priority that is not needed keeps its connections (gRFC A56).
 const RETENTION: Duration = Duration::from_secs(15 * 60);
 
-/// The priorities of one cluster under one security configuration.
+/// The priorities of one cluster under one security configuration and one policy.
 #[derive(Debug)]
 pub(super) struct Priorities {
-    pub(super) security: Security,
+    security: Security,
+    lb_policy: LbPolicy,
     children: Vec<Child>,
     outcome: Outcome,
 }
@@ -37,7 +39,7 @@ struct Child {
 
 #[derive(Debug)]
 struct Running {
-    tree: WeightedLocality,
+    tree: Policy,
     outcome: Outcome,
     failover_at: Option<Instant>,
     /// Whether it failed more recently than it was READY.
@@ -47,8 +49,19 @@ struct Running {
 }
 
 impl Priorities {
-    pub(super) fn new(security: Security) -> Self {
-        Self { security, children: Vec::new(), outcome: Outcome::connecting() }
+    pub(super) fn new(security: Security, lb_policy: LbPolicy) -> Self {
+        Self { security, lb_policy, children: Vec::new(), outcome: Outcome::connecting() }
+    }
+
+    /// Whether a configuration changes nothing but localities and endpoints.
+    pub(super) fn is_for(&self, config: &ClusterConfig) -> bool {
+        self.security == config.security && self.lb_policy == config.lb_policy
+    }
+
+    pub(super) fn connect(&mut self, id: SubchannelId) {
+        for running in self.children.iter_mut().filter_map(|child| child.running.as_mut()) {
+            running.tree.connect(id);
+        }
     }
 
     pub(super) fn update(&mut self, priorities: &[Vec<LocalityConfig>], all: &mut Subchannels) {
@@ -112,7 +125,7 @@ impl Priorities {
     ) -> Option<usize> {
         for (index, child) in self.children.iter_mut().enumerate() {
             let running = child.running.get_or_insert_with(|| {
-                let mut tree = WeightedLocality::default();
+                let mut tree = Policy::new(self.lb_policy);
                 tree.update(&child.config, &self.security, all);
                 let outcome = Outcome::connecting();
                 let failover_at = Some(now + FAILOVER_TIMEOUT);

@@ -1,11 +1,14 @@
 //! The tree as a whole, driven by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+mod policies;
+
 use crate::resource::{CertificateProviderInstance, UpstreamTlsContext};
 use SubchannelState::{Connecting, Idle, Ready};
 
@@ -17,6 +20,8 @@ struct World {
     picks: Draws,
     subchannels: BTreeMap<SubchannelId, (u16, bool)>,
     connecting: BTreeSet<SubchannelId>,
+    /// Of the RPCs that are picked for.
+    hash: u64,
 }
 
 impl World {
@@ -28,6 +33,7 @@ impl World {
             picks: Draws::new(1, "picks", 0),
             subchannels: BTreeMap::new(),
             connecting: BTreeSet::new(),
+            hash: 0,
         }
     }
 
@@ -93,8 +99,17 @@ impl World {
     fn pick_in(&mut self, cluster: &str) -> Result<u16, Option<String>> {
         let (_, _, picker) =
             self.balancer.pickers().find(|(name, ..)| *name == cluster).expect("the cluster is in use");
-        match picker.pick(&mut self.picks) {
+        match picker.pick(self.hash, &mut self.picks) {
             Pick::Subchannel(id) => Ok(self.subchannels[&id].0),
+            Pick::Counted(id, under_way) => {
+                under_way.fetch_add(1, Ordering::Relaxed);
+                Ok(self.subchannels[&id].0)
+            }
+            Pick::Connect(id) => {
+                self.balancer.connect(cluster, id);
+                self.settle();
+                Err(None)
+            }
             Pick::Queue => Err(None),
             Pick::Fail(failure) => Err(Some(failure.message)),
         }
@@ -114,7 +129,7 @@ fn failed(message: &str) -> SubchannelState {
 }
 
 fn endpoint(port: u16) -> EndpointConfig {
-    EndpointConfig { addresses: vec![address(port)] }
+    EndpointConfig { addresses: vec![address(port)], weight: 1, hash_key: None }
 }
 
 fn address(port: u16) -> hermesh_runtime::Address {
@@ -127,7 +142,11 @@ fn locality(name: &str, weight: u32, ports: &[u16]) -> LocalityConfig {
 
 fn priorities(priorities: &[&[u16]]) -> ClusterConfig {
     let locality = |(index, ports): (usize, &&[u16])| vec![locality(&index.to_string(), 1, ports)];
-    ClusterConfig { security: Security::default(), priorities: priorities.iter().enumerate().map(locality).collect() }
+    ClusterConfig {
+        security: Security::default(),
+        lb_policy: LbPolicy::RoundRobin,
+        priorities: priorities.iter().enumerate().map(locality).collect(),
+    }
 }
 
 fn ports(ports: &[u16]) -> ClusterConfig {
@@ -290,7 +309,11 @@ fn a_security_configuration_that_is_taken_back_changes_nothing() {
 fn localities_share_traffic_by_weight_and_those_that_fail_are_left_out() {
     let mut world = World::new();
     let localities = vec![locality("a", 3, &[1, 2]), locality("b", 1, &[3])];
-    world.apply(ClusterConfig { security: Security::default(), priorities: vec![localities] });
+    world.apply(ClusterConfig {
+        security: Security::default(),
+        lb_policy: LbPolicy::RoundRobin,
+        priorities: vec![localities],
+    });
     for port in [1, 2, 3] {
         world.report(port, Ready);
     }
@@ -374,7 +397,7 @@ fn a_locality_that_moves_to_a_higher_priority_keeps_its_connections() {
     world.report(2, Ready);
     let kept = world.find(2, false);
     let moved = vec![vec![locality("1", 1, &[2])]];
-    world.apply(ClusterConfig { security: Security::default(), priorities: moved });
+    world.apply(ClusterConfig { security: Security::default(), lb_policy: LbPolicy::RoundRobin, priorities: moved });
     assert_eq!(world.pick(), Ok(2));
     assert_eq!(world.find(2, false), kept);
 }
@@ -382,9 +405,13 @@ fn a_locality_that_moves_to_a_higher_priority_keeps_its_connections() {
 #[test]
 fn the_addresses_of_one_endpoint_are_tried_in_order() {
     let mut world = World::new();
-    let endpoints = vec![EndpointConfig { addresses: vec![address(1), address(2)] }];
+    let endpoints = vec![EndpointConfig { addresses: vec![address(1), address(2)], weight: 1, hash_key: None }];
     let locality = LocalityConfig { name: "a".into(), weight: 1, endpoints };
-    world.apply(ClusterConfig { security: Security::default(), priorities: vec![vec![locality]] });
+    world.apply(ClusterConfig {
+        security: Security::default(),
+        lb_policy: LbPolicy::RoundRobin,
+        priorities: vec![vec![locality]],
+    });
     assert_eq!(world.connecting, [world.find(1, false)].into());
     world.report(1, failed("one"));
     assert_eq!(world.connecting, [world.find(2, false)].into());
@@ -444,12 +471,13 @@ proptest! {
                 Step::Pass(ms) => world.pass(Duration::from_millis(ms)),
             }
             let Some((_, state, picker)) = world.balancer.pickers().next() else { continue };
-            match picker.pick(&mut world.picks) {
+            match picker.pick(0, &mut world.picks) {
                 Pick::Subchannel(id) => {
                     prop_assert_eq!(state, ConnectivityState::Ready);
                     prop_assert!(world.subchannels.contains_key(&id));
                     prop_assert_eq!(states.get(&id), Some(&Ready));
                 }
+                Pick::Counted(..) | Pick::Connect(_) => prop_assert!(false, "round robin does not"),
                 Pick::Queue => prop_assert_ne!(state, ConnectivityState::Ready),
                 Pick::Fail(_) => prop_assert_eq!(state, ConnectivityState::TransientFailure),
             }

@@ -36,10 +36,6 @@ impl WeightedLocality {
         }
     }
 
-    pub(super) fn has_any_of(&self, localities: &[LocalityConfig]) -> bool {
-        localities.iter().any(|locality| self.localities.contains_key(&locality.name))
-    }
-
     pub(super) fn subchannels(&self) -> impl Iterator<Item = SubchannelId> {
         self.localities.values().flat_map(|locality| locality.round_robin.subchannels())
     }

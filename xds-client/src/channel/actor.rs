@@ -28,6 +28,8 @@ use crate::resource::{Cluster, DropOverload, Endpoints, ResourceType};
 pub(super) enum Event {
     /// A subchannel reports; with a connection if it is READY.
     Subchannel { id: SubchannelId, state: SubchannelState, connection: Option<Connection>, heard: Heard },
+    /// An RPC waits for a subchannel that nobody has connected yet.
+    Wanted { cluster: Arc<str>, id: SubchannelId },
     /// The last holder of a [`ClusterRef`] is gone.
     Released(Arc<str>),
 }
@@ -209,6 +211,10 @@ impl Actor {
                 self.balancer.subchannel(id, state);
                 self.settle();
             }
+            Event::Wanted { cluster, id } => {
+                self.balancer.connect(&cluster, id);
+                self.settle();
+            }
             Event::Released(cluster) => {
                 if self.references.get(&*cluster).is_some_and(|reference| reference.strong_count() == 0) {
                     self.references.remove(&*cluster);
@@ -263,7 +269,8 @@ impl Actor {
             let built = match state {
                 ClusterState::Failed(error) => Err(Failure::new(Cause::NoCluster, error)),
                 ClusterState::Ready { cluster, endpoints: Ok(endpoints) } => {
-                    Ok(ClusterConfig { security: security(cluster), priorities: priorities(endpoints) })
+                    let (security, lb_policy) = (security(cluster), cluster.lb_policy);
+                    Ok(ClusterConfig { security, lb_policy, priorities: priorities(endpoints) })
                 }
                 ClusterState::Ready { endpoints: Err(note), .. } => {
                     let message = format!("weighted-target: no targets to pick from: {note}");
@@ -351,7 +358,11 @@ fn priorities(endpoints: &Endpoints) -> Vec<Vec<LocalityConfig>> {
     for locality in &endpoints.localities {
         let usable = locality.endpoints.iter().map(|endpoint| {
             let addresses = std::iter::once(&endpoint.address).chain(&endpoint.additional_addresses);
-            EndpointConfig { addresses: addresses.map(|address| (*address).into()).collect() }
+            EndpointConfig {
+                addresses: addresses.map(|address| (*address).into()).collect(),
+                weight: endpoint.weight,
+                hash_key: endpoint.hash_key.clone(),
+            }
         });
         priorities.entry(locality.priority).or_default().push(LocalityConfig {
             name: locality.id.to_string(),

@@ -16,6 +16,7 @@ use super::Shared;
 use super::actor::{ClusterPicker, Limits, Resolution, Snapshot};
 use super::body::{Payload, Watched};
 use super::events::{RpcFinished, RpcPick};
+use super::faults::inject;
 use super::selector::Selected;
 use crate::balancer::Pick;
 use crate::cause::{Cause, Failure};
@@ -23,7 +24,7 @@ use crate::retry::{Attempts, PREVIOUS_ATTEMPTS, Verdict};
 
 const USER_AGENT: &str = concat!("grpc-rust-hermesh/", env!("CARGO_PKG_VERSION"));
 
-type Response = http::Response<Body>;
+pub(super) type Response = http::Response<Body>;
 
 /// Carries one RPC to its response's head.
 pub(super) async fn run(shared: Arc<Shared>, request: http::Request<Body>) -> Result<Response, Status> {
@@ -49,10 +50,10 @@ pub(super) async fn run(shared: Arc<Shared>, request: http::Request<Body>) -> Re
 }
 
 /// Why an RPC has no response.
-struct Failed {
-    status: Status,
-    cause: Cause,
-    event: Option<EventId>,
+pub(super) struct Failed {
+    pub(super) status: Status,
+    pub(super) cause: Cause,
+    pub(super) event: Option<EventId>,
 }
 
 impl From<Failure> for Failed {
@@ -62,7 +63,7 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    fn deadline(message: &str, event: Option<EventId>) -> Self {
+    pub(super) fn deadline(message: &str, event: Option<EventId>) -> Self {
         Failure::new(Cause::Deadline, message).because(event).into()
     }
 }
@@ -92,6 +93,11 @@ async fn attempt_all(
         deadline = Some(deadline.map_or(limit, |deadline| deadline.min(limit)));
     }
 
+    if let Some(response) = inject(shared, &selected, parts.uri.path(), &parts.headers, deadline).await? {
+        return Ok((response, deadline));
+    }
+
+    let hash = selected.hash.unwrap_or_else(|| shared.draws().hash.next());
     let mut call = Call {
         shared,
         outcome,
@@ -103,6 +109,7 @@ async fn attempt_all(
         may_repeat: true,
         parts,
         selected: &selected,
+        hash,
     };
     let response = call.run().await?;
     Ok((response, deadline))
@@ -121,7 +128,7 @@ async fn select(
             Resolution::Pending => snapshots.changed().await,
             Resolution::Failed(failure) => return Err(failure.into()),
             Resolution::Done(selector) => {
-                return Ok(selector.select(path, headers, &mut shared.draws().route)?);
+                return Ok(selector.select(path, headers, shared.channel_id, &mut shared.draws().route)?);
             }
         }
     }
@@ -138,6 +145,8 @@ struct Call<'a> {
     may_repeat: bool,
     parts: http::request::Parts,
     selected: &'a Selected,
+    /// Of the RPC; all its attempts share it.
+    hash: u64,
 }
 
 /// A connection for an attempt.
@@ -145,7 +154,7 @@ struct Picked {
     address: Address,
     connection: Connection,
     event: Option<EventId>,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
 }
 
 /// Why an attempt has no response head, or only one that carries its status.
@@ -160,7 +169,10 @@ impl Call<'_> {
     async fn run(&mut self) -> Result<Response, Failed> {
         loop {
             let (failed, response) = match self.attempt().await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.payload.commit();
+                    return Ok(response);
+                }
                 Err(AttemptError::Final(failed)) => return Err(failed),
                 Err(AttemptError::Failed(failed, response)) => (failed, response),
             };
@@ -172,7 +184,7 @@ impl Call<'_> {
             match verdict {
                 Verdict::Retry(pause) if !sent_for_good => {
                     drop(response);
-                    self.outcome.in_flight = None;
+                    self.outcome.in_flight = InFlight::default();
                     if within(self.deadline, tokio::time::sleep(pause)).await.is_none() {
                         return Err(Failed::deadline("context deadline exceeded", failed.event));
                     }
@@ -212,10 +224,9 @@ impl Call<'_> {
             let status = match answer {
                 Ok(response) => return judge(response, self.outcome.last_event),
                 // Transparent retries (gRFC A6). What never left goes elsewhere as often as it takes.
-                Err(CallError::Unsent { request: unsent, .. }) => {
+                Err(CallError::Unsent { .. }) => {
                     // Its place among the cluster's requests is free again, or it would wait for itself.
-                    self.outcome.in_flight = None;
-                    self.payload.put_back(unsent.into_body());
+                    self.outcome.in_flight = InFlight::default();
                     if !picked.connection.is_closed() {
                         // That it is broken is about to be noted.
                         tokio::task::yield_now().await;
@@ -225,7 +236,7 @@ impl Call<'_> {
                 // What a server refused unseen is sent once more, in the first attempt and if it was kept.
                 Err(CallError::Refused(status)) => {
                     if self.payload.is_kept() && std::mem::take(&mut self.may_repeat) {
-                        self.outcome.in_flight = None;
+                        self.outcome.in_flight = InFlight::default();
                         continue;
                     }
                     status
@@ -271,22 +282,28 @@ impl Call<'_> {
             return Err(AttemptError::Failed(failure.into(), None));
         };
         let mut draws = self.shared.draws();
-        let in_flight = admit(cluster, name, &mut draws.pick).map_err(|failure| AttemptError::Final(failure.into()))?;
+        let mut in_flight =
+            admit(cluster, name, &mut draws.pick).map_err(|failure| AttemptError::Final(failure.into()))?;
         // A connection that has just ended may still be listed; its neighbours may do.
         for _ in 0..=snapshot.ready.len() {
-            match cluster.picker.pick(&mut draws.pick) {
+            let (id, under_way) = match cluster.picker.pick(self.hash, &mut draws.pick) {
                 Pick::Queue => return Ok(None),
-                Pick::Fail(failure) => return Err(AttemptError::Failed(failure.into(), None)),
-                Pick::Subchannel(id) => {
-                    let Some((address, connection)) = snapshot.ready.get(&id) else { continue };
-                    if connection.is_closed() {
-                        continue;
-                    }
-                    let (address, connection) = (address.clone(), connection.clone());
-                    let event = self.explain(cluster, &address, &connection);
-                    return Ok(Some(Picked { address, connection, event, in_flight }));
+                Pick::Connect(id) => {
+                    self.selected.cluster.want(id);
+                    return Ok(None);
                 }
+                Pick::Fail(failure) => return Err(AttemptError::Failed(failure.into(), None)),
+                Pick::Subchannel(id) => (id, None),
+                Pick::Counted(id, under_way) => (id, Some(under_way)),
+            };
+            let Some((address, connection)) = snapshot.ready.get(&id) else { continue };
+            if connection.is_closed() {
+                continue;
             }
+            in_flight.extend(under_way);
+            let (address, connection) = (address.clone(), connection.clone());
+            let event = self.explain(cluster, &address, &connection);
+            return Ok(Some(Picked { address, connection, event, in_flight }));
         }
         Ok(None)
     }
@@ -353,30 +370,43 @@ fn judge(response: Response, event: Option<EventId>) -> Result<Response, Attempt
 }
 
 /// Drops of EDS and the circuit breaker of CDS, both final.
-fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<Option<InFlight>, Failure> {
+fn admit(cluster: &ClusterPicker, name: &str, draws: &mut hermesh_runtime::Draws) -> Result<InFlight, Failure> {
     let Limits { drops, requests } = &*cluster.limits;
     if cluster.ready && drops.iter().any(|drop| draws.below(1_000_000) < u64::from(drop.per_million)) {
         return Err(Failure::new(Cause::Dropped, "RPC is dropped"));
     }
-    let Some((counter, max)) = requests else { return Ok(None) };
+    let Some((counter, max)) = requests else { return Ok(InFlight::default()) };
     if counter.load(Ordering::Relaxed) >= *max {
         return Err(Failure::new(Cause::MaxRequests, format!("max requests {max} exceeded on service {name}")));
     }
-    counter.fetch_add(1, Ordering::Relaxed);
-    Ok(Some(InFlight(counter.clone())))
+    let mut in_flight = InFlight::default();
+    in_flight.extend([counter.clone()]);
+    Ok(in_flight)
 }
 
-/// Counts an RPC as in flight until dropped.
-struct InFlight(Arc<AtomicU32>);
+/// Counts an RPC as in flight, to its cluster and maybe to its endpoint, until dropped.
+#[derive(Default)]
+struct InFlight(Vec<Arc<AtomicU32>>);
+
+impl Extend<Arc<AtomicU32>> for InFlight {
+    fn extend<T: IntoIterator<Item = Arc<AtomicU32>>>(&mut self, counters: T) {
+        for counter in counters {
+            counter.fetch_add(1, Ordering::Relaxed);
+            self.0.push(counter);
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        for counter in &self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// What `work` comes to, or `None` if the deadline passes first.
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
         None => Some(work.await),
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
@@ -391,7 +421,7 @@ pub(super) struct Outcome {
     last_event: Option<EventId>,
     /// Of the last connection.
     trail: Trail,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
     told: bool,
 }
 
@@ -414,7 +444,7 @@ impl Outcome {
             began: Instant::now(),
             last_event: None,
             trail: Trail::default(),
-            in_flight: None,
+            in_flight: InFlight::default(),
             told: false,
         }
     }
@@ -424,7 +454,7 @@ impl Outcome {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        self.in_flight = None;
+        self.in_flight = InFlight::default();
         self.event.code = format!("{code:?}");
         message.clone_into(&mut self.event.message);
         self.event.cause_kind = cause;

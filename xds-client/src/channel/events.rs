@@ -56,6 +56,22 @@ hermesh_runtime::event! {
         error: Option<String>,
     }
 
+    /// Fault injection holds an RPC back, or fails it, or first one and then the other.
+    RpcFault = "rpc.fault" {
+        /// The channel's target.
+        target: Arc<str>,
+        /// Such as `/echo.EchoService/Echo`.
+        method: String,
+        /// The cluster that the route chose.
+        cluster: Arc<str>,
+        /// How long it is held back.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<u64>,
+        /// The name of the status code that it ends with.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        abort: Option<String>,
+    }
+
     /// An attempt of an RPC got a connection.
     RpcPick = "rpc.pick" @ Debug {
         /// The channel's target.

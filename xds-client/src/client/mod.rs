@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::ads::client::{WatchError, WatchErrorKind, WatchEvent};
 use crate::bootstrap::{Bootstrap, BootstrapError, ServerConfig};
 use crate::certificate_provider::CertificateProviders;
+use crate::fault::ActiveFaults;
 use crate::resource::ResourceType;
 pub use events::{ClientClosed, StreamClosed, StreamOpened, XdsNack, XdsRequest, XdsResponse};
 pub(crate) use registry::{ClientState, states};
@@ -47,6 +48,8 @@ struct Pool {
     clients: BTreeMap<String, Weak<XdsClient>>,
     /// RPCs in flight by cluster and EDS service name, for circuit breaking (gRFC A32).
     requests: BTreeMap<(String, String), Weak<AtomicU32>>,
+    /// Faults under way (gRFC A33).
+    faults: ActiveFaults,
 }
 
 impl XdsClientPool {
@@ -116,6 +119,11 @@ impl XdsClientPool {
         let counter = Arc::new(AtomicU32::new(0));
         pool.requests.insert(key, Arc::downgrade(&counter));
         counter
+    }
+
+    /// The counter of faults under way that all channels of the process share.
+    pub(crate) fn faults(&self) -> ActiveFaults {
+        self.lock().faults.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {

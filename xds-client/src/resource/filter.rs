@@ -1,6 +1,7 @@
 //! HTTP filters of a connection manager and their overrides (gRFC A39).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
@@ -9,11 +10,10 @@ use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerR
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
-use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::Any;
 
-use crate::resource::DecodeError;
 use crate::resource::decode::parse;
+use crate::resource::{DecodeError, FaultPolicy};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
@@ -33,14 +33,24 @@ pub struct HttpFilter {
 }
 
 /// The filters this crate knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpFilterKind {
     /// Sends the RPC on its way; always last.
     Router,
-    /// Fault injection (A33) without a fault; anything else is rejected until faults can be injected.
-    Fault,
+    /// Holds RPCs back or fails them on purpose (A33).
+    Fault(Arc<FaultPolicy>),
     /// RBAC (A41) without rules, or with rules that only log; anything else is rejected until it can be enforced.
     Rbac,
+}
+
+/// What takes a filter's place for a virtual host, a route or a weighted cluster, by the filter's name.
+pub type FilterOverrides = BTreeMap<String, FilterOverride>;
+
+/// What takes a filter's place; it counts for a filter of its own type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterOverride {
+    /// Another policy, whole.
+    Fault(Arc<FaultPolicy>),
 }
 
 /// Which end of an RPC a filter chain is for.
@@ -83,13 +93,13 @@ pub(super) fn read_filters(protos: &[proto::HttpFilter], side: Side) -> Result<V
     Ok(filters)
 }
 
-/// Checks the overrides of a virtual host, a route or a weighted cluster. Those that pass change nothing: no filter
-/// this crate carries out can be overridden.
-pub(super) fn check_overrides<'a>(
+/// The overrides of a virtual host, a route or a weighted cluster.
+pub(super) fn read_overrides<'a>(
     overrides: impl IntoIterator<Item = (&'a String, &'a Any)>,
-) -> Result<(), DecodeError> {
-    // The first in order of names, so that equal input gives an equal message.
-    let overrides: std::collections::BTreeMap<_, _> = overrides.into_iter().collect();
+) -> Result<FilterOverrides, DecodeError> {
+    let mut read = FilterOverrides::new();
+    // In order of names, so that equal input gives an equal message.
+    let overrides: BTreeMap<_, _> = overrides.into_iter().collect();
     for (name, any) in overrides {
         let wrapper: FilterConfig;
         let mut is_optional = false;
@@ -109,7 +119,7 @@ pub(super) fn check_overrides<'a>(
                     "filter override {name:?}: router filter takes no override config"
                 )));
             }
-            FAULT => check_fault(name, &config)?,
+            FAULT => drop(read.insert(name.clone(), FilterOverride::Fault(read_fault(name, &config)?))),
             RBAC_PER_ROUTE => {
                 let per_route: RbacPerRoute = parse(RBAC_PER_ROUTE, config.message(name)?)?;
                 if let Some(rbac) = per_route.rbac {
@@ -124,7 +134,7 @@ pub(super) fn check_overrides<'a>(
             }
         }
     }
-    Ok(())
+    Ok(read)
 }
 
 /// `None` for an optional filter that this side does not have.
@@ -137,10 +147,10 @@ fn read_filter(filter: &proto::HttpFilter, side: Side) -> Result<Option<HttpFilt
         return Err(DecodeError::new(format!("http filter {name:?} has no typed_config")));
     };
     let config = Config::of(any)?;
-    let (kind, sides) = match config.type_name.as_str() {
-        ROUTER => (HttpFilterKind::Router, &[Side::Client, Side::Server][..]),
-        FAULT => (HttpFilterKind::Fault, &[Side::Client][..]),
-        RBAC => (HttpFilterKind::Rbac, &[Side::Server][..]),
+    let sides = match config.type_name.as_str() {
+        ROUTER => &[Side::Client, Side::Server][..],
+        FAULT => &[Side::Client][..],
+        RBAC => &[Side::Server][..],
         _ if filter.is_optional => return Ok(None),
         other => {
             return Err(DecodeError::new(format!(
@@ -155,29 +165,23 @@ fn read_filter(filter: &proto::HttpFilter, side: Side) -> Result<Option<HttpFilt
         let side = if side == Side::Client { "client" } else { "server" };
         return Err(DecodeError::new(format!("HTTP filter {name:?} not supported {side}-side")));
     }
-    match kind {
-        HttpFilterKind::Router => drop(parse::<Router>(ROUTER, config.message(name)?)?),
-        HttpFilterKind::Fault => check_fault(name, &config)?,
-        HttpFilterKind::Rbac => check_rbac(name, &parse(RBAC, config.message(name)?)?)?,
-    }
-    Ok(Some(kind))
+    Ok(Some(match config.type_name.as_str() {
+        FAULT => HttpFilterKind::Fault(read_fault(name, &config)?),
+        RBAC => {
+            check_rbac(name, &parse(RBAC, config.message(name)?)?)?;
+            HttpFilterKind::Rbac
+        }
+        _ => {
+            parse::<Router>(ROUTER, config.message(name)?)?;
+            HttpFilterKind::Router
+        }
+    }))
 }
 
-/// Rejects what would delay or abort RPCs. A percentage of zero, which is the default, does neither, whether the fault
-/// is fixed or asked for by headers.
-fn check_fault(name: &str, config: &Config<'_>) -> Result<(), DecodeError> {
-    let fault: HttpFault = parse(FAULT, config.message(name)?)?;
-    let happens = |percentage: &Option<FractionalPercent>| percentage.is_some_and(|percent| percent.numerator > 0);
-    let what = if fault.delay.is_some_and(|delay| happens(&delay.percentage)) {
-        "delay"
-    } else if fault.abort.is_some_and(|abort| happens(&abort.percentage)) {
-        "abort"
-    } else {
-        return Ok(());
-    };
-    Err(DecodeError::new(format!(
-        "http filter {name:?}: fault injection ({what}, gRFC A33) is not implemented by this client; remove the fault"
-    )))
+fn read_fault(name: &str, config: &Config<'_>) -> Result<Arc<FaultPolicy>, DecodeError> {
+    let proto: HttpFault = parse(FAULT, config.message(name)?)?;
+    let policy = FaultPolicy::from_proto(&proto);
+    policy.map(Arc::new).map_err(|error| DecodeError::new(format!("http filter {name:?}: {error}")))
 }
 
 /// Rejects what would allow or deny RPCs. Without rules, or with rules that log, nothing happens; nor does it if there

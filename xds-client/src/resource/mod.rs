@@ -7,14 +7,15 @@
 //! client could use (an endpoint without an address) is rejected.
 //!
 //! Rejected although gRPC knows them: aggregate and LOGICAL_DNS clusters (A37), outlier detection (A50), cluster
-//! specifier plugins (RLS), configured fault injection (A33), RBAC rules that would allow or deny (A41), and the
-//! policies RING_HASH (A42), LEAST_REQUEST (A48), `client_side_weighted_round_robin` (A58) and `pick_first` (A62),
-//! unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed over there,
-//! `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
+//! specifier plugins (RLS), RBAC rules that would allow or deny (A41), and the policies
+//! `client_side_weighted_round_robin` (A58), `pick_first` (A62), and `ring_hash` (A42) or `least_request` (A48) below
+//! `wrr_locality`, unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed
+//! over there, `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
 
 mod cluster;
 mod decode;
 mod endpoints;
+mod fault;
 mod filter;
 mod listener;
 mod matcher;
@@ -29,7 +30,8 @@ pub use cluster::{Cluster, LbPolicy};
 pub use decode::{DecodeError, Decoded, Validation, decode};
 pub(crate) use decode::{decode_unwrapped, unwrap};
 pub use endpoints::{DropOverload, Endpoint, Endpoints, HealthStatus, Locality, LocalityEndpoints};
-pub use filter::{HttpFilter, HttpFilterKind};
+pub use fault::{FaultAbort, FaultDelay, FaultPolicy, Fraction, code_of_grpc, code_of_http};
+pub use filter::{FilterOverride, FilterOverrides, HttpFilter, HttpFilterKind};
 pub use listener::{
     CidrRange, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, ListenerKind, RouteSource,
     ServerListener, SourceType,

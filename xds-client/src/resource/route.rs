@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::resource::{HeaderMatcher, PathMatcher};
+use crate::resource::{FilterOverrides, HeaderMatcher, PathMatcher};
 
 mod read;
 mod retry;
@@ -32,6 +32,8 @@ pub struct VirtualHost {
     pub routes: Vec<Route>,
     /// For routes that have none.
     pub retry_policy: Option<RetryPolicy>,
+    /// For filters that neither the route nor the cluster overrides (A39).
+    pub overrides: FilterOverrides,
 }
 
 /// One route.
@@ -43,6 +45,8 @@ pub struct Route {
     pub matches: RouteMatch,
     /// What becomes of them.
     pub action: RouteAction,
+    /// For filters that the cluster does not override (A39).
+    pub overrides: FilterOverrides,
 }
 
 /// All parts must match.
@@ -83,6 +87,8 @@ pub struct WeightedCluster {
     pub name: String,
     /// Its share, in proportion to its siblings.
     pub weight: u32,
+    /// Of filters (A39).
+    pub overrides: FilterOverrides,
 }
 
 /// How long an RPC may take, on top of the application's deadline (A31).

@@ -31,6 +31,7 @@ mod tests {
             name: name.to_owned(),
             matches: RouteMatch { path, headers, per_million },
             action: RouteAction::NonForwarding,
+            overrides: [].into(),
         }
     }
 

@@ -58,6 +58,7 @@ mod tests {
             domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
             routes: Vec::new(),
             retry_policy: None,
+            overrides: [].into(),
         };
         domains.iter().enumerate().map(virtual_host).collect()
     }

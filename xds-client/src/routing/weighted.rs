@@ -35,7 +35,11 @@ mod tests {
     use super::*;
 
     fn clusters(weights: &[u32]) -> Vec<WeightedCluster> {
-        let cluster = |(index, weight): (usize, &u32)| WeightedCluster { name: index.to_string(), weight: *weight };
+        let cluster = |(index, weight): (usize, &u32)| WeightedCluster {
+            name: index.to_string(),
+            weight: *weight,
+            overrides: [].into(),
+        };
         weights.iter().enumerate().map(cluster).collect()
     }
 

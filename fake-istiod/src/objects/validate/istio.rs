@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::objects::names::{is_dns_label, is_host};
 use crate::objects::{
-    ClientTls, ConnectionPool, DestinationRule, HttpMatch, HttpRoute, LoadBalancer, MtlsMode, MutualTls,
-    PeerAuthentication, SimpleLoadBalancer, StringMatch, TlsMode, TrafficPolicy, VirtualService,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, GRPC_STATUSES, HttpFaultInjection, HttpMatch,
+    HttpRoute, LoadBalancer, MtlsMode, MutualTls, PeerAuthentication, SimpleLoadBalancer, StringMatch, TlsMode,
+    TrafficPolicy, VirtualService,
 };
-use crate::yaml::field_path;
+use crate::yaml::{field_path, nearest};
 
 pub(in crate::objects) fn destination_rule(check: &mut Check<'_>, rule: &DestinationRule) {
     let spec = &rule.spec;
@@ -43,31 +44,33 @@ pub(in crate::objects) fn destination_rule(check: &mut Check<'_>, rule: &Destina
 }
 
 fn traffic_policy(check: &mut Check<'_>, path: &str, policy: &TrafficPolicy) {
-    policy_fields(check, path, policy.load_balancer, policy.tls.as_ref(), policy.connection_pool.as_ref());
+    policy_fields(check, path, policy.load_balancer.as_ref(), policy.tls.as_ref(), policy.connection_pool.as_ref());
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         check.port(&format!("{path}.port.number"), port.port.number);
-        policy_fields(check, &path, port.load_balancer, port.tls.as_ref(), port.connection_pool.as_ref());
+        policy_fields(check, &path, port.load_balancer.as_ref(), port.tls.as_ref(), port.connection_pool.as_ref());
     }
 }
 
 fn policy_fields(
     check: &mut Check<'_>,
     path: &str,
-    load_balancer: Option<LoadBalancer>,
+    load_balancer: Option<&LoadBalancer>,
     tls: Option<&ClientTls>,
     pool: Option<&ConnectionPool>,
 ) {
-    if let Some(LoadBalancer { simple }) = load_balancer {
-        let path = format!("{path}.loadBalancer.simple");
+    if let Some(LoadBalancer { simple, consistent_hash: hash }) = load_balancer {
+        let path = format!("{path}.loadBalancer");
+        check.only_one(&path, &["simple", "consistentHash"], "expected one of simple or consistentHash");
+        if let Some(hash) = hash {
+            consistent_hash(check, &format!("{path}.consistentHash"), hash);
+        }
+        let path = format!("{path}.simple");
         match simple {
-            SimpleLoadBalancer::LeastRequest => {
-                check.error("not-supported", &path, "LEAST_REQUEST is not supported yet; gRPC clients would act on it");
-            }
             SimpleLoadBalancer::Random | SimpleLoadBalancer::Passthrough | SimpleLoadBalancer::LeastConn => {
                 check.note("treated-as", &path, "istiod gives gRPC clients ROUND_ROBIN instead");
             }
-            SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::Unspecified => {}
+            SimpleLoadBalancer::RoundRobin | SimpleLoadBalancer::LeastRequest | SimpleLoadBalancer::Unspecified => {}
         }
     }
     let pool_path = format!("{path}.connectionPool");
@@ -75,6 +78,12 @@ fn policy_fields(
         && check.is_whole(&pool_path)
     {
         check.error("missing-field", &pool_path, "needs tcp or http");
+    }
+    if let Some(http) = pool.and_then(|pool| pool.http)
+        && http.http2_max_requests < 0
+    {
+        let message = format!("{} is negative; leave the field out for the default", http.http2_max_requests);
+        check.error("out-of-range", &format!("{pool_path}.http.http2MaxRequests"), message);
     }
     let Some(tls) = tls else { return };
     let path = format!("{path}.tls");
@@ -106,6 +115,29 @@ fn policy_fields(
         && check.is_whole(&path)
     {
         check.error("invalid-value", &path, message);
+    }
+}
+
+fn consistent_hash(check: &mut Check<'_>, path: &str, hash: &ConsistentHash) {
+    let keys = ["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"];
+    check.only_one(path, &keys, "expected one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName");
+    check.only_one(path, &["ringHash", "maglev"], "expected one of ringHash or maglev");
+    if !keys.iter().any(|key| check.is_given(&format!("{path}.{key}"))) {
+        let message = "needs one of httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName";
+        check.error("missing-field", path, message);
+    }
+    if hash.http_header_name.as_deref() == Some("") {
+        check.error("missing-field", &format!("{path}.httpHeaderName"), "which header?");
+    }
+    for key in &keys[1..] {
+        let path = format!("{path}.{key}");
+        if check.has(&path) {
+            check.warning("never-matches", &path, "gRPC clients hash headers only: each call goes to any endpoint");
+        }
+    }
+    if hash.maglev.is_some() {
+        let message = "gRPC clients have no Maglev: they reject the cluster, and calls to it fail";
+        check.warning("rpc-fails", &format!("{path}.maglev"), message);
     }
 }
 
@@ -208,11 +240,59 @@ fn http_route(check: &mut Check<'_>, path: &str, route: &HttpRoute) {
     for (index, http_match) in route.matches.iter().enumerate() {
         match_fields(check, &format!("{path}.match[{index}]"), http_match);
     }
+    if let Some(injection) = &route.fault {
+        fault(check, &format!("{path}.fault"), injection);
+    }
     if let Some(retries) = &route.retries
         && retries.attempts < 0
     {
         let message = format!("attempts {} is negative; 0 turns retries off", retries.attempts);
         check.error("out-of-range", &format!("{path}.retries.attempts"), message);
+    }
+}
+
+fn fault(check: &mut Check<'_>, path: &str, injection: &HttpFaultInjection) {
+    if injection.delay.is_none() && injection.abort.is_none() && check.is_whole(path) {
+        check.error("missing-field", path, "needs a delay or an abort");
+    }
+    let never = |check: &mut Check<'_>, path: &str, what: &str| {
+        check.warning("never-happens", path, format!("without a percentage no call is {what}"));
+    };
+    if let Some(delay) = &injection.delay {
+        let path = format!("{path}.delay");
+        if delay.fixed_delay.is_none() && check.is_whole(&path) {
+            check.error("missing-field", &format!("{path}.fixedDelay"), "missing; how long?");
+        }
+        if !(0..=100).contains(&delay.percent) {
+            let message = format!("expected a percentage from 0 to 100, found {}", delay.percent);
+            check.error("out-of-range", &format!("{path}.percent"), message);
+        }
+        if !check.is_given(&format!("{path}.percentage")) && !check.is_given(&format!("{path}.percent")) {
+            never(check, &path, "held back");
+        }
+    }
+    if let Some(abort) = &injection.abort {
+        let path = format!("{path}.abort");
+        check.only_one(&path, &["httpStatus", "grpcStatus"], "expected one of httpStatus or grpcStatus");
+        if abort.http_status.is_none() && abort.grpc_status.is_none() && check.is_whole(&path) {
+            check.error("missing-field", &path, "needs one of httpStatus or grpcStatus");
+        }
+        if let Some(status) = abort.http_status
+            && !(200..=599).contains(&status)
+        {
+            let message = format!("expected an HTTP status from 200 to 599, found {status}");
+            check.error("out-of-range", &format!("{path}.httpStatus"), message);
+        }
+        if let Some(name) = &abort.grpc_status
+            && !GRPC_STATUSES.contains(&name.as_str())
+        {
+            let near = nearest(name, GRPC_STATUSES);
+            let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            check.error("invalid-value", &format!("{path}.grpcStatus"), format!("unknown gRPC status {name:?}{meant}"));
+        }
+        if !check.is_given(&format!("{path}.percentage")) {
+            never(check, &path, "aborted");
+        }
     }
 }
 

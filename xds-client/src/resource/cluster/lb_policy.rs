@@ -22,6 +22,18 @@ const MAX_DEPTH: usize = 16;
 pub enum LbPolicy {
     /// A locality by weight, then its endpoints in turn.
     RoundRobin,
+    /// By the RPC's hash, on a ring of so many entries (gRFC A42).
+    RingHash {
+        /// At least, if it can be.
+        min_size: u64,
+        /// At most.
+        max_size: u64,
+    },
+    /// The endpoint with the fewest RPCs of some that are drawn at random (gRFC A48).
+    LeastRequest {
+        /// How many are drawn; at least 2.
+        choice_count: u32,
+    },
 }
 
 /// A valid policy.
@@ -33,27 +45,23 @@ enum Named {
     Missing(&'static str),
 }
 
-const RING_HASH: Named = Named::Missing("RING_HASH (gRFC A42)");
-const LEAST_REQUEST: Named = Named::Missing("LEAST_REQUEST (gRFC A48)");
+/// How many endpoints are drawn if the server does not say (gRFC A48).
+const DEFAULT_CHOICES: u32 = 2;
 
 /// `load_balancing_policy` overrides `lb_policy`, which must be valid all the same.
 pub(super) fn read(proto: &proto::Cluster, unsupported: &mut Vec<String>) -> Result<LbPolicy, DecodeError> {
     let field = read_field(proto)?;
-    match (&proto.load_balancing_policy, field) {
-        (Some(list), _) => read_list(list, 0, unsupported),
-        (None, Named::Known(policy)) => Ok(policy),
-        (None, Named::Missing(name)) => Err(DecodeError::new(format!(
-            "cluster {:?}: lb_policy {name} is not implemented by this client; use ROUND_ROBIN",
-            proto.name
-        ))),
+    match &proto.load_balancing_policy {
+        Some(list) => read_list(list, 0, unsupported),
+        None => Ok(field),
     }
 }
 
 /// The older field.
-fn read_field(proto: &proto::Cluster) -> Result<Named, DecodeError> {
+fn read_field(proto: &proto::Cluster) -> Result<LbPolicy, DecodeError> {
     use proto::cluster::{LbPolicy as Number, ring_hash_lb_config::HashFunction};
     match Number::try_from(proto.lb_policy) {
-        Ok(Number::RoundRobin) => Ok(Named::Known(LbPolicy::RoundRobin)),
+        Ok(Number::RoundRobin) => Ok(LbPolicy::RoundRobin),
         Ok(Number::RingHash) => {
             let config = match &proto.lb_config {
                 Some(LbConfig::RingHashLbConfig(config)) => *config,
@@ -62,14 +70,15 @@ fn read_field(proto: &proto::Cluster) -> Result<Named, DecodeError> {
             if config.hash_function != HashFunction::XxHash as i32 {
                 return Err(unsupported_hash());
             }
-            check_ring(config.minimum_ring_size.map(|it| it.value), config.maximum_ring_size.map(|it| it.value))?;
-            Ok(RING_HASH)
+            let (min, max) = (config.minimum_ring_size, config.maximum_ring_size);
+            read_ring(min.map(|it| it.value), max.map(|it| it.value))
         }
         Ok(Number::LeastRequest) => {
-            if let Some(LbConfig::LeastRequestLbConfig(config)) = &proto.lb_config {
-                check_choices(config.choice_count.map(|it| it.value))?;
-            }
-            Ok(LEAST_REQUEST)
+            let choice_count = match &proto.lb_config {
+                Some(LbConfig::LeastRequestLbConfig(config)) => config.choice_count,
+                _ => None,
+            };
+            read_choices(choice_count.map(|it| it.value))
         }
         other => Err(DecodeError::new(format!(
             "unexpected lbPolicy {}; gRPC knows ROUND_ROBIN, RING_HASH and LEAST_REQUEST",
@@ -134,13 +143,14 @@ fn read_extension(any: &Any, depth: usize, unsupported: &mut Vec<String>) -> Res
             if ![HashFunction::DefaultHash as i32, HashFunction::XxHash as i32].contains(&config.hash_function) {
                 return Err(unsupported_hash());
             }
-            check_ring(config.minimum_ring_size.map(|it| it.value), config.maximum_ring_size.map(|it| it.value))?;
-            RING_HASH
+            let (min, max) = (config.minimum_ring_size, config.maximum_ring_size);
+            let ring = read_ring(min.map(|it| it.value), max.map(|it| it.value))?;
+            if depth == 0 { Named::Known(ring) } else { Named::Missing("ring_hash below wrr_locality") }
         }
         "least_request.v3.LeastRequest" => {
             let config: policies::least_request::v3::LeastRequest = parse("LeastRequest", any)?;
-            check_choices(config.choice_count.map(|it| it.value))?;
-            LEAST_REQUEST
+            let least = read_choices(config.choice_count.map(|it| it.value))?;
+            if depth == 0 { Named::Known(least) } else { Named::Missing("least_request below wrr_locality") }
         }
         "pick_first.v3.PickFirst" => Named::Missing("pick_first (gRFC A62)"),
         "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin" => {
@@ -152,7 +162,7 @@ fn read_extension(any: &Any, depth: usize, unsupported: &mut Vec<String>) -> Res
 }
 
 /// grpc-go accepts such sizes here and then fails the cluster; gRFC A42 rejects them.
-fn check_ring(min: Option<u64>, max: Option<u64>) -> Result<(), DecodeError> {
+fn read_ring(min: Option<u64>, max: Option<u64>) -> Result<LbPolicy, DecodeError> {
     let (min, max) = (min.unwrap_or(DEFAULT_MIN_RING_SIZE), max.unwrap_or(MAX_RING_SIZE));
     if min > MAX_RING_SIZE || max > MAX_RING_SIZE {
         return Err(DecodeError::new(format!("ring_hash sizes must not exceed {MAX_RING_SIZE}")));
@@ -160,13 +170,13 @@ fn check_ring(min: Option<u64>, max: Option<u64>) -> Result<(), DecodeError> {
     if min > max {
         return Err(DecodeError::new(format!("ring_hash minimum_ring_size {min} is above maximum_ring_size {max}")));
     }
-    Ok(())
+    Ok(LbPolicy::RingHash { min_size: min, max_size: max })
 }
 
-fn check_choices(count: Option<u32>) -> Result<(), DecodeError> {
-    match count {
-        Some(count) if count < 2 => Err(DecodeError::new(format!("least_request choice_count {count} is below 2"))),
-        _ => Ok(()),
+fn read_choices(count: Option<u32>) -> Result<LbPolicy, DecodeError> {
+    match count.unwrap_or(DEFAULT_CHOICES) {
+        count if count < 2 => Err(DecodeError::new(format!("least_request choice_count {count} is below 2"))),
+        choice_count => Ok(LbPolicy::LeastRequest { choice_count }),
     }
 }
 

@@ -15,8 +15,8 @@ use super::{
     WeightedCluster, retry,
 };
 use crate::resource::decode::duration;
-use crate::resource::filter::check_overrides;
-use crate::resource::{DecodeError, HeaderMatcher, PathMatcher};
+use crate::resource::filter::read_overrides;
+use crate::resource::{DecodeError, FilterOverrides, HeaderMatcher, PathMatcher};
 
 /// The only filter state that gRPC hashes.
 const CHANNEL_ID: &str = "io.grpc.channel_id";
@@ -71,8 +71,8 @@ fn read_virtual_host(proto: &proto::VirtualHost, plugins: &OptionalPlugins) -> R
         routes.extend(read);
     }
     let retry_policy = proto.retry_policy.as_ref().map(retry::read).transpose()?;
-    check_overrides(&proto.typed_per_filter_config)?;
-    Ok(VirtualHost { name: proto.name.clone(), domains: proto.domains.clone(), routes, retry_policy })
+    let overrides = read_overrides(&proto.typed_per_filter_config)?;
+    Ok(VirtualHost { name: proto.name.clone(), domains: proto.domains.clone(), routes, retry_policy, overrides })
 }
 
 /// `None` for a route that gRPC leaves out.
@@ -102,8 +102,8 @@ fn read_route(proto: &proto::Route, plugins: &OptionalPlugins) -> Result<Option<
         Some(Action::FilterAction(_)) => RouteAction::Unsupported("filter_action"),
         None => RouteAction::Unsupported("no action"),
     };
-    check_overrides(&proto.typed_per_filter_config)?;
-    Ok(Some(Route { name: proto.name.clone(), matches, action }))
+    let overrides = read_overrides(&proto.typed_per_filter_config)?;
+    Ok(Some(Route { name: proto.name.clone(), matches, action, overrides }))
 }
 
 /// `None` for a route that gRPC leaves out; by then its hash policies have been checked, and nothing else.
@@ -113,7 +113,9 @@ fn read_forward(proto: &proto::RouteAction, plugins: &OptionalPlugins) -> Result
         hash_policies.extend(read_hash_policy(policy)?);
     }
     let clusters = match &proto.cluster_specifier {
-        Some(ClusterSpecifier::Cluster(name)) => vec![WeightedCluster { name: name.clone(), weight: 1 }],
+        Some(ClusterSpecifier::Cluster(name)) => {
+            vec![WeightedCluster { name: name.clone(), weight: 1, overrides: FilterOverrides::new() }]
+        }
         Some(ClusterSpecifier::WeightedClusters(weighted)) => read_weighted_clusters(weighted)?,
         Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
             if plugins.contains_key(name) {
@@ -153,8 +155,8 @@ fn read_weighted_clusters(proto: &proto::WeightedCluster) -> Result<Vec<Weighted
                 u32::MAX
             )));
         }
-        check_overrides(&cluster.typed_per_filter_config)?;
-        clusters.push(WeightedCluster { name: cluster.name.clone(), weight });
+        let overrides = read_overrides(&cluster.typed_per_filter_config)?;
+        clusters.push(WeightedCluster { name: cluster.name.clone(), weight, overrides });
     }
     if clusters.is_empty() {
         return Err(DecodeError::new("weighted_clusters has no valid clusters: all weights are zero"));
