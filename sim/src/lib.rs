@@ -15,7 +15,7 @@ pub mod trace;
 pub use image::{Images, Process, Registry, stand_in};
 pub use mesh::{
     Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ContainerExit, Crash,
-    Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, Load, LoadedCall, Manifest, Manifests, Mesh,
-    MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, RunningLoad, StartError, TargetError, WaitError, code_text,
-    mesh,
+    Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, LOAD_CALLS_MAX, Load, LoadedCall, Manifest, Manifests,
+    Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, RunningLoad, StartError, TargetError, WaitError,
+    code_text, mesh,
 };

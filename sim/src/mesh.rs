@@ -30,7 +30,7 @@ mod objects;
 mod pods;
 mod target;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use calls::{Calls, LoadedCall};
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
-pub use load::{Load, RunningLoad};
+pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
@@ -83,6 +83,8 @@ pub struct Mesh {
     quiet: Duration,
     clients: Clients,
     dangling: Dangling,
+    /// How many loads there were of each name in each pod.
+    loads: BTreeMap<String, u32>,
     /// The pods between which packets are lost.
     cuts: BTreeSet<(PodId, PodId)>,
     _repeat: Repeat,
@@ -282,8 +284,10 @@ impl Mesh {
         let result = result.map_err(Fault::from)?;
         let (ended, last) = (self.now(), self.simulation.with_trace(Trace::len) + 1);
         let workloads = self.cluster.pods(None);
-        let workload =
-            |hostname: &str| workloads.iter().find(|row| row.hostname == hostname).map(|row| row.workload.clone());
+        let workload = |hostname: &str| {
+            let row = workloads.iter().find(|row| row.hostname == hostname)?;
+            Some(pods::qualified(&row.namespace, &row.workload, &self.namespace))
+        };
         let mut report = self.simulation.with_trace(|trace| {
             let events = trace.events();
             let range = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len())..events.len();

@@ -1,6 +1,6 @@
 //! How a mesh is set up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -180,6 +180,7 @@ impl MeshBuilder {
             cause: None,
             quiet,
             clients: Clients::default(),
+            loads: BTreeMap::new(),
             cuts: BTreeSet::new(),
             dangling: Dangling::default(),
             _repeat: Repeat { world, by_variable: self.seed.is_none() },

@@ -146,7 +146,8 @@ pub struct Answer {
     pub index: usize,
     /// `Hostname`: the pod that answered.
     pub hostname: String,
-    /// The workload of that pod; its hostname if it is none of the cluster.
+    /// The workload of that pod, with its namespace if that is not the mesh's; its hostname if it is none of the
+    /// cluster.
     pub workload: String,
     /// `ServiceVersion`.
     pub version: String,

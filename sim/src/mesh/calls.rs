@@ -12,6 +12,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::call::{code, code_name, code_text};
+use super::pods::qualified;
 use crate::cluster::events::ObjectApplied;
 use crate::engine::PodAdded;
 use crate::trace::{Recorded, Trace};
@@ -37,7 +38,7 @@ pub struct LoadedCall {
     pub message: String,
     /// Why it failed, unless it succeeded.
     pub cause: Option<Cause>,
-    /// The workload that it was sent to; none if it did not come so far. An address that is no pod's stands for itself.
+    /// The workload that it was sent to, with its namespace if that is not the mesh's; none if it did not come so far. An address that is no pod's stands for itself.
     pub workload: Option<String>,
     /// How many attempts were made.
     pub attempts: u32,
@@ -54,10 +55,10 @@ impl LoadedCall {
 }
 
 impl Calls {
-    /// The RPCs of the process `at` after the event `since`.
-    pub(super) fn of(trace: &Trace, at: &str, since: Option<EventId>) -> Self {
+    /// The RPCs of the process `at` after the event `since`, as seen from the namespace `own`.
+    pub(super) fn of(trace: &Trace, at: &str, since: Option<EventId>, own: &str) -> Self {
         let since = since.map_or(0, EventId::seq);
-        let mut pods = Pods::default();
+        let mut pods = Pods { own, by_address: BTreeMap::new(), workloads: BTreeMap::new() };
         let mut calls = Vec::new();
         for event in trace.events() {
             pods.learn(event);
@@ -100,6 +101,15 @@ impl Calls {
         self.iter().filter(|call| !call.is_ok())
     }
 
+    /// How many failed with which code and cause, as scenarios write them.
+    pub(crate) fn failures(&self) -> BTreeMap<(String, Option<String>), u64> {
+        let mut failures = BTreeMap::new();
+        for call in self.errors() {
+            *failures.entry((call.code_text(), call.cause_text())).or_default() += 1;
+        }
+        failures
+    }
+
     /// How many each workload answered with OK.
     #[must_use]
     pub fn workloads(&self) -> BTreeMap<String, u64> {
@@ -110,10 +120,10 @@ impl Calls {
         workloads
     }
 
-    /// The time within which this part of the calls, from 0 to 1, ended; none if there are none.
+    /// The time within which this part, from 0 to 1, of the calls that succeeded ended; none if none did.
     #[must_use]
     pub fn latency(&self, quantile: f64) -> Option<Duration> {
-        let mut took: Vec<Duration> = self.iter().map(|call| call.took).collect();
+        let mut took: Vec<Duration> = self.iter().filter(|call| call.is_ok()).map(|call| call.took).collect();
         took.sort_unstable();
         // The nearest rank: a time that one of them really took.
         let rank = (quantile.clamp(0.0, 1.0) * took.len() as f64).ceil() as usize;
@@ -171,22 +181,24 @@ impl LoadedCall {
 }
 
 /// Whose address is whose, at the moment that was reached.
-#[derive(Default)]
-struct Pods {
+struct Pods<'a> {
+    /// The namespace that names leave out.
+    own: &'a str,
     /// `namespace/name` by address.
     by_address: BTreeMap<IpAddr, String>,
     /// By `namespace/name`.
     workloads: BTreeMap<String, String>,
 }
 
-impl Pods {
+impl Pods<'_> {
     fn learn(&mut self, event: &Recorded) {
         if let Some(added) = event.get::<PodAdded>() {
             self.by_address.extend(added.addresses.iter().map(|address| (*address, added.pod.clone())));
         } else if let Some(ObjectApplied { object, workload: Some(workload), .. }) = event.get()
             && let Some(pod) = object.strip_prefix("Pod ")
         {
-            self.workloads.insert(pod.to_owned(), workload.clone());
+            let namespace = pod.split('/').next().unwrap_or_default();
+            self.workloads.insert(pod.to_owned(), qualified(namespace, workload, self.own));
         }
     }
 

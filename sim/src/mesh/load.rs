@@ -11,7 +11,8 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use hermesh_echo::proto::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
 use hermesh_runtime::{EventId, Runtime};
-use hermesh_xds::{ChannelCredentials, XdsChannel};
+use hermesh_xds::{ChannelCredentials, XdsChannel, XdsClientPool};
+use http::uri::Authority;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
@@ -20,7 +21,7 @@ use tonic::{Request, Status};
 use super::calls::Calls;
 use super::events::{LoadEnded, LoadStarted};
 use super::{CallError, Fault, Mesh, PATIENCE};
-use crate::engine::{ContainerId, ContainerSpec, World};
+use crate::engine::{ContainerId, ContainerSpec, ExitReason, ExitStatus, World};
 use crate::image::Process;
 use crate::signal::Signal;
 
@@ -91,10 +92,19 @@ impl Load {
         self
     }
 
+    /// The `Host` header: the authority of all RPCs.
+    fn authority(&self) -> Result<Option<Authority>, CallError> {
+        let host = self.headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let parse = |(_, host): &(String, String)| {
+            host.parse().map_err(|_| CallError::Client { message: format!("header Host: `{host}` is no authority") })
+        };
+        host.map(parse).transpose()
+    }
+
     /// The RPC that a load sends unless it is given a client: `proto.EchoTestService/Echo`.
     fn echo(&self) -> Result<impl Fn(XdsChannel) -> EchoCall + Send + 'static, Status> {
         let mut metadata = tonic::metadata::MetadataMap::new();
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
             let name: AsciiMetadataKey =
                 name.parse().map_err(|_| Status::invalid_argument(format!("{name:?} is no metadata key")))?;
             let value: AsciiMetadataValue =
@@ -125,6 +135,8 @@ pub struct RunningLoad {
     at: Arc<str>,
     stop: Signal,
     started: Option<EventId>,
+    /// That of the mesh.
+    namespace: String,
 }
 
 impl RunningLoad {
@@ -143,7 +155,7 @@ impl RunningLoad {
     /// The RPCs that have ended by now.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        self.world.with_trace(|trace| Calls::of(trace, &self.at, self.started))
+        self.world.with_trace(|trace| Calls::of(trace, &self.at, self.started, &self.namespace))
     }
 
     /// The RPCs that were sent within a time, such as that of [`Mesh::run_for`], and have ended by now.
@@ -152,12 +164,25 @@ impl RunningLoad {
         self.calls().during(time)
     }
 
-    /// Why it ended by itself, if it did: its pod went away, or the client panicked.
+    /// Why it ended by itself, if it did: its pod went away, the client panicked, or it made more calls than a load may.
     #[must_use]
     pub fn ended(&self) -> Option<String> {
-        let status = self.world.status(self.container).filter(|_| !self.stop.is_raised())?;
-        let how = status.message.unwrap_or_else(|| format!("exit code {}", status.code));
+        let status = self.status()?;
+        let how = match status.reason {
+            ExitReason::Killed | ExitReason::PowerOff => "its pod is gone".to_owned(),
+            _ => status.message.unwrap_or_else(|| format!("exit code {}", status.code)),
+        };
         Some(format!("{} ended before it was stopped: {how}", self.at))
+    }
+
+    /// What led to its end, if it ended by itself.
+    pub(crate) fn ended_by(&self) -> Option<EventId> {
+        self.status()?.event
+    }
+
+    /// How it ended by itself; one that was stopped ends well.
+    fn status(&self) -> Option<ExitStatus> {
+        self.world.status(self.container).filter(|status| status.code != 0 || !self.stop.is_raised())
     }
 }
 
@@ -229,9 +254,17 @@ impl Mesh {
         F: Future<Output = Result<T, Status>> + Send + 'static,
         T: Send + 'static,
     {
+        if load.qps == 0 {
+            return Err(CallError::Client { message: "a load sends something: qps is 0".to_owned() });
+        }
+        let authority = load.authority()?;
         let (pod, row) = self.caller(&load.from)?;
         let inside = self.inside(&row);
         let name = format!("load-{}", load.name);
+        let count = self.loads.entry(format!("{}/{}/{name}", row.namespace, row.name)).or_default();
+        *count += 1;
+        // The trace tells two loads of one name apart.
+        let name = if *count == 1 { name } else { format!("{name}-{count}") };
         let at: Arc<str> = format!("{}/{}/{name}", row.namespace, row.name).into();
         let from = format!("{}/{}", row.namespace, row.name);
         let started = LoadStarted { load: load.name.clone(), from, url: load.url.clone(), qps: load.qps };
@@ -241,17 +274,18 @@ impl Mesh {
         let program = move |rt: Runtime| async move {
             let process = Process::new(rt, Arc::new([]), None);
             let credentials = ChannelCredentials::xds_with_insecure_fallback();
-            let channel = XdsChannel::connect(&process.runtime(), &sent.url, credentials).await;
+            let pool = XdsClientPool::new(&process.runtime());
+            let channel = XdsChannel::connect_with_authority(&pool, &sent.url, credentials, authority).await;
             let channel = match channel {
                 Ok(channel) => channel,
                 Err(error) => {
                     // Whoever asked is waiting, unless the run has ended.
                     let _ = connected.send(Err(format!("{}: {error}", sent.url)));
-                    return;
+                    return Ok(());
                 }
             };
             let _ = connected.send(Ok(()));
-            send(&sent, &stopped, move || client(channel.clone())).await;
+            send(&sent, &stopped, move || client(channel.clone())).await
         };
         let mut spec = ContainerSpec::new(&name, program);
         (spec.env, spec.mounts) = (inside.env, inside.mounts);
@@ -265,23 +299,25 @@ impl Mesh {
         });
         self.check_fault()?;
         answered.map_err(Fault::from)?.map_err(|message| CallError::Client { message })?;
-        Ok(RunningLoad { world: World::clone(&self.simulation), load, container, at, stop, started })
+        let (world, namespace) = (World::clone(&self.simulation), self.namespace.clone());
+        Ok(RunningLoad { world, load, container, at, stop, started, namespace })
     }
 
-    /// Stops a load: it sends nothing more, and the RPCs under way come to their ends. The answer is all of them.
+    /// Stops a load: it sends nothing more, and the RPCs under way come to their ends, or are cancelled once their time
+    /// is long over. The answer is all of them.
     ///
     /// # Panics
     /// If the load ended by itself before.
     #[track_caller]
     pub fn stop(&mut self, load: &RunningLoad) -> Calls {
+        let result = self.try_stop(load);
+        let calls = self.must("stop", result);
         let ended = load.ended().map_or(Ok(()), |message| Err(CallError::Client { message }));
         self.must("stop", ended);
-        let result = self.try_stop(load);
-        self.must("stop", result)
+        calls
     }
 
-    /// [`stop`](Self::stop) without panics. Whether the load had ended by itself tells [`RunningLoad::ended`], asked
-    /// before.
+    /// [`stop`](Self::stop) without panics. Whether the load had ended by itself tells [`RunningLoad::ended`].
     ///
     /// # Errors
     /// See [`Fault`].
@@ -289,10 +325,7 @@ impl Mesh {
         let world = World::clone(&self.simulation);
         let over = async {
             load.stop.raise();
-            // What hangs without a deadline is cancelled.
-            if tokio::time::timeout(PATIENCE, world.exited(load.container)).await.is_err() {
-                world.kill(load.container, None);
-            }
+            world.exited(load.container).await;
         };
         let stopped = self.simulation.block_on(over);
         self.check_fault()?;
@@ -305,11 +338,14 @@ impl Mesh {
     }
 }
 
-/// Sends until it is told to stop, and waits for what is under way then.
-async fn send<F: Future>(load: &Load, stop: &Signal, call: impl Fn() -> F) {
+/// How many calls a load makes at most: each is held in memory until the mesh ends, in some 1.4 KiB.
+pub const LOAD_CALLS_MAX: u64 = 500_000;
+
+/// Sends until it is told to stop, and waits for what is under way then, but not for ever.
+async fn send<F: Future>(load: &Load, stop: &Signal, call: impl Fn() -> F) -> Result<(), String> {
     let began = Instant::now();
     let mut under_way = FuturesUnordered::new();
-    for number in 0_u64.. {
+    for number in 0..LOAD_CALLS_MAX {
         let due = began
             + Duration::from_secs(1) * u32::try_from(number / u64::from(load.qps)).unwrap_or(u32::MAX)
             + Duration::from_secs(1) * u32::try_from(number % u64::from(load.qps)).unwrap_or(0) / load.qps;
@@ -317,8 +353,9 @@ async fn send<F: Future>(load: &Load, stop: &Signal, call: impl Fn() -> F) {
             tokio::select! {
                 biased;
                 () = stop.first() => {
-                    while under_way.next().await.is_some() {}
-                    return;
+                    let all = async { while under_way.next().await.is_some() {} };
+                    let _cancelled = tokio::time::timeout(load.timeout.max(PATIENCE) + MARGIN, all).await;
+                    return Ok(());
                 }
                 Some(_ended) = under_way.next(), if !under_way.is_empty() => {}
                 () = sleep_until(due) => break,
@@ -326,4 +363,8 @@ async fn send<F: Future>(load: &Load, stop: &Signal, call: impl Fn() -> F) {
         }
         under_way.push(call());
     }
+    Err(format!("it has made {LOAD_CALLS_MAX} calls, and no load makes more"))
 }
+
+/// How much later than at its deadline an RPC may end.
+const MARGIN: Duration = Duration::from_secs(1);

@@ -51,6 +51,11 @@ impl fmt::Display for ContainerExit {
     }
 }
 
+/// A workload's name as seen from `own`: with its namespace if that is another.
+pub(super) fn qualified(namespace: &str, workload: &str, own: &str) -> String {
+    if namespace == own { workload.to_owned() } else { format!("{namespace}/{workload}") }
+}
+
 impl PodRow {
     /// Whether all its containers are ready.
     #[must_use]

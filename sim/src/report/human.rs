@@ -174,9 +174,9 @@ impl Page {
             table.add_row([Cell::new(workload), Cell::new(count).set_alignment(CellAlignment::Right)]);
         }
         lines(&mut table).iter().for_each(|line| self.block(line));
-        let errors = calls.errors().count();
-        if errors > 0 {
-            self.block(&format!("{errors} of {} calls failed", calls.len()));
+        for ((code, cause), count) in &calls.failures() {
+            let cause = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            self.block(&format!("{count} of {} calls failed with {code}{cause}", calls.len()));
         }
         let latency = |quantile| calls.latency(quantile).map(compact);
         if let (Some(half), Some(most), Some(longest)) = (latency(0.5), latency(0.99), latency(1.0)) {

@@ -63,6 +63,11 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             }
             Some(Action::Stop(name)) => {
                 let load = loads.end(name, problems);
+                if step.expect_of_load().is_empty() {
+                    let message = "nothing is expected of this load: whatever came of it, the step holds; write what \
+                                   must have, such as `expect: {errors: none}`";
+                    problems.note(&step.verb_place, "unjudged", message);
+                }
                 step.expect_of_load().iter().for_each(|expect| checker.expect_of_load(expect));
                 let steps = (load.unwrap_or_default(), &steps[..index]);
                 step.expect_of_load().iter().for_each(|expect| window(expect, steps, problems));
@@ -105,7 +110,9 @@ impl<'a> Loads<'a> {
             };
             problems.error(&name.place, "unknown-load", message);
         }
-        self.stopped.insert(&name.value);
+        if running.is_some() {
+            self.stopped.insert(&name.value);
+        }
         running.map(|(step, _)| step)
     }
 

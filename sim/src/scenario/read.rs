@@ -267,7 +267,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn optional(&mut self, name: &'static str) -> Option<Cursor<'a>> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let entry = self.entries.iter().find(|entry| entry.key.text == name)?;
         Some(self.cursor.child(&entry.value, field_path(&self.cursor.path, name)))
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hermesh_istiod::yaml::{Diagnostic, Location};
-use hermesh_runtime::Level;
+use hermesh_runtime::{EventId, Level};
 use tonic::Code;
 
 use super::expect::{self, Check};
@@ -225,7 +225,9 @@ impl Player<'_> {
             }
             reports.push(report);
             if let Some(Action::Together(moments)) = step.action() {
+                let own = reports.len() - 1;
                 self.together(number, index, moments, &mut reports)?;
+                reports[own].ended = self.mesh.now();
             }
             index += step.with_moments().count();
         }
@@ -516,15 +518,17 @@ impl Player<'_> {
         reports: &[StepReport],
     ) -> Result<StepReport, Fault> {
         let running = self.loads.remove(load).expect("the reader knows which loads are under way");
-        let ended = running.ended();
         let calls = self.mesh.try_stop(&running)?;
+        let ended = running.ended();
         let same = |target: &Target, name: &str| self.same(target, name);
         let judged: Vec<_> =
             step.expect_of_load().iter().map(|expect| stop::judge(expect, &calls, reports, same)).collect();
         let failure = match ended {
             Some(seen) => {
                 let expected = "the load goes on until it is stopped".to_owned();
-                let why = self.mesh.with_trace(explain::broken);
+                let cause = running.ended_by().map(EventId::seq);
+                let why = cause.map(|event| self.mesh.with_trace(|trace| explain::causes(trace, event)));
+                let why = why.unwrap_or_default();
                 Some(self.failure(Trouble { expected, seen, why }, &step.verb_place))
             }
             None => judged.iter().find_map(|judged| {
@@ -615,7 +619,7 @@ impl Player<'_> {
         let namespace = target.namespace.as_deref().unwrap_or_else(|| self.scenario.namespace());
         match name.split_once('/') {
             Some((of, workload)) => of == namespace && workload == target.workload,
-            None => name == target.workload,
+            None => namespace == self.scenario.namespace() && name == target.workload,
         }
     }
 }

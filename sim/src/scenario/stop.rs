@@ -1,6 +1,5 @@
 //! Judges what came of a load.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -83,10 +82,7 @@ fn window(expect: &LoadExpect, steps: &[StepReport]) -> (Range<Duration>, String
 }
 
 fn seen(calls: &Calls) -> Seen {
-    let mut failures: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
-    for call in calls.errors() {
-        *failures.entry((call.code_text(), call.cause_text())).or_default() += 1;
-    }
+    let failures = calls.failures();
     let failed: u64 = failures.values().sum();
     let total = calls.len() as u64;
     Seen { total, answers: calls.workloads(), succeeded: total - failed, failures, ..Seen::default() }
