@@ -278,8 +278,8 @@ fn stateful_sets_are_checked() {
             "9:47: spec.updateStrategy.rollingUpdate.partition: -1 is out of range; expected 0 to 4294967295",
         ),
         (
-            format!("{claim}  volumeClaims: []\n"),
-            "9:3: spec.volumeClaims: unknown field; did you mean `volumeClaimTemplates`?",
+            format!("{claim}  volumeClaimTemplate: []\n"),
+            "9:3: spec.volumeClaimTemplate: unknown field; did you mean `volumeClaimTemplates`?",
         ),
     ] {
         assert_eq!(errors(&with(&more)), [expected], "{more}");

@@ -38,7 +38,8 @@ pub struct LoadedCall {
     pub message: String,
     /// Why it failed, unless it succeeded.
     pub cause: Option<Cause>,
-    /// The workload that it was sent to, with its namespace if that is not the mesh's; none if it did not come so far. An address that is no pod's stands for itself.
+    /// The workload that it was sent to, with its namespace if that is not the mesh's; none if it did not come so far.
+    /// An address that is no pod's stands for itself.
     pub workload: Option<String>,
     /// How many attempts were made.
     pub attempts: u32,

@@ -164,7 +164,7 @@ impl RunningLoad {
         self.calls().during(time)
     }
 
-    /// Why it ended by itself, if it did: its pod went away, the client panicked, or it made more calls than a load may.
+    /// Why it ended by itself, if it did: its pod went away, the client panicked, or it made all calls that a load may.
     #[must_use]
     pub fn ended(&self) -> Option<String> {
         let status = self.status()?;
