@@ -88,7 +88,7 @@ struct RunCommand<'a> {
 
 impl RunCommand<'_> {
     fn once(&mut self, scenario: &Scenario, seed: u64) {
-        let played = play::apart(scenario, &self.options(seed));
+        let played = play::play(scenario, &self.options(seed));
         if let Some((run, wall)) = self.told(played) {
             self.report.extend([Entry::new(&run, wall)]);
             self.write_trace(&run.trace);
