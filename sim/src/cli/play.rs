@@ -20,8 +20,8 @@ pub(super) enum NotPlayed {
     Fault(String),
 }
 
-/// Plays a scenario on this thread. On the main one that takes a sixth less time than on a fresh one, whose heap the
-/// allocator of Linux lets grow page by page.
+/// Plays a scenario on this thread. The main one is the better for it: the heap of a fresh one grows page by page with
+/// the allocator of Linux.
 pub(super) fn play(scenario: &Scenario, options: &RunOptions) -> Played {
     let begin = now();
     let fault = |error: String| NotPlayed::Fault(format!("{error}\nto repeat it: {}", scenario.again(options)));
