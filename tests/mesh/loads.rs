@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use hermesh::{Load, Mesh};
+use hermesh_echo::proto::EchoRequest;
+use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
 use hermesh_tests::manifests::{self, TARGET};
 
 fn echo(seed: u64) -> Mesh {
@@ -64,6 +66,21 @@ fn what_fails_is_told_with_its_time_and_its_cause() {
         assert_eq!((call.code, call.took), (tonic::Code::DeadlineExceeded, secs(1)), "{call:?}");
         assert_eq!(call.workload.as_deref(), Some("echo-v2"));
     }
+}
+
+#[test]
+fn a_call_without_a_deadline_that_hangs_is_cancelled_and_counts() {
+    let mut mesh = echo(5);
+    let load = mesh.load_with(Load::new("echo-v1", TARGET), |channel| async move {
+        EchoTestServiceClient::new(channel).echo(EchoRequest::default()).await
+    });
+    mesh.run_for(secs(2));
+    mesh.partition("echo-v1", "echo-v2").run_for(secs(2));
+    let calls = mesh.stop(&load);
+    assert_eq!(calls.len(), 40);
+    let hung: Vec<_> = calls.errors().collect();
+    assert!(hung.len() >= 9, "{}", hung.len());
+    assert!(hung.iter().all(|call| call.code == tonic::Code::Cancelled && call.took > secs(60)), "{hung:#?}");
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
         ok: fields.optional("ok").and_then(|field| field.word("extent", &["all"])).map(|word| word.place),
         to: fields.optional("to").and_then(|field| by_workload(&field, "calls", "a number such as `2..3`")),
         share: fields.optional("share").and_then(|field| by_workload(&field, "shares", "a share such as `20%`")),
-        error: fields.optional("error").and_then(|field| field.word("status code", &CODES)),
+        error: fields.optional("error").and_then(|field| field.word("status code", CODES)),
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
         caller: fields.optional("caller").and_then(|field| {
             let caller = field.text("a SPIFFE identity")?;

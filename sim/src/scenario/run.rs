@@ -246,12 +246,12 @@ impl Player<'_> {
         let began = self.mesh.now();
         let runtime = self.mesh.world().runtime();
         let draws = |moment: usize| runtime.draws(&format!("scenario/{index}/together/{moment}"));
-        for (at, moment) in together::schedule(moments, draws) {
+        for (at, own) in together::schedule(moments, draws) {
             self.mesh.try_run_for((began + at).saturating_sub(self.mesh.now()))?;
-            let own = moments.iter().position(|other| std::ptr::eq(other, moment)).expect("it is one of them");
-            let mut report = self.step(number, index + 1 + own, &moment.step, reports)?;
+            let step = &moments[own].step;
+            let mut report = self.step(number, index + 1 + own, step, reports)?;
             if report.failure.is_none() {
-                report.failure = self.crash(&moment.step);
+                report.failure = self.crash(step);
             }
             reports.push(report);
             if failed(reports) {
@@ -532,19 +532,11 @@ impl Player<'_> {
                 Some(self.failure(Trouble { expected, seen, why }, &step.verb_place))
             }
             None => judged.iter().find_map(|judged| {
-                let missed: Vec<&Check> = judged.checks.iter().filter(|check| !check.held).collect();
-                let of = |part: fn(&Check) -> &str| {
-                    let mut parts: Vec<&str> = missed.iter().map(|check| part(check)).collect();
-                    parts.dedup();
-                    parts.join("; ")
-                };
-                let first = judged.calls.errors().next().map(|call| call.event);
-                let why = match first {
-                    Some(event) => self.mesh.with_trace(|trace| explain::causes(trace, event)),
+                let why = || match judged.calls.errors().next() {
+                    Some(call) => self.mesh.with_trace(|trace| explain::causes(trace, call.event)),
                     None => self.mesh.with_trace(|trace| explain::configuration(trace, running.pod(), running.url())),
                 };
-                let trouble = Trouble { expected: of(|check| &check.expected), seen: of(|check| &check.seen), why };
-                (!missed.is_empty()).then(|| self.failure(trouble, judged.place))
+                missed(&judged.checks, why).map(|trouble| self.failure(trouble, judged.place))
             }),
         };
         let checks = judged.into_iter().flat_map(|judged| judged.checks).collect();
@@ -568,16 +560,8 @@ impl Player<'_> {
         let same = |target: &Target, name: &str| self.same(target, name);
         let expect = step.expect_of_call();
         let checks = expect.map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
-        let missed: Vec<&Check> = checks.iter().filter(|check| !check.held).collect();
-        let failure = (!missed.is_empty()).then(|| {
-            let mut expected: Vec<&str> = missed.iter().map(|check| check.expected.as_str()).collect();
-            let mut found: Vec<&str> = missed.iter().map(|check| check.seen.as_str()).collect();
-            expected.dedup();
-            found.dedup();
-            let trouble = Trouble { expected: expected.join("; "), seen: found.join("; "), why: self.why(&batches) };
-            let place = expect.map_or(&step.verb_place, |expect| &expect.place);
-            self.failure(trouble, place)
-        });
+        let place = expect.map_or(&step.verb_place, |expect| &expect.place);
+        let failure = missed(&checks, || self.why(&batches)).map(|trouble| self.failure(trouble, place));
         let name = step.name.as_ref().map(|name| name.value.clone());
         let ended = self.mesh.now();
         StepReport {
@@ -635,6 +619,18 @@ impl Scenario {
         };
         self.notes.iter().filter(about).cloned().collect()
     }
+}
+
+/// What the checks that did not hold come to, if there are any.
+fn missed(checks: &[Check], why: impl FnOnce() -> Vec<String>) -> Option<Trouble> {
+    let missed: Vec<&Check> = checks.iter().filter(|check| !check.held).collect();
+    let all = |part: fn(&Check) -> &str| {
+        let mut parts: Vec<&str> = missed.iter().map(|check| part(check)).collect();
+        parts.dedup();
+        parts.join("; ")
+    };
+    let (expected, seen) = (all(|check| &check.expected), all(|check| &check.seen));
+    (!missed.is_empty()).then(|| Trouble { expected, seen, why: why() })
 }
 
 /// Whether the last step did not do what it should.

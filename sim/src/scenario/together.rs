@@ -55,11 +55,11 @@ fn moment(cursor: &Cursor<'_>) -> Option<Moment> {
     Some(Moment { at: at?, step })
 }
 
-/// When each moment comes, in their order: those of one time in the order of the file.
-pub(super) fn schedule(moments: &[Moment], draws: impl Fn(usize) -> Draws) -> Vec<(Duration, &Moment)> {
-    let timed = moments.iter().enumerate().map(|(index, moment)| (drawn(&moment.at.value.0, draws(index)), moment));
-    let mut timed: Vec<(Duration, &Moment)> = timed.collect();
-    timed.sort_by_key(|(at, _)| *at);
+/// When which moment comes, by their numbers in the file: those of one time in the order of the file.
+pub(super) fn schedule(moments: &[Moment], draws: impl Fn(usize) -> Draws) -> Vec<(Duration, usize)> {
+    let timed = moments.iter().enumerate().map(|(own, moment)| (drawn(&moment.at.value.0, draws(own)), own));
+    let mut timed: Vec<(Duration, usize)> = timed.collect();
+    timed.sort_unstable();
     timed
 }
 

@@ -145,7 +145,7 @@ fn expectation(cursor: &Cursor<'_>) -> Option<LoadExpect> {
         errors: fields.optional("errors").and_then(|field| field.parsed("`none`, or how many calls fail")),
         to: fields.optional("to").and_then(|field| by_workload(&field, "calls", "a number such as `2..3`")),
         share: fields.optional("share").and_then(|field| by_workload(&field, "shares", "a share such as `20%`")),
-        error: fields.optional("error").and_then(|field| field.word("status code", &CODES)),
+        error: fields.optional("error").and_then(|field| field.word("status code", CODES)),
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
         since: fields.optional("since").and_then(|field| field.text("the name of a step")),
         throughout: fields.optional("throughout").and_then(|field| field.text("the name of a step")),
