@@ -18,6 +18,7 @@ mod load;
 mod namespaces;
 mod outcome;
 mod overlap;
+mod play;
 mod read;
 mod reader;
 mod run;

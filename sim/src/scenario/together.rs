@@ -55,6 +55,13 @@ fn moment(cursor: &Cursor<'_>) -> Option<Moment> {
     Some(Moment { at: at?, step })
 }
 
+pub(super) fn describe(moments: &[Moment]) -> String {
+    match moments.len() {
+        1 => "together: one thing".to_owned(),
+        many => format!("together: {many} things"),
+    }
+}
+
 /// When which moment comes, by their numbers in the file: those of one time in the order of the file.
 pub(super) fn schedule(moments: &[Moment], draws: impl Fn(usize) -> Draws) -> Vec<(Duration, usize)> {
     let timed = moments.iter().enumerate().map(|(own, moment)| (drawn(&moment.at.value.0, draws(own)), own));

@@ -1,0 +1,138 @@
+//! `call`, and what is expected of it.
+
+use std::time::Duration;
+
+use hermesh_istiod::yaml::Diagnostic;
+use tonic::Code;
+
+use super::super::expect;
+use super::super::file::{self, Step};
+use super::super::outcome::{Batch, Outcome, StepReport};
+use super::super::seen::Seen;
+use super::super::settle::{Trouble, settle};
+use super::super::target::Target;
+use super::super::words::code_name;
+use super::{Player, missed};
+use crate::explain;
+use crate::mesh::{Call, CallFailure, CallReport, Fault};
+
+/// The answers of a call that are shown one by one; of more only the counts are.
+const ANSWERS_SHOWN_MAX: usize = 10;
+
+impl Player<'_> {
+    pub(super) fn call(&mut self, call: &file::Call) -> Result<Result<Vec<Batch>, Trouble>, Fault> {
+        let mut batches = Vec::new();
+        for url in &call.url {
+            let mut asked = Call::new(call.from.value.to_string(), url.value.clone());
+            asked.count = u32::try_from(call.count()).expect("the reader bounds the count");
+            asked.qps = call.qps.as_ref().map(|qps| u32::try_from(qps.value).expect("the reader bounds the rate"));
+            asked.headers = call.headers.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+            asked.message = call.message.clone().unwrap_or_default();
+            asked.timeout = call.timeout.as_ref().map(|timeout| timeout.value.0);
+            asked.new_connection_per_request = call.new_connection_per_request;
+            match settle(self.mesh.try_call(&asked), "the call is made")? {
+                Ok(CallReport { from, failure: Some(failure), .. }) if failure.code != Code::Unknown => {
+                    let why = failure.event.map(|event| self.mesh.with_trace(|trace| explain::causes(trace, event)));
+                    return Ok(Err(not_forwarded(&from, &failure, why.unwrap_or_default())));
+                }
+                Ok(report) => {
+                    let lines = shown(&report, call.grep.as_ref().map_or("Hostname", |grep| grep.value.as_str()));
+                    batches.push(Batch { url: url.value.clone(), lines, report });
+                }
+                Err(trouble) => return Ok(Err(trouble)),
+            }
+        }
+        Ok(Ok(batches))
+    }
+
+    pub(super) fn judged(
+        &self,
+        number: usize,
+        step: &Step,
+        began: Duration,
+        said: String,
+        batches: Vec<Batch>,
+        notes: Vec<Diagnostic>,
+    ) -> StepReport {
+        let total = step.call.as_ref().map_or(0, file::Call::total);
+        let seen = self.mesh.with_trace(|trace| Seen::count(trace, total, &batches));
+        let same = |target: &Target, name: &str| self.same(target, name);
+        let expect = step.expect_of_call();
+        let checks = expect.map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
+        let place = expect.map_or(&step.verb_place, |expect| &expect.place);
+        let failure = missed(&checks, || self.why(&batches)).map(|trouble| self.failure(trouble, place));
+        let name = step.name.as_ref().map(|name| name.value.clone());
+        let ended = self.mesh.now();
+        StepReport {
+            number,
+            name,
+            began,
+            ended,
+            action: said,
+            step: step.written.clone(),
+            outcome: Outcome::Calls(batches),
+            checks,
+            notes,
+            failure,
+        }
+    }
+
+    /// What led to a failed call, or else what the caller was told to do.
+    fn why(&self, batches: &[Batch]) -> Vec<String> {
+        let failed = batches.iter().find_map(|batch| batch.report.failure.as_ref());
+        match failed {
+            Some(failure) => match failure.event {
+                Some(event) => self.mesh.with_trace(|trace| explain::causes(trace, event)),
+                None => {
+                    let broken = self.mesh.with_trace(explain::broken);
+                    std::iter::once(failure.message.clone()).chain(broken).collect()
+                }
+            },
+            None => batches
+                .last()
+                .map(|Batch { report, url, .. }| {
+                    self.mesh.with_trace(|trace| explain::configuration(trace, &report.from, url))
+                })
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// ForwardEcho ends all that fails with UNKNOWN; any other code says that it was not asked, or could not answer.
+fn not_forwarded(from: &str, failure: &CallFailure, mut why: Vec<String>) -> Trouble {
+    let CallFailure { code, message, .. } = failure;
+    let hint = match code {
+        Code::OutOfRange => "ForwardEcho answers in one message, of which gRPC takes 4 MiB: make fewer calls in a step",
+        Code::Unavailable => {
+            "calls are made by ForwardEcho on the pod's port 17171: its image must be `echo` or `stand-in`, and run"
+        }
+        _ => "calls are made by ForwardEcho on port 17171; something else answers there",
+    };
+    let seen = format!("{from} could not be asked to call: {}: {message}", code_name(*code));
+    why.push(hint.to_owned());
+    Trouble { expected: "the call is made".to_owned(), seen, why }
+}
+
+pub(super) fn describe(call: &file::Call) -> String {
+    let urls: Vec<&str> = call.url.iter().map(|url| url.value.as_str()).collect();
+    let mut said = format!("call {} -> {}", call.from.value, urls.join(", "));
+    if call.count() > 1 {
+        said.push_str(&format!(", {} calls", call.count()));
+    }
+    if let Some(qps) = &call.qps {
+        said.push_str(&format!(" at {}/s", qps.value));
+    }
+    said
+}
+
+/// The lines of a batch that the article would show: what `grep` finds, or what grpcurl says of an error.
+fn shown(report: &CallReport, grep: &str) -> Vec<String> {
+    if let Some(failure) = &report.failure {
+        let code = format!("{:?}", failure.code);
+        return vec!["ERROR:".to_owned(), format!("Code: {code}"), format!("Message: {}", failure.message)];
+    }
+    if report.answers.len() > ANSWERS_SHOWN_MAX {
+        return Vec::new();
+    }
+    report.grep(grep).into_iter().map(str::to_owned).collect()
+}
