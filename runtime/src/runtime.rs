@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::{AbortHandle, BoxFuture};
 use rustls::crypto::CryptoProvider;
 
@@ -136,12 +137,8 @@ impl Runtime {
     /// Runs `future` as a task of this process, named for those who look at it from outside.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Task {
         let (future, handle) = futures::future::abortable(future);
-        self.backend.spawn(
-            name,
-            Box::pin(async move {
-                let _aborted = future.await;
-            }),
-        );
+        // An `async` block around it would hold it twice, as what it captures and as what it awaits.
+        self.backend.spawn(name, Box::pin(future.map(|_aborted| ())));
         Task(handle)
     }
 
