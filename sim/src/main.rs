@@ -7,6 +7,10 @@ mod cli;
 
 use std::process::ExitCode;
 
+/// The mesh makes millions of small, short-lived allocations; this allocator serves them faster than the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }
