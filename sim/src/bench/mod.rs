@@ -1,3 +1,5 @@
 //! Measurements of Hermesh itself.
 
+mod memory;
+pub mod mesh;
 pub mod sim;

@@ -25,6 +25,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower_service::Service;
 
+use super::memory::peak_rss;
 use crate::engine::{Config, ContainerSpec, PodId, PodSpec, Simulation, SimulationError};
 
 const PORT: u16 = 7070;
@@ -322,13 +323,4 @@ fn valid(rt: &Runtime) -> CertificateParams {
 fn address(pod: u32) -> IpAddr {
     // 10.0.0.1 and on.
     Ipv4Addr::from(0x0a00_0001 + pod).into()
-}
-
-/// `VmHWM` of Linux, the high-water mark of resident memory.
-#[expect(clippy::disallowed_methods, reason = "asks the real kernel about the real process")]
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }

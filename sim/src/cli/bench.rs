@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use hermesh::bench::mesh::{self, Size};
 use hermesh::bench::sim::{self, Load};
 use hermesh::report;
 use hermesh::scenario::{RunOptions, Scenario, Verdict};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use super::mistake::{Mistake, not_understood};
 use super::play::NotPlayed;
-use super::{Exit, Format, SimArgs, TutorialArgs, output, play};
+use super::{Exit, Format, MeshArgs, SimArgs, TutorialArgs, output, play};
 
 /// More connections or calls a second than a machine has memory or patience for.
 const WHOLE_LOAD_MAX: u64 = 1_000_000;
@@ -49,6 +50,48 @@ pub(super) fn sim(args: &SimArgs) -> Exit {
             "{pods} pods for {seconds} s, {connections} connections and {rps} calls a second each, median of {runs}\n{median}\n"
         ));
     }
+    judged(repeats)
+}
+
+/// Pods in a mesh.
+pub(super) fn mesh(args: &MeshArgs) -> Exit {
+    let calls = u64::from(args.rps) * args.seconds;
+    if calls > hermesh::LOAD_CALLS_MAX {
+        let message = format!(
+            "--seconds {} times --rps {} is {calls} calls of a pod; at most {}",
+            args.seconds,
+            args.rps,
+            hermesh::LOAD_CALLS_MAX
+        );
+        return not_understood(&[Mistake::Arguments(message)], Format::Human);
+    }
+    let size = Size { pods: args.pods, time: Duration::from_secs(args.seconds), rps: args.rps, ..Size::default() };
+    let mut measurements = match (0..args.runs).map(|_| mesh::run(&size)).collect::<Result<Vec<_>, _>>() {
+        Ok(measurements) => measurements,
+        Err(error) => {
+            output::err(&format!("hermesh: nothing was measured: {error}\n"));
+            return Exit::Fault;
+        }
+    };
+    let repeats = measurements.windows(2).all(|pair| pair[0].digest == pair[1].digest);
+    // Later runs find the memory of those before them.
+    let memory = measurements[0].rss_per_pod_bytes;
+    measurements.sort_by(|a, b| a.run_s.total_cmp(&b.run_s));
+    let mut median = measurements.swap_remove(measurements.len() / 2);
+    median.rss_per_pod_bytes = memory;
+    if args.json {
+        output::json(&json!({"size": size, "runs": args.runs, "median": median}));
+    } else {
+        let MeshArgs { pods, seconds, rps, runs, .. } = args;
+        output::out(&format!(
+            "{pods} injected pods for {seconds} s, {rps} calls a second each, median of {runs}\n{median}\n"
+        ));
+    }
+    judged(repeats)
+}
+
+/// Whether the runs gave one trace.
+fn judged(repeats: bool) -> Exit {
     if repeats {
         Exit::Held
     } else {

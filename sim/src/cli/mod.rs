@@ -142,6 +142,8 @@ enum BenchCommand {
     Sim(SimArgs),
     /// The tutorial, within the process and as a process of its own
     Tutorial(TutorialArgs),
+    /// Injected pods with agents, probes, istiod and traffic
+    Mesh(MeshArgs),
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +158,25 @@ struct SimArgs {
     #[arg(long, default_value_t = 5, value_name = "C", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     connections: u32,
     /// Calls a second that each pod makes; time passes in milliseconds, so there cannot be more than one in each
+    #[arg(long, default_value_t = 1, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    rps: u32,
+    /// How often to measure; medians are printed
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct MeshArgs {
+    /// How many pods
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    pods: u32,
+    /// Simulated seconds after all pods are ready
+    #[arg(long, default_value_t = 60, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Calls a second that each pod makes by xDS
     #[arg(long, default_value_t = 1, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=1_000))]
     rps: u32,
     /// How often to measure; medians are printed
@@ -189,6 +210,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Bench(BenchCommand::Sim(args)) => bench::sim(&args),
         Command::Bench(BenchCommand::Tutorial(args)) => bench::tutorial(&args),
+        Command::Bench(BenchCommand::Mesh(args)) => bench::mesh(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hermesh", &mut script);
