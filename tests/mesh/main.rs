@@ -24,6 +24,7 @@ mod pods;
 mod prober;
 mod restarts_under_load;
 mod startup_order;
+mod subset_overrides;
 mod subset_routing;
 mod tutorial;
 mod weighted_splits;

@@ -37,28 +37,54 @@ impl Text {
     }
 }
 
+/// One alternative of a rule: all of it must hold.
 #[derive(Clone, Debug)]
-struct Rule {
+struct Match {
     uri: Option<Text>,
     headers: BTreeMap<&'static str, Text>,
-    subset: &'static str,
+    without: BTreeMap<&'static str, Text>,
+    port: Option<u16>,
+    source: Option<&'static str>,
 }
 
-impl Rule {
-    fn matches(&self, headers: &BTreeMap<&'static str, &'static str>) -> bool {
+impl Match {
+    fn holds(&self, headers: &BTreeMap<&'static str, &'static str>) -> bool {
         self.uri.as_ref().is_none_or(|uri| uri.matches(PATH))
             && self.headers.iter().all(|(name, text)| headers.get(name).is_some_and(|value| text.matches(value)))
+            // Envoy takes an absent header for an empty one here. gRPC does not, and holds no condition on it true.
+            && self.without.iter().all(|(name, text)| headers.get(name).is_some_and(|value| !text.matches(value)))
+            && self.port.is_none_or(|port| port == 7070)
+            && self.source.is_none_or(|version| CALLER_LABELS.contains(&("version", version)))
     }
 
     fn yaml(&self) -> String {
         let mut fields = Vec::new();
         fields.extend(self.uri.iter().map(|uri| format!("uri: {}", uri.yaml())));
-        if !self.headers.is_empty() {
-            let headers: Vec<_> = self.headers.iter().map(|(name, text)| format!("{name}: {}", text.yaml())).collect();
-            fields.push(format!("headers: {{{}}}", headers.join(", ")));
+        for (field, headers) in [("headers", &self.headers), ("withoutHeaders", &self.without)] {
+            let headers: Vec<_> = headers.iter().map(|(name, text)| format!("{name}: {}", text.yaml())).collect();
+            fields.extend((!headers.is_empty()).then(|| format!("{field}: {{{}}}", headers.join(", "))));
         }
-        let matches =
-            if fields.is_empty() { String::new() } else { format!("  match:\n  - {{{}}}\n", fields.join(", ")) };
+        fields.extend(self.port.map(|port| format!("port: {port}")));
+        fields.extend(self.source.map(|version| format!("sourceLabels: {{version: {version}}}")));
+        format!("  - {{{}}}\n", fields.join(", "))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    /// Any of them; none is for all requests.
+    matches: Vec<Match>,
+    subset: &'static str,
+}
+
+impl Rule {
+    fn matches(&self, headers: &BTreeMap<&'static str, &'static str>) -> bool {
+        self.matches.is_empty() || self.matches.iter().any(|alternative| alternative.holds(headers))
+    }
+
+    fn yaml(&self) -> String {
+        let matches: String = self.matches.iter().map(Match::yaml).collect();
+        let matches = if matches.is_empty() { matches } else { format!("  match:\n{matches}") };
         let route = manifests::split(&[(self.subset, 100)]).replacen("- route:", "  route:", 1);
         format!("- name: rule\n{matches}{route}")
     }
@@ -71,6 +97,9 @@ const PODS: [(&str, [(&str, &str); 2]); 4] = [
     ("echo-c", [("version", "v1"), ("track", "canary")]),
     ("echo-d", [("version", "v2"), ("track", "canary")]),
 ];
+
+/// Of the pod that calls.
+const CALLER_LABELS: [(&str, &str); 2] = PODS[0].1;
 
 /// The subsets: name and the labels that select their pods.
 const SUBSETS: [(&str, &[(&str, &str)]); 5] = [
@@ -98,14 +127,30 @@ fn text(values: &'static [&'static str], regex: &'static str) -> impl Strategy<V
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
+    (prop::collection::vec(alternative(), 0..=2), prop::sample::select(SUBSETS.map(|(name, _)| name).to_vec()))
+        .prop_map(|(matches, subset)| Rule { matches, subset })
+}
+
+fn alternative() -> impl Strategy<Value = Match> {
     let uri = text(&[PATH, "/proto.EchoTestService/ForwardEcho"], ".*Echo");
-    let header = text(&["alpha", "beta"], "a.*");
+    let headers = |most| {
+        let header = text(&["alpha", "beta"], "a.*");
+        prop::collection::btree_map(prop::sample::select(&["user", "tier"][..]), header, 0..=most)
+    };
     (
         prop::option::weighted(0.4, uri),
-        prop::collection::btree_map(prop::sample::select(&["user", "tier"][..]), header, 0..=2),
-        prop::sample::select(SUBSETS.map(|(name, _)| name).to_vec()),
+        headers(2),
+        headers(1),
+        prop::option::weighted(0.2, prop::sample::select(&[7070_u16, 7071][..])),
+        prop::option::weighted(0.2, prop::sample::select(&["v1", "v2"][..])),
     )
-        .prop_map(|(uri, headers, subset)| Rule { uri, headers, subset })
+        .prop_filter_map("Istio refuses a match without conditions", |(uri, headers, without, port, source)| {
+            let some =
+                uri.is_some() || !headers.is_empty() || !without.is_empty() || port.is_some() || source.is_some();
+            // A header that must match and must not is refused too.
+            let apart = headers.keys().all(|name| !without.contains_key(name));
+            (some && apart).then_some(Match { uri, headers, without, port, source })
+        })
 }
 
 fn headers() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> {
