@@ -18,6 +18,7 @@ mod images;
 mod istio_skipped;
 mod load_balancing;
 mod loads;
+mod mtls_health_checks;
 mod mtls_matrix;
 mod mtls_transitions;
 mod pods;

@@ -8,7 +8,13 @@ use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 /// The root certificates of a trust domain. Cheap to clone.
 #[derive(Clone)]
-pub struct TrustBundle(Arc<[TrustAnchor<'static>]>);
+pub struct TrustBundle(Roots);
+
+#[derive(Clone)]
+enum Roots {
+    Known(Arc<[TrustAnchor<'static>]>),
+    Unverified,
+}
 
 impl TrustBundle {
     /// Reads the `CERTIFICATE` blocks. Malformed ones are passed over, as Go's `AppendCertsFromPEM` does, by which
@@ -28,11 +34,22 @@ impl TrustBundle {
                 Err(_) => {}
             }
         }
-        if roots.is_empty() { Err(refused) } else { Ok(Self(roots.into())) }
+        if roots.is_empty() { Err(refused) } else { Ok(Self(Roots::Known(roots.into()))) }
     }
 
-    pub(super) fn roots(&self) -> &[TrustAnchor<'static>] {
-        &self.0
+    /// Trusts whoever holds the key of the certificate that they show, whoever issued it: for tools that are told not to
+    /// verify, such as `grpc_health_probe -tls-no-verify`.
+    #[must_use]
+    pub fn unverified() -> Self {
+        Self(Roots::Unverified)
+    }
+
+    /// None if nothing is verified.
+    pub(super) fn roots(&self) -> Option<&[TrustAnchor<'static>]> {
+        match &self.0 {
+            Roots::Known(roots) => Some(roots),
+            Roots::Unverified => None,
+        }
     }
 }
 
@@ -42,7 +59,10 @@ fn trust_anchor(der: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, String
 
 impl fmt::Debug for TrustBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustBundle({} roots)", self.0.len())
+        match self.roots() {
+            Some(roots) => write!(f, "TrustBundle({} roots)", roots.len()),
+            None => f.write_str("TrustBundle(unverified)"),
+        }
     }
 }
 
@@ -103,7 +123,7 @@ mod tests {
         for bad in [no_certificate.as_str(), no_base64] {
             for bundle in [format!("{bad}{good}"), format!("{good}{bad}"), format!("{good}{bad}{good}")] {
                 let goods = bundle.matches(good.as_str()).count();
-                assert_eq!(TrustBundle::from_pem(bundle.as_bytes()).unwrap().roots().len(), goods);
+                assert_eq!(TrustBundle::from_pem(bundle.as_bytes()).unwrap().roots().unwrap().len(), goods);
             }
             let error = TrustBundle::from_pem(format!("{bad}{bad}").as_bytes()).unwrap_err();
             assert!(matches!(error, TrustBundleError::Malformed { number: 1, .. }), "{error}");

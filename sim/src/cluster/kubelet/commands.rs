@@ -3,13 +3,13 @@
 //! Images are Rust functions: there is no file system full of programs. What is not listed here exits 127, as a shell
 //! says it, and the message lists what there is.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hermesh_agent::wait::Wait;
 use hermesh_runtime::{Runtime, http1};
 
-use super::health;
+use super::grpc_health_probe;
 
 /// What can be run.
 const KNOWN: &str = "pilot-agent, grpc_health_probe, true, false, sleep";
@@ -22,7 +22,7 @@ pub(crate) async fn run(rt: &Runtime, command: &[String]) -> Result<(), String> 
         "false" => Err("exit status 1".to_owned()),
         "sleep" => sleep(args).await,
         "pilot-agent" => pilot_agent(rt, args).await,
-        "grpc_health_probe" => grpc_health_probe(rt, args).await,
+        "grpc_health_probe" => grpc_health_probe::run(rt, args).await,
         other => Err(format!("exit status 127: command `{other}` is not found; images here know {KNOWN}")),
     }
 }
@@ -61,38 +61,4 @@ async fn request(rt: &Runtime, args: &[String]) -> Result<(), String> {
         Ok(response) => Err(format!("exit status 255: {}", response.status)),
         Err(error) => Err(format!("exit status 255: {error}")),
     }
-}
-
-/// `grpc_health_probe -addr=HOST:PORT [-service=NAME]`, without TLS.
-async fn grpc_health_probe(rt: &Runtime, args: &[String]) -> Result<(), String> {
-    let flag = |name: &str| {
-        let mut args = args.iter();
-        loop {
-            let arg = args.next()?.trim_start_matches('-');
-            match arg.split_once('=') {
-                Some((flag, value)) if flag == name => return Some(value.to_owned()),
-                None if arg == name => return args.next().cloned(),
-                _ => {}
-            }
-        }
-    };
-    let address = flag("addr").ok_or("exit status 1: grpc_health_probe: -addr is not given")?;
-    let (host, port) = address.rsplit_once(':').ok_or("exit status 1: grpc_health_probe: -addr wants host:port")?;
-    let port: u16 = port.parse().map_err(|_| "exit status 1: grpc_health_probe: -addr wants host:port".to_owned())?;
-    let ip = match host {
-        "" | "localhost" => Ipv4Addr::LOCALHOST.into(),
-        host => match host.parse::<IpAddr>() {
-            Ok(ip) => ip,
-            Err(_) => *rt
-                .resolve(host)
-                .await
-                .map_err(|error| format!("exit status 2: {error}"))?
-                .first()
-                .ok_or("exit status 2: the host has no address")?,
-        },
-    };
-    let service = flag("service").unwrap_or_default();
-    health::check(rt, SocketAddr::new(ip, port), &service, Duration::from_secs(1))
-        .await
-        .map_err(|error| format!("exit status 4: {error}"))
 }

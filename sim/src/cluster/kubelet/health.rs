@@ -7,14 +7,44 @@ use hermesh_runtime::Runtime;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
 use tonic::codegen::http::uri::PathAndQuery;
 
+/// Why a server is not healthy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unhealthy {
+    #[error("{0}")]
+    Target(String),
+    #[error("health check did not complete within {0:?}")]
+    Late(Duration),
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Call(tonic::Status),
+    #[error("service is unhealthy: status {0}")]
+    Status(i32),
+}
+
+impl Unhealthy {
+    /// That of grpc_health_probe.
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            Self::Target(_) => 1,
+            Self::Call(status) if status.code() == tonic::Code::Unavailable => 2,
+            Self::Late(_) | Self::Call(_) => 3,
+            Self::Status(_) => 4,
+        }
+    }
+}
+
 /// Asks the server at `address` for the health of `service`; anything but SERVING is an error.
-pub(crate) async fn check(rt: &Runtime, address: SocketAddr, service: &str, timeout: Duration) -> Result<(), String> {
-    let asked = tokio::time::timeout(timeout, ask(rt, address, service)).await;
-    match asked {
-        Err(_) => Err(format!("health check did not complete within {timeout:?}")),
+pub(crate) async fn check(
+    rt: &Runtime,
+    address: SocketAddr,
+    options: ChannelOptions,
+    service: &str,
+    timeout: Duration,
+) -> Result<(), Unhealthy> {
+    match tokio::time::timeout(timeout, ask(rt, address, options, service)).await {
+        Err(_) => Err(Unhealthy::Late(timeout)),
         Ok(Err(error)) => Err(error),
         Ok(Ok(SERVING)) => Ok(()),
-        Ok(Ok(status)) => Err(format!("service is unhealthy: status {status}")),
+        Ok(Ok(status)) => Err(Unhealthy::Status(status)),
     }
 }
 
@@ -33,16 +63,14 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-async fn ask(rt: &Runtime, address: SocketAddr, service: &str) -> Result<i32, String> {
-    let channel = Channel::new(rt, &address.to_string(), ChannelOptions::default());
-    let channel = channel.map_err(|error| error.to_string())?;
+async fn ask(rt: &Runtime, address: SocketAddr, options: ChannelOptions, service: &str) -> Result<i32, Unhealthy> {
+    let channel = Channel::new(rt, &address.to_string(), options);
+    let channel = channel.map_err(|error| Unhealthy::Target(error.to_string()))?;
     let request = HealthCheckRequest { service: service.to_owned() };
     let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
     let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready().await.map_err(|status| status.to_string())?;
+    grpc.ready().await.map_err(Unhealthy::Call)?;
     let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
     let response = grpc.unary(tonic::Request::new(request), path, codec).await;
-    response
-        .map(|response| response.into_inner().status)
-        .map_err(|status| format!("{:?}: {}", status.code(), status.message()))
+    response.map(|response| response.into_inner().status).map_err(Unhealthy::Call)
 }

@@ -9,6 +9,7 @@ pub(crate) mod backoff;
 mod commands;
 mod environment;
 mod expand;
+mod grpc_health_probe;
 mod health;
 pub(crate) mod order;
 mod payload;

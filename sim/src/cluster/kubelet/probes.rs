@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hermesh_istiod::objects::{Container, HttpGetAction, HttpScheme, IntOrString, Probe, ProbeHandler};
+use hermesh_runtime::channel::ChannelOptions;
 use hermesh_runtime::{EventId, Runtime, TaskGuard, http1};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -136,7 +137,9 @@ async fn once(target: &Target, probe: &Probe, timeout: Duration) -> Result<(), S
         }
         ProbeHandler::Grpc(action) => {
             let address = SocketAddr::new(target.pod_ip, action.port);
-            health::check(&target.node, address, &action.service, timeout).await
+            let plain = ChannelOptions::default();
+            let checked = health::check(&target.node, address, plain, &action.service, timeout).await;
+            checked.map_err(|unhealthy| unhealthy.to_string())
         }
         ProbeHandler::Exec(action) => {
             let run = in_container(&target.world, target.id, action.command.clone());
