@@ -20,6 +20,7 @@ mod load_balancing;
 mod loads;
 mod mtls_matrix;
 mod mtls_transitions;
+mod objects_changed;
 mod pods;
 mod prober;
 mod restarts_under_load;

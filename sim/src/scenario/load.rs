@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
+use super::follow::follow;
 use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
 use super::{InputError, Scenario, Sources, namespaces, reader, syntax, unreadable};
@@ -89,6 +90,7 @@ impl Loader {
             }
         }
 
+        let changed = follow(&file, &own_objects, &mut step_objects, &self.problems);
         check(&file, &own_objects, &step_objects, &self.problems);
         for missing in namespaces::check(&file, &own_objects, &step_objects, &self.problems) {
             let location = self.precise(missing.location.clone());
@@ -109,7 +111,7 @@ impl Loader {
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
         let refused = OnceLock::new();
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files, refused })
+        Ok(Scenario { path: self.name, file, own, manifests, changed, images, notes, digest, sources, files, refused })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -210,8 +212,8 @@ impl Loader {
         for wanted in wanted.into_iter().filter(|wanted| all_named && all.find(&wanted.image).is_none()) {
             let message = format!("nothing plays image {:?}", wanted.image);
             let help = format!("under `mesh.images` add `{:?}: stand-in`", glob_for(&wanted.image));
-            let error = Diagnostic::error("unknown-image", self.precise(wanted.location), message).with_help(help);
-            self.problems.add(error);
+            let location = if wanted.is_precise { wanted.location } else { self.precise(wanted.location) };
+            self.problems.add(Diagnostic::error("unknown-image", location, message).with_help(help));
         }
         images
     }

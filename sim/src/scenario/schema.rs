@@ -70,6 +70,8 @@ pub(super) fn success_or_failure(schema: &mut Schema) {
     let success: Vec<_> =
         ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
+    let any = ["error", "cause"].iter().map(|field| serde_json::json!({"required": [field]})).chain(success.clone());
+    schema.insert("anyOf".to_owned(), any.collect::<Vec<_>>().into());
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
 }
 
@@ -107,8 +109,11 @@ pub(super) fn load_expectation(schema: &mut Schema) {
     let any: Vec<_> = ["errors", "to", "share", "error", "cause"].iter().map(required).collect();
     let success: Vec<_> = ["errors", "to", "share"].iter().map(required).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
-    let all_of = serde_json::json!([{"anyOf": any}, {"not": {"required": ["since", "throughout"]}}]);
-    schema.insert("allOf".to_owned(), all_of);
+    let windows = [["since", "throughout"], ["since", "eventually"], ["throughout", "eventually"]];
+    let mut all_of = vec![serde_json::json!({"anyOf": any})];
+    all_of.extend(windows.map(|both| serde_json::json!({"not": {"required": both}})));
+    schema.insert("allOf".to_owned(), all_of.into());
+    schema.insert("dependentRequired".to_owned(), serde_json::json!({"within": ["eventually"]}));
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
 }
 

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod calls;
+mod changes;
+mod eventually;
 mod files;
 mod loads;
 mod one_pass;
@@ -174,7 +176,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, wait, get, call, load, stop, together, kill, restart, partition or heal",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, partition or heal",
     );
     refused_step(
         "- wait: 5s\n  get: pods",
@@ -184,7 +186,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- 5s",
         "s.yaml:8:3: steps[1]: expected a step: a mapping such as `apply: echo.yaml`, found the text \"5s\"",
     );
-    for verb in ["hold", "patch", "scale", "exec"] {
+    for verb in ["hold", "exec"] {
         refused_step(
             &format!("- {verb}: x"),
             &format!(
