@@ -85,7 +85,9 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 20] = [
+const GOOD: [&str; 22] = [
+    "{label: {namespace/default: {a: b}}, expect: rejected}",
+    "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
     "label: {namespace/default: {a: b, c: null, d: \"\"}, istio-system/svc/istiod: {e: f}}",
     "patch: {object: istio-system/deploy/istiod, with: {spec: {replicas: null}}}",
@@ -109,7 +111,11 @@ const GOOD: [&str; 20] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 90] = [
+const BAD: [&str; 94] = [
+    "{label: {namespace/default: {a: b}}, expect: refused}",
+    "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
+    "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
+    "{rollout: {restart: istiod}, expect: rejected}",
     "scale: {}",
     "scale: {istiod: -1}",
     "scale: {istiod: 2147483648}",
@@ -456,7 +462,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 9] = [
+const READER_ONLY: [(&str, &[&str]); 10] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[

@@ -125,7 +125,10 @@ impl Mesh {
     ) -> Result<Applied, ApplyError> {
         let keys = self.workload(workload)?;
         match keys.into_iter().find(patch::is_scalable) {
-            Some(key) => self.change(what, &key, patch),
+            Some(key) => {
+                let result = self.change(what, &key, patch);
+                self.note_rejection(what, result)
+            }
             None => Err(ApplyError::NotScalable(self.workload(workload)?.remove(0))),
         }
     }
@@ -137,7 +140,8 @@ impl Mesh {
         name: &ObjectName,
         patch: &Patch,
     ) -> Result<Applied, ApplyError> {
-        self.change(what, &name.key(&self.namespace), patch)
+        let result = self.change(what, &name.key(&self.namespace), patch);
+        self.note_rejection(what, result)
     }
 
     fn change(&mut self, what: &'static str, key: &ObjectKey, patch: &Patch) -> Result<Applied, ApplyError> {

@@ -3,7 +3,7 @@
 use hermesh_istiod::objects::{Kind, Object, ObjectKey, load};
 use hermesh_istiod::yaml::Diagnostic;
 
-use super::events::{ApplyStarted, DeleteStarted};
+use super::events::{ApplyStarted, DeleteStarted, Rejected};
 use super::{ApplyError, Fault, IntoManifests, Manifests, Mesh};
 use crate::cluster::{ApplyOutcome, locate, patch};
 
@@ -49,6 +49,20 @@ impl Mesh {
     /// # Errors
     /// Everything that is refused, with positions.
     pub fn try_apply(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
+        let result = self.apply_all(manifests);
+        self.note_rejection("apply", result)
+    }
+
+    /// Has the trace tell of what is refused.
+    pub(super) fn note_rejection<T>(&self, what: &'static str, result: Result<T, ApplyError>) -> Result<T, ApplyError> {
+        if let Err(ApplyError::Refused(reasons)) = &result {
+            let reasons = reasons.iter().map(ToString::to_string).collect();
+            self.world().emit("mesh", self.cause, Rejected { what, reasons });
+        }
+        result
+    }
+
+    fn apply_all(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
         let mut loaded = self.read(manifests)?;
         let store = self.cluster.store.clone();
         loaded.objects = loaded

@@ -36,7 +36,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
         match step.action() {
             Some(Action::Apply(_)) => {
                 step_objects.into_iter().for_each(|objects| now.apply_all(objects));
-                unsettled = Some("apply");
+                unsettled = Some("apply").filter(|_| step.rejection().is_none()).or(unsettled);
             }
             Some(Action::Delete(_)) => {
                 step_objects.into_iter().flat_map(Objects::named).for_each(|object| now.delete(object));
@@ -45,7 +45,8 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Change(changes)) => {
                 checker.changes(changes);
                 step_objects.into_iter().for_each(|objects| now.apply_all(objects));
-                unsettled = changes.first().map(Change::verb);
+                let verb = changes.first().map(Change::verb);
+                unsettled = verb.filter(|_| step.rejection().is_none()).or(unsettled);
             }
             Some(Action::Wait(wait)) => {
                 checker.wait(wait, step);

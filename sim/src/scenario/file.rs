@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 
 use super::changing::{self, Change};
 use super::read::{At, Place};
+use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
     Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
@@ -156,7 +157,7 @@ pub(super) struct Step {
     /// The name of a load that is to end.
     #[schemars(with = "Option<LoadName>")]
     pub stop: Option<At<String>>,
-    /// What must come of the call, or must have come of the load that is stopped.
+    /// What must come of the call, or must have come of the load that is stopped; `rejected` of what changes objects.
     #[schemars(with = "AnyExpect")]
     #[schemars(default)]
     pub expect: Expected,
@@ -195,6 +196,8 @@ pub(super) enum Expected {
     OfCall(Box<Expect>),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
+    /// Of what changes objects: that it is refused.
+    Rejected(Rejection),
 }
 
 /// One of the things that are done together.
@@ -382,7 +385,7 @@ impl Step {
     pub(super) fn expect_of_call(&self) -> Option<&Expect> {
         match &self.expect {
             Expected::OfCall(expect) => Some(expect),
-            Expected::Nothing | Expected::OfLoad(_) => None,
+            Expected::Nothing | Expected::OfLoad(_) | Expected::Rejected(_) => None,
         }
     }
 
@@ -391,7 +394,16 @@ impl Step {
     pub(super) fn expect_of_load(&self) -> &[LoadExpect] {
         match &self.expect {
             Expected::OfLoad(expect) => expect,
-            Expected::Nothing | Expected::OfCall(_) => &[],
+            Expected::Nothing | Expected::OfCall(_) | Expected::Rejected(_) => &[],
+        }
+    }
+
+    /// That what the step does is expected to be refused.
+    #[must_use]
+    pub(super) fn rejection(&self) -> Option<&Rejection> {
+        match &self.expect {
+            Expected::Rejected(rejection) => Some(rejection),
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) => None,
         }
     }
 }

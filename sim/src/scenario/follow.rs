@@ -11,6 +11,7 @@ use super::check::StepObjects;
 use super::file::{Action, File};
 use super::inventory::Objects;
 use super::read::{Place, Problems};
+use super::rejection::is_limit;
 use crate::cluster::patch::{Patch, apply_over, is_scalable};
 use crate::cluster::{ISTIO_NAMESPACE, ISTIOD, WORKLOADS, installed};
 
@@ -49,7 +50,13 @@ pub(super) fn follow(
             }
             Some(Action::Delete(_)) => objects.get(&index).into_iter().for_each(|objects| follower.delete(objects)),
             Some(Action::Change(changes)) => {
-                let made: Changed = changes.iter().filter_map(|change| follower.change(change)).collect();
+                let rejection = step.rejection();
+                if let (Some(rejection), [_, _, ..]) = (rejection, changes) {
+                    let message = "several objects are changed here, one after the other; expect a rejection of one";
+                    problems.error(&rejection.place, "contradiction", message);
+                }
+                let made: Changed =
+                    changes.iter().filter_map(|change| follower.change(change, rejection.is_some())).collect();
                 let whole = made.iter().map(|(object, _)| object.clone()).collect();
                 let patches = made.iter().map(|(object, patch)| (object.key(), patch.clone())).collect();
                 objects.insert(index, Objects { whole, patches, ..Objects::default() });
@@ -97,7 +104,7 @@ impl Follower<'_> {
     }
 
     /// What a change makes of its object; `None` if that is not known, or has been complained of.
-    fn change(&mut self, change: &Change) -> Option<(Object, Patch)> {
+    fn change(&mut self, change: &Change, is_rejected: bool) -> Option<(Object, Patch)> {
         let place = &change.subject.place;
         let key = match &change.subject.value {
             Subject::Object(name) => name.key(self.namespace),
@@ -128,13 +135,15 @@ impl Follower<'_> {
         };
         let patch = change.patch(Duration::ZERO);
         match patch.change(object) {
+            Ok(_) if is_rejected => None,
             Ok((changed, notes)) => {
                 notes.into_iter().for_each(|note| self.problems.add(note));
                 self.there.insert(key, changed.clone());
                 Some((changed, patch))
             }
             Err(errors) => {
-                errors.into_iter().for_each(|error: Diagnostic| self.problems.add(error));
+                let told = errors.into_iter().filter(|error: &Diagnostic| !is_rejected || is_limit(error));
+                told.for_each(|error| self.problems.add(error));
                 None
             }
         }

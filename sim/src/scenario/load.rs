@@ -13,6 +13,7 @@ use super::file::{Action, ISTIO_VERSIONS};
 use super::follow::follow;
 use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
+use super::rejection::is_limit;
 use super::{InputError, Scenario, Sources, namespaces, reader, syntax, unreadable};
 use crate::files;
 use crate::image::Images;
@@ -82,6 +83,11 @@ impl Loader {
         for (index, step) in file.all_steps().enumerate() {
             if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
                 let texts = self.manifests(paths);
+                if step.rejection().is_some() {
+                    self.limits(&texts, &namespace);
+                    manifests.insert(index, texts);
+                    continue;
+                }
                 let mut objects = self.objects(&texts, &namespace, &mut notes);
                 let paths = format!("{}.{}", step.place.path, if step.apply.is_some() { "apply" } else { "delete" });
                 objects.more |= self.problems.any(|problem| field_of(problem).starts_with(&paths));
@@ -154,6 +160,12 @@ impl Loader {
             all.more |= loaded.more;
         }
         all
+    }
+
+    /// Reports of manifests that are expected to be rejected what a cluster would not reject.
+    fn limits(&self, manifests: &Manifests, namespace: &str) {
+        let load = |manifest: &Manifest| objects::load(&manifest.name, &manifest.text, namespace).errors;
+        manifests.iter().flat_map(load).filter(is_limit).for_each(|error| self.problems.add(error));
     }
 
     /// Whether mistakes in the scenario hide what its names mean: the namespace, or a step that applies something.

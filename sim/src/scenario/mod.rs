@@ -23,6 +23,7 @@ mod overlap;
 mod play;
 mod read;
 mod reader;
+mod rejection;
 mod run;
 mod schema;
 mod seen;

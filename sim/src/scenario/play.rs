@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod loads;
 mod objects;
+mod rejected;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -169,6 +170,9 @@ impl<'a> Player<'a> {
         let action = step.action().expect("a step that was read without mistakes does something");
         let name = step.name.as_ref().map(|name| name.value.clone());
         let mut notes = self.scenario.notes_at(&step.place, index);
+        if let Some(rejection) = step.rejection() {
+            return self.rejected(number, index, step, rejection, notes);
+        }
         let (said, done) = match action {
             Action::Apply(paths) => {
                 let (outcome, remarks) = self.apply(&self.scenario.manifests[&index])?;

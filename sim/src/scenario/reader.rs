@@ -10,6 +10,7 @@ use super::file::{
 use super::header;
 use super::overlap;
 use super::read::{At, Cursor, Fields, Place, unknown};
+use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
 use super::together;
 use super::traffic;
@@ -136,8 +137,14 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
             if verbs.contains(&"stop") {
                 return Expected::OfLoad(traffic::expectations(&field));
             }
+            if verbs.iter().any(|verb| REJECTABLE.contains(verb)) {
+                return rejection(&field);
+            }
             if later.is_none() && !verbs.contains(&"call") {
-                field.error("nothing-to-expect", "only a `call` or a `stop` has something to expect");
+                field.error(
+                    "nothing-to-expect",
+                    "only a `call`, a `stop` and what changes objects have something to expect",
+                );
             }
             expect(&field).map_or(Expected::Nothing, |expect| Expected::OfCall(Box::new(expect)))
         }),

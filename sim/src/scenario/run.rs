@@ -3,7 +3,7 @@
 use hermesh_istiod::yaml::{Diagnostic, Location};
 use hermesh_runtime::Level;
 
-use super::file::Action;
+use super::file::{Action, Step};
 use super::outcome::Run;
 use super::play::{Numbers, Player};
 use super::{InputError, Scenario};
@@ -112,7 +112,8 @@ impl Scenario {
         if let Some(own) = &self.own {
             errors.extend(mesh.refusals(own.clone(), &mut namespaces));
         }
-        for (index, step) in self.file.all_steps().enumerate() {
+        let taken = |step: &&Step| step.rejection().is_none();
+        for (index, step) in self.file.all_steps().enumerate().filter(|(_, step)| taken(step)) {
             if let (Some(Action::Apply(_)), Some(manifests)) = (step.action(), self.manifests.get(&index)) {
                 errors.extend(mesh.refusals(manifests.clone(), &mut namespaces));
             }

@@ -8,6 +8,7 @@ mod files;
 mod loads;
 mod one_pass;
 mod reach;
+mod rejection;
 mod sense;
 mod together;
 
@@ -48,6 +49,9 @@ spec:
         image: registry.istio.io/testing/app:latest
 ";
 
+/// What a cluster would take and Hermesh does not play.
+const LATER: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: echo}\nspec: {parentRefs: [{kind: Service, name: echo}]}\n";
+
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
 
 const HEADER: &str = "\
@@ -68,6 +72,9 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     write("echo.yaml", ECHO);
     write("many.yaml", &ECHO.replace("name: echo-v1}\nspec:", "name: many}\nspec:\n  replicas: 10001"));
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
+    write("nobodys.yaml", &ECHO.replace("{name: echo", "{namespace: nobody, name: nobody"));
+    write("broken.yaml", "a: b: c\n");
+    write("later.yaml", LATER);
     std::fs::create_dir(folder.path().join("more")).unwrap();
     write("more/namespace.yaml", NAMESPACE);
     std::fs::create_dir(folder.path().join("none")).unwrap();
@@ -196,7 +203,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
     }
     refused_step(
         "- wait: 5s\n  expect: {ok: all}",
-        "s.yaml:9:11: steps[1].expect: only a `call` or a `stop` has something to expect",
+        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
     );
     refused_step("- get: services", "s.yaml:8:8: steps[1].get: unknown thing to get \"services\"; expected pods");
 }

@@ -7,10 +7,10 @@ use hermesh_istiod::yaml::Diagnostic;
 use super::super::changing::{Change, Subject, What};
 use super::super::settle::{Trouble, settle};
 use super::Player;
-use crate::mesh::{Applied, Deleted, Fault, Manifests};
+use crate::mesh::{Applied, ApplyError, Deleted, Fault, Manifests};
 
 /// `1 configured, 2 unchanged`
-fn counted(applied: &Applied) -> String {
+pub(super) fn counted(applied: &Applied) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, outcome) in &applied.objects {
         *counts.entry(outcome.as_str()).or_default() += 1;
@@ -29,6 +29,14 @@ impl Player<'_> {
 
     /// `scale`, `label`, `patch` and `rollout`: one object after the other.
     pub(super) fn change(&mut self, changes: &[Change]) -> Result<(Result<String, Trouble>, Vec<Diagnostic>), Fault> {
+        let changed = settle(self.change_all(changes), "the objects are changed")?;
+        Ok(match changed {
+            Ok(changed) => (Ok(counted(&changed)), changed.notes),
+            Err(trouble) => (Err(trouble), Vec::new()),
+        })
+    }
+
+    pub(super) fn change_all(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
         let mut all = Applied::default();
         for change in changes {
             let patch = change.patch(self.mesh.world().wall());
@@ -40,15 +48,11 @@ impl Player<'_> {
                 }
                 (Subject::Workload(target), _) => self.mesh.change_workload(verb, &target.to_string(), &patch),
             };
-            match settle(changed, "the object is changed")? {
-                Ok(changed) => {
-                    all.objects.extend(changed.objects);
-                    all.notes.extend(changed.notes);
-                }
-                Err(trouble) => return Ok((Err(trouble), all.notes)),
-            }
+            let changed = changed?;
+            all.objects.extend(changed.objects);
+            all.notes.extend(changed.notes);
         }
-        Ok((Ok(counted(&all)), all.notes))
+        Ok(all)
     }
 
     pub(super) fn delete(&mut self, manifests: &Manifests) -> Result<Result<String, Trouble>, Fault> {
