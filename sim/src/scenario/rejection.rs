@@ -30,7 +30,7 @@ impl Rejection {
         let says = |reason: &Diagnostic, text: &str| reason.to_string().contains(text);
         let fits = |text: &At<String>| reasons.iter().any(|reason| says(reason, &text.value));
         let seen = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        self.check(format!("rejected: {seen}"), self.text.as_ref().is_none_or(fits))
+        self.check(seen, self.text.as_ref().is_none_or(fits))
     }
 
     /// Judges that nothing was said against it.
