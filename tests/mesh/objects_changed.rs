@@ -152,7 +152,7 @@ fn what_the_api_server_refuses_is_refused_with_its_place_in_the_patch() {
         (
             "deployment/web",
             "spec: {template: {metadata: {labels: {app: other}}}}",
-            "patch:1:30: spec.template.metadata.labels: `selector` does not match template `labels`",
+            "patch:1:7: spec.selector.matchLabels: does not match the template's labels; add `app: web`",
         ),
         (
             "deployment/web",
