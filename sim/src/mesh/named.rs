@@ -54,7 +54,7 @@ impl FromStr for ObjectName {
         let (namespace, word, name) = match parts.as_slice() {
             [kind, name] => (None, *kind, *name),
             [namespace, kind, name] => (Some(*namespace), *kind, *name),
-            _ => ("".into(), "", ""),
+            _ => (None, "", ""),
         };
         if parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) || word.is_empty() {
             return Err(format!("expected an object such as `deployment/web` or `shop/service/web`, found {text:?}"));

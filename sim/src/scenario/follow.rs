@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, Object, ObjectKey};
-use hermesh_istiod::yaml::{Diagnostic, listed, nearest};
+use hermesh_istiod::yaml::{listed, nearest};
 
 use super::changing::{Change, Subject};
 use super::check::StepObjects;
@@ -142,7 +142,7 @@ impl Follower<'_> {
                 Some((changed, patch))
             }
             Err(errors) => {
-                let told = errors.into_iter().filter(|error: &Diagnostic| !is_rejected || is_limit(error));
+                let told = errors.into_iter().filter(|error| !is_rejected || is_limit(error));
                 told.for_each(|error| self.problems.add(error));
                 None
             }
