@@ -13,9 +13,11 @@
 //! assert!(report.is_ok(), "{report:?}");
 //! ```
 
+mod again;
 mod builder;
 mod call;
 mod calls;
+mod changes;
 mod clients;
 mod conditions;
 mod converged;
@@ -26,6 +28,7 @@ mod events;
 mod explain;
 mod load;
 mod manifests;
+mod named;
 mod objects;
 mod pods;
 mod target;
@@ -41,12 +44,14 @@ use hermesh_runtime::{EventId, Runtime};
 use hermesh_xds::{ChannelCredentials, XdsChannel};
 use tokio::sync::oneshot;
 
+pub(crate) use again::TRY_AGAIN;
 pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use calls::{Calls, LoadedCall};
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
 pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
+pub(crate) use named::ObjectName;
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
 

@@ -85,7 +85,14 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 15] = [
+const GOOD: [&str; 22] = [
+    "{label: {namespace/default: {a: b}}, expect: rejected}",
+    "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
+    "scale: {istiod: 2, istio-system/istiod: 0}",
+    "label: {namespace/default: {a: b, c: null, d: \"\"}, istio-system/svc/istiod: {e: f}}",
+    "patch: {object: istio-system/deploy/istiod, with: {spec: {replicas: null}}}",
+    "rollout: {restart: [istiod]}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: all, within: 2m}}",
     "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
@@ -104,7 +111,29 @@ const GOOD: [&str; 15] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 72] = [
+const BAD: [&str; 94] = [
+    "{label: {namespace/default: {a: b}}, expect: refused}",
+    "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
+    "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
+    "{rollout: {restart: istiod}, expect: rejected}",
+    "scale: {}",
+    "scale: {istiod: -1}",
+    "scale: {istiod: 2147483648}",
+    "scale: {istiod/0: 1}",
+    "scale: istiod",
+    "label: {istiod: {a: b}}",
+    "label: {namespace/default: {}}",
+    "label: {namespace/default: {a: 5}}",
+    "label: {namespaces/default: {a: b}}",
+    "patch: {object: namespace/default}",
+    "patch: {object: namespace/default, with: {}}",
+    "patch: {object: namespace/default, with: [a]}",
+    "patch: {with: {a: b}}",
+    "rollout: istiod",
+    "rollout: {restart: all}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {within: 2m}}",
+    "{stop: a, expect: [{errors: none, within: 5s}]}",
+    "{stop: a, expect: [{errors: none, since: b, eventually: c}]}",
     "together: []",
     "together: [{restart: istiod}]",
     "together: [{at: 1s}]",
@@ -433,7 +462,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 9] = [
+const READER_ONLY: [(&str, &[&str]); 10] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[
@@ -462,14 +491,24 @@ const READER_ONLY: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "names that mean nothing at their step: of workloads, pods, containers, hosts and their ports, and images",
+        "names that mean nothing at their step: of workloads, pods, containers, other objects, hosts and their ports, and \
+         images",
         &[
+            "scale: {web: 1}",
+            "label: {service/web: {a: b}}",
             "wait: {ready: web}",
             "wait: {ready: all}",
             "restart: istiod/1",
             "kill: istiod/0/app",
             "partition: [istiod, all-of-them]",
             "call: {from: istiod, url: \"xds:///istiod:1\"}",
+        ],
+    ),
+    (
+        "what patches make of objects, and labels that are none",
+        &[
+            "patch: {object: istio-system/deployment/istiod, with: {spec: {replicas: many}}}",
+            "label: {namespace/default: {a: \"b c\"}}",
         ],
     ),
     ("files that cannot be read, and all that is wrong with manifests", &["apply: none.yaml"]),

@@ -21,6 +21,7 @@ mod loads;
 mod mtls_health_checks;
 mod mtls_matrix;
 mod mtls_transitions;
+mod objects_changed;
 mod pods;
 mod prober;
 mod restarts_under_load;

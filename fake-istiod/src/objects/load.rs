@@ -1,10 +1,11 @@
 //! From YAML text to objects: what kubectl, the API server and istiod's webhook do to a file together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::known::{self, Treatment};
 use super::validate::{self, Check};
-use super::{Kind, Object, Origin};
+use super::{Kind, Object, Origin, Written};
 use crate::yaml::{self, Diagnostic, Location, Node, Nulls, Reading, UnknownField, Unread, listed, nearest};
 
 /// What a text holds.
@@ -32,7 +33,7 @@ pub struct Loaded {
 /// ```
 #[must_use]
 pub fn load(file: &str, text: &str, default_namespace: &str) -> Loaded {
-    let mut loader = Loader { default_namespace, loaded: Loaded::default(), without_effect: BTreeMap::new() };
+    let mut loader = Loader::new(default_namespace);
     let parsed = yaml::parse_each(file, text);
     let is_yaml = parsed.errors.is_empty();
     loader.loaded.errors = parsed.errors;
@@ -50,6 +51,14 @@ pub fn load(file: &str, text: &str, default_namespace: &str) -> Loaded {
     loader.finish()
 }
 
+/// As [`load`], of one object that has been parsed already, or was put together from several.
+#[must_use]
+pub fn load_tree(file: &str, root: &Node, default_namespace: &str) -> Loaded {
+    let mut loader = Loader::new(default_namespace);
+    loader.document(root, &Location::in_file(file));
+    loader.finish()
+}
+
 struct Loader<'a> {
     default_namespace: &'a str,
     loaded: Loaded,
@@ -57,7 +66,11 @@ struct Loader<'a> {
     without_effect: BTreeMap<(String, String), (Diagnostic, usize)>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(default_namespace: &'a str) -> Self {
+        Self { default_namespace, loaded: Loaded::default(), without_effect: BTreeMap::new() }
+    }
+
     fn finish(self) -> Loaded {
         let mut loaded = self.loaded;
         loaded.notes.extend(self.without_effect.into_values().map(|(mut note, more)| {
@@ -224,6 +237,8 @@ impl Loader<'_> {
 
         let metadata = object.metadata_mut();
         metadata.origin = Origin(Some(at));
+        let written = Arc::new(root.clone());
+        metadata.written = Written { applied: Some(Arc::clone(&written)), live: Some(written) };
         if !kind.is_namespaced() {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {

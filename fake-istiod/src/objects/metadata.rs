@@ -1,9 +1,11 @@
 //! What every object has: its name, labels and history.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::{Kind, Labels, ObjectKey};
-use crate::yaml::Location;
+use crate::yaml::{Location, Node};
 
 /// An object's metadata. What the API server fills in is not read from YAML.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -38,6 +40,9 @@ pub struct Metadata {
     /// Where the object was written.
     #[serde(skip)]
     pub origin: Origin,
+    /// What was written there.
+    #[serde(skip)]
+    pub written: Written,
 }
 
 impl Metadata {
@@ -83,3 +88,20 @@ impl PartialEq for Origin {
 }
 
 impl Eq for Origin {}
+
+/// What was written of an object, if it came from a file. All are equal: what counts of it has been read.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// What the last manifest says; kubectl keeps it in an annotation.
+    pub applied: Option<Arc<Node>>,
+    /// That, with all that others have changed since.
+    pub live: Option<Arc<Node>>,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}

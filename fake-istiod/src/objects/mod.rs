@@ -42,8 +42,8 @@ pub use endpoint_slice::{
 pub use fault::{GRPC_STATUSES, HttpFaultAbort, HttpFaultDelay, HttpFaultInjection, Percent};
 pub use job::{Job, JobOutcome, JobSpec, JobStatus};
 pub use kind::{Kind, ObjectKey};
-pub use load::{Loaded, load};
-pub use metadata::{Metadata, Origin, OwnerReference};
+pub use load::{Loaded, load, load_tree};
+pub use metadata::{Metadata, Origin, OwnerReference, Written};
 pub use names::{is_dns_label, is_dns_subdomain};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};

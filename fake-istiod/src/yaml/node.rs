@@ -141,6 +141,16 @@ impl Node {
         node
     }
 
+    /// What stands at a path, as [`at_path`](Self::at_path) follows it, if the tree goes that far.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<&Self> {
+        super::path::steps(path).into_iter().try_fold(self, |node, step| match (step, &node.value) {
+            (super::path::Step::Field(name), Value::Mapping(_)) => node.get(name),
+            (super::path::Step::Index(index), Value::Sequence(items)) => items.get(index),
+            _ => None,
+        })
+    }
+
     /// What kind of value this is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

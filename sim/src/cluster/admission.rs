@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hermesh_istiod::objects::{
-    ClusterIp, Container, Deployment, Job, Kind, Object, ObjectKey, Pod, ServiceType, StatefulSet, selects,
+    ClusterIp, Container, Deployment, Job, Kind, Object, ObjectKey, Pod, ServiceType, selects,
 };
 use hermesh_istiod::yaml::{Diagnostic, Location};
 
@@ -63,15 +63,16 @@ impl Admission {
             census.add(object, &mut review);
             let own_labels = labels.get(&metadata.namespace);
             match object {
-                Object::Deployment(deployment) => self.deployment(deployment, &mut review),
-                Object::StatefulSet(set) => self.stateful_set(set, &mut review),
-                Object::Job(job) => self.job(job, &mut review),
+                Object::Deployment(deployment) => selected(deployment, &mut review),
                 Object::Pod(pod) => {
                     let earlier = own_pods.insert(pod.key(), Arc::clone(pod));
                     self.replaced_pod(pod, earlier, &mut review);
                     pods(Pod::clone(pod), None, object, own_labels, maker, images, &mut review);
                 }
                 _ => {}
+            }
+            if let Some(there) = self.store.get(&object.key()) {
+                review.errors.extend(immutable_fields(&there, object));
             }
             if let Some(template) = object.pod_template() {
                 let pod = pods::of_template(&metadata.namespace, template);
@@ -121,47 +122,6 @@ impl Admission {
             Some(Object::Service(service)) => service.spec.cluster_ip.and_then(ClusterIp::address),
             _ => None,
         }
-    }
-
-    fn deployment(&self, deployment: &Deployment, review: &mut Review) {
-        let selector = &deployment.spec.selector.match_labels;
-        let object = Object::from(deployment.clone());
-        if !selects(selector, &deployment.spec.template.metadata.labels) {
-            let message = "`selector` does not match template `labels`";
-            review.errors.push(Diagnostic::error("selector", place(&object, "spec.selector"), message));
-        }
-        if let Some(Object::Deployment(old)) = self.store.get(&deployment.key())
-            && old.spec.selector != deployment.spec.selector
-        {
-            let error = Diagnostic::error("immutable", place(&object, "spec.selector"), "field is immutable");
-            review.errors.push(error.with_help("delete the Deployment first"));
-        }
-    }
-
-    /// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`).
-    fn stateful_set(&self, set: &StatefulSet, review: &mut Review) {
-        let Some(Object::StatefulSet(old)) = self.store.get(&set.key()) else { return };
-        let fixed = [
-            ("selector", old.spec.selector == set.spec.selector),
-            ("serviceName", old.spec.service_name == set.spec.service_name),
-            ("podManagementPolicy", old.spec.pod_management_policy == set.spec.pod_management_policy),
-            ("volumeClaimTemplates", old.spec.volume_claim_templates == set.spec.volume_claim_templates),
-        ];
-        immutable(&Object::from(set.clone()), &fixed, review);
-    }
-
-    /// Source: kubernetes `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`).
-    fn job(&self, job: &Job, review: &mut Review) {
-        let Some(Object::Job(old)) = self.store.get(&job.key()) else { return };
-        let template = |job: &Job| {
-            let template = &job.spec.template;
-            (template.metadata.labels.clone(), template.metadata.annotations.clone(), template.spec.clone())
-        };
-        let fixed = [
-            ("completions", old.spec.completions() == job.spec.completions()),
-            ("template", template(&old) == template(job)),
-        ];
-        immutable(&Object::from(job.clone()), &fixed, review);
     }
 
     /// A Pod that is there already, or stands `earlier` in the same manifests: hardly anything of it can change.
@@ -273,12 +233,45 @@ impl Census {
     }
 }
 
-/// Fields of `object`, which is there already, that do not change; each with whether it stays as it is.
-fn immutable(object: &Object, fields: &[(&str, bool)], review: &mut Review) {
-    for (field, _) in fields.iter().filter(|(_, stays)| !stays) {
-        let error = Diagnostic::error("immutable", place(object, &format!("spec.{field}")), "field is immutable");
-        review.errors.push(error.with_help(format!("delete the {} first", object.kind())));
+fn selected(deployment: &Deployment, review: &mut Review) {
+    let selector = &deployment.spec.selector.match_labels;
+    let object = Object::from(deployment.clone());
+    if !selects(selector, &deployment.spec.template.metadata.labels) {
+        let message = "`selector` does not match template `labels`";
+        review.errors.push(Diagnostic::error("selector", place(&object, "spec.selector"), message));
     }
+}
+
+/// What `new` changes of the object `old`, which is there already, and nobody may change.
+///
+/// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`) and
+/// `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`).
+pub(super) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
+    let template = |job: &Job| {
+        let template = &job.spec.template;
+        (template.metadata.labels.clone(), template.metadata.annotations.clone(), template.spec.clone())
+    };
+    let fields = match (old, new) {
+        (Object::Deployment(old), Object::Deployment(new)) => {
+            vec![("selector", old.spec.selector == new.spec.selector)]
+        }
+        (Object::StatefulSet(old), Object::StatefulSet(new)) => vec![
+            ("selector", old.spec.selector == new.spec.selector),
+            ("serviceName", old.spec.service_name == new.spec.service_name),
+            ("podManagementPolicy", old.spec.pod_management_policy == new.spec.pod_management_policy),
+            ("volumeClaimTemplates", old.spec.volume_claim_templates == new.spec.volume_claim_templates),
+        ],
+        (Object::Job(old), Object::Job(new)) => vec![
+            ("completions", old.spec.completions() == new.spec.completions()),
+            ("template", template(old) == template(new)),
+        ],
+        _ => Vec::new(),
+    };
+    let changed = fields.into_iter().filter(|(_, stays)| !stays).map(|(field, _)| {
+        let error = Diagnostic::error("immutable", place(new, &format!("spec.{field}")), "field is immutable");
+        error.with_help(format!("delete the {} first", new.kind()))
+    });
+    changed.collect()
 }
 
 /// Whether the pods can be made and run.

@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hermesh_istiod::ca::{SignedTokens, StoredRoot};
-use hermesh_istiod::objects::{
-    Container, ContainerPort, Deployment, HttpGetAction, HttpScheme, IntOrString, Metadata, Namespace, Object, Probe,
-    ProbeHandler, Service, ServiceAccount, ServicePort,
-};
+use hermesh_istiod::objects::{Object, load};
 use hermesh_istiod::push::IstiodStatus;
 use hermesh_istiod::watch::{KINDS, WatchEvent, watch};
 use hermesh_istiod::{Config, Istiod, IstiodError};
@@ -85,59 +82,62 @@ impl ControlPlane {
     }
 }
 
-/// The objects of the installation, in the order in which they are applied.
-pub(crate) fn objects(image: &str) -> Vec<Object> {
-    let labels = || [("app", "istiod"), ("istio", "pilot")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    let metadata = |name: &str| Metadata { labels: labels(), ..Metadata::named(NAMESPACE, name) };
-    let service_port = |name: &str, port: u16, target: u16| ServicePort {
-        name: Some(name.to_owned()),
-        port,
-        target_port: Some(target.into()),
-        ..ServicePort::default()
-    };
-    let mut service = Service { metadata: metadata(ISTIOD), ..Service::default() };
-    service.spec.selector = labels();
-    service.spec.ports = vec![
-        service_port("grpc-xds", 15010, 15010),
-        service_port("https-dns", 15012, 15012),
-        service_port("https-webhook", 443, 15017),
-        service_port("http-monitoring", 15014, 15014),
-    ];
-
-    let mut deployment = Deployment { metadata: metadata(ISTIOD), ..Deployment::default() };
-    deployment.spec.selector.match_labels = labels();
-    deployment.spec.template.metadata.labels = labels();
-    deployment.spec.template.spec.service_account_name = ISTIOD.to_owned();
-    deployment.spec.template.spec.containers = vec![discovery(image)];
-
-    vec![
-        Namespace { metadata: Metadata::named("", NAMESPACE) }.into(),
-        ServiceAccount { metadata: metadata(ISTIOD) }.into(),
-        service.into(),
-        deployment.into(),
-    ]
+/// The objects of a new cluster with an installation of this release of Istio, in the order in which they are applied.
+pub(crate) fn objects(istio: &str) -> Vec<Object> {
+    let loaded = load("istio-system", &OBJECTS.replace("RELEASE", istio), NAMESPACE);
+    assert!(loaded.errors.is_empty(), "the installation is in order: {:?}", loaded.errors);
+    loaded.objects
 }
 
-fn discovery(image: &str) -> Container {
-    let port = |number| ContainerPort { container_port: number, ..ContainerPort::default() };
-    let ready = HttpGetAction {
-        path: "/ready".to_owned(),
-        port: IntOrString::from(8080),
-        host: None,
-        scheme: HttpScheme::HTTP,
-        http_headers: Vec::new(),
-    };
-    Container {
-        name: "discovery".to_owned(),
-        image: image.to_owned(),
-        args: vec!["discovery".to_owned()],
-        ports: vec![port(8080), port(15010), port(15012), port(15017)],
-        readiness_probe: Some(Probe {
-            initial_delay_seconds: 1,
-            period_seconds: 3,
-            timeout_seconds: 5,
-            ..Probe::new(ProbeHandler::HttpGet(ready))
-        }),
-        ..Container::default()
-    }
-}
+const OBJECTS: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: default}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: istiod, labels: {app: istiod, istio: pilot}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: istiod, labels: {app: istiod, istio: pilot}}
+spec:
+  selector: {app: istiod, istio: pilot}
+  ports:
+  - {name: grpc-xds, port: 15010, targetPort: 15010}
+  - {name: https-dns, port: 15012, targetPort: 15012}
+  - {name: https-webhook, port: 443, targetPort: 15017}
+  - {name: http-monitoring, port: 15014, targetPort: 15014}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, labels: {app: istiod, istio: pilot}}
+spec:
+  selector: {matchLabels: {app: istiod, istio: pilot}}
+  template:
+    metadata: {labels: {app: istiod, istio: pilot}}
+    spec:
+      serviceAccountName: istiod
+      containers:
+      - name: discovery
+        image: docker.io/istio/pilot:RELEASE.0
+        args: [discovery]
+        ports:
+        - {containerPort: 8080}
+        - {containerPort: 15010}
+        - {containerPort: 15012}
+        - {containerPort: 15017}
+        readinessProbe:
+          httpGet: {path: /ready, port: 8080, scheme: HTTP}
+          initialDelaySeconds: 1
+          periodSeconds: 3
+          timeoutSeconds: 5
+";

@@ -20,9 +20,11 @@ mod jobs;
 mod kubectl;
 pub(crate) mod kubelet;
 mod locate;
+pub(crate) mod merge_patch;
 mod names;
 mod namespaces;
 mod ordinals;
+pub(crate) mod patch;
 mod pods;
 mod proxy;
 mod rollout;
@@ -33,12 +35,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
-use hermesh_istiod::objects::{Job, Kind, Metadata, Namespace, Object, ObjectKey, Pod, PodPhase};
+use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase};
 use hermesh_istiod::push::IstiodStatus;
 use hermesh_runtime::EventId;
 
 pub(crate) use admission::Admission;
-pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE};
+pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE, objects as installed};
 pub use kubelet::Crash;
 pub(crate) use locate::locate;
 pub use store::ApplyOutcome;
@@ -57,8 +59,6 @@ use proxy::ServiceProxy;
 use stateful_sets::StatefulSets;
 use store::{Store, Watch};
 
-/// Namespaces that every cluster has.
-const NAMESPACES: [&str; 2] = ["default", "kube-system"];
 /// The kinds that make pods.
 pub(crate) const WORKLOADS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::Job];
 const TRUST_DOMAIN: &str = "cluster.local";
@@ -123,10 +123,7 @@ impl Cluster {
         let admission = Admission::new(world, &store);
         let world = world.clone();
         let cluster = Self { world, store, kubelet, pods, deployments, stateful_sets, jobs, control_plane, admission };
-        for name in NAMESPACES {
-            cluster.put(Namespace { metadata: Metadata::named("", name) }.into(), None);
-        }
-        for object in istio_system::objects(&format!("docker.io/istio/pilot:{}.0", setup.istio)) {
+        for object in istio_system::objects(&setup.istio) {
             cluster.put(object, None);
         }
         cluster
@@ -169,7 +166,9 @@ impl Cluster {
             metadata.annotations.retain(|key, _| !before.annotations.contains_key(key));
             metadata.annotations.extend(pod.metadata.annotations.clone());
         };
-        if self.store.modify(&key, cause, change) { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
+        let changed = self.store.modify(&key, cause, change);
+        self.store.keep_written(&key, &pod.metadata.written);
+        if changed { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
     }
 
     /// Everything that is to become ready: Deployments, StatefulSets, Jobs, and pods of their own unless they are

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use hermesh_istiod::objects::{Kind, Object, ObjectKey};
+use hermesh_istiod::objects::{Kind, Object, ObjectKey, Written};
 use hermesh_runtime::{Draws, EventId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -107,7 +107,9 @@ impl Store {
                 ApplyOutcome::Created
             }
         };
-        if outcome != ApplyOutcome::Unchanged {
+        if outcome == ApplyOutcome::Unchanged {
+            inner.keep_written(&key, &object.metadata().written);
+        } else {
             inner.put(&self.world, object, outcome, cause);
             self.changes.raise();
         }
@@ -132,6 +134,11 @@ impl Store {
     /// answer is what was kept before.
     pub(crate) fn keep_manifest(&self, manifest: Object) -> Option<Object> {
         self.lock().objects.get_mut(&manifest.key())?.manifest.replace(manifest)
+    }
+
+    /// Keeps what was written of an object that is there.
+    pub(crate) fn keep_written(&self, key: &ObjectKey, written: &Written) {
+        self.lock().keep_written(key, written);
     }
 
     /// What was kept of an object's manifest.
@@ -222,6 +229,12 @@ impl Store {
 }
 
 impl Inner {
+    fn keep_written(&mut self, key: &ObjectKey, written: &Written) {
+        if let Some(stored) = self.objects.get_mut(key).filter(|_| written.live.is_some()) {
+            stored.object.metadata_mut().written.clone_from(written);
+        }
+    }
+
     fn put(&mut self, world: &World, mut object: Object, outcome: ApplyOutcome, cause: Option<EventId>) {
         self.version += 1;
         object.metadata_mut().resource_version = self.version;

@@ -77,6 +77,13 @@ impl<'t> Sentences<'t> {
                 None => return Some(format!("step {} (line {})", field("number"), field("line"))),
             },
             "mesh.apply" => return Some(format!("applied {}", list(texts(&told, "files")))),
+            "mesh.rejected" => {
+                return Some(format!("{} is rejected: {}", field("what"), list(texts(&told, "reasons"))));
+            }
+            "mesh.patch" => {
+                let patch = told.get("patch").map(|patch| cut(&patch.to_string())).unwrap_or_default();
+                return Some(format!("{} {} with {patch}", field("what"), field("object")));
+            }
             "mesh.delete" => return Some(format!("deleted {}", list(texts(&told, "objects")))),
             "mesh.disturbed" => return Some(format!("{} {}", field("what"), list(texts(&told, "targets")))),
             "object.applied" => {

@@ -131,6 +131,12 @@ impl Calls {
         took.get(rank.max(1) - 1).copied()
     }
 
+    /// From when on all of them did as `did` says: when the first of those was sent. None if the last one did not.
+    #[must_use]
+    pub fn since_when(&self, did: impl Fn(&LoadedCall) -> bool) -> Option<Duration> {
+        self.0.iter().rev().take_while(|call| did(call)).last().map(|call| call.sent)
+    }
+
     /// # Panics
     /// If there are none, or if one failed: with each of those.
     #[track_caller]

@@ -72,6 +72,18 @@ pub enum ApplyError {
     /// What the API server or istiod's webhooks would refuse, all of it with positions.
     #[error("{}", lines(.0))]
     Refused(Vec<Diagnostic>),
+    /// There is no such object to change.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// What stands for an object is no name of one.
+    #[error("{0}")]
+    Name(String),
+    /// It is neither a Deployment nor a StatefulSet.
+    #[error("{0} is neither a Deployment nor a StatefulSet: nothing else has replicas and is rolled out")]
+    NotScalable(hermesh_istiod::objects::ObjectKey),
+    /// `rollout restart` tells one time from another by whole seconds, kubectl's too.
+    #[error("{0} was restarted within this very second already; let time pass first")]
+    RestartedJustNow(hermesh_istiod::objects::ObjectKey),
     /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -137,6 +149,14 @@ pub enum CallError {
     Client {
         /// What it said.
         message: String,
+    },
+    /// What came of the call was not as expected, however often it was made.
+    #[error("not as expected within {}s, but at last {last:?}", within.as_secs_f64())]
+    Timeout {
+        /// How long it was tried, in simulated time.
+        within: Duration,
+        /// What came of it the last time.
+        last: Box<super::CallReport>,
     },
     /// See [`Fault`].
     #[error(transparent)]

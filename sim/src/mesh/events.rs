@@ -7,6 +7,10 @@ use super::CallFailure;
 hermesh_runtime::event! {
     /// Manifests are applied.
     ApplyStarted = "mesh.apply" { files: Vec<String>, }
+    /// An object that is there is changed: scaled, labelled, patched, or rolled out anew.
+    ObjectChanged = "mesh.patch" { what: &'static str, object: String, patch: serde_json::Value, }
+    /// The API server or a webhook refuses what is applied or changed: nothing of it happens.
+    Rejected = "mesh.rejected" { what: &'static str, reasons: Vec<String>, }
     /// Objects are deleted.
     DeleteStarted = "mesh.delete" { objects: Vec<String>, }
     /// A pod is asked to send requests.

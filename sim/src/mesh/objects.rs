@@ -3,9 +3,9 @@
 use hermesh_istiod::objects::{Kind, Object, ObjectKey, load};
 use hermesh_istiod::yaml::Diagnostic;
 
-use super::events::{ApplyStarted, DeleteStarted};
+use super::events::{ApplyStarted, DeleteStarted, Rejected};
 use super::{ApplyError, Fault, IntoManifests, Manifests, Mesh};
-use crate::cluster::{ApplyOutcome, locate};
+use crate::cluster::{ApplyOutcome, locate, patch};
 
 /// What an apply did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +49,30 @@ impl Mesh {
     /// # Errors
     /// Everything that is refused, with positions.
     pub fn try_apply(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
-        let loaded = self.read(manifests)?;
+        let result = self.apply_all(manifests);
+        self.note_rejection("apply", result)
+    }
+
+    /// Has the trace tell of what is refused.
+    pub(super) fn note_rejection<T>(&self, what: &'static str, result: Result<T, ApplyError>) -> Result<T, ApplyError> {
+        if let Err(ApplyError::Refused(reasons)) = &result {
+            let reasons = reasons.iter().map(ToString::to_string).collect();
+            self.world().emit("mesh", self.cause, Rejected { what, reasons });
+        }
+        result
+    }
+
+    fn apply_all(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
+        let mut loaded = self.read(manifests)?;
+        let store = self.cluster.store.clone();
+        loaded.objects = loaded
+            .objects
+            .into_iter()
+            .map(|object| match store.get(&object.key()) {
+                Some(there) => patch::apply_over(&there, object),
+                None => object,
+            })
+            .collect();
         let mut review = self.cluster.review(&loaded.objects);
         for manifest in loaded.manifests.iter() {
             locate(&mut review.errors, &manifest.name, &manifest.text);
@@ -72,13 +95,19 @@ impl Mesh {
     /// other objects decide. `namespaces` are those applied before; those of the manifests are added.
     pub(crate) fn refusals(&self, manifests: impl IntoManifests, namespaces: &mut Vec<Object>) -> Vec<Diagnostic> {
         let Ok(loaded) = self.read(manifests) else { return Vec::new() };
-        let objects: Vec<Object> = namespaces.iter().chain(&loaded.objects).cloned().collect();
-        namespaces.extend(loaded.objects.iter().filter(|object| object.kind() == Kind::Namespace).cloned());
-        let mut errors = self.cluster.review(&objects).errors;
-        errors.retain(|error| !DECIDED_BY_OTHERS.contains(&error.code));
+        let mut errors = self.refusals_among(&loaded.objects, namespaces);
         for manifest in loaded.manifests.iter() {
             locate(&mut errors, &manifest.name, &manifest.text);
         }
+        errors
+    }
+
+    /// As [`refusals`](Self::refusals), of objects that were read.
+    pub(super) fn refusals_among(&self, objects: &[Object], namespaces: &mut Vec<Object>) -> Vec<Diagnostic> {
+        let all: Vec<Object> = namespaces.iter().chain(objects).cloned().collect();
+        namespaces.extend(objects.iter().filter(|object| object.kind() == Kind::Namespace).cloned());
+        let mut errors = self.cluster.review(&all).errors;
+        errors.retain(|error| !DECIDED_BY_OTHERS.contains(&error.code));
         errors
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hermesh_istiod::yaml::Diagnostic;
 
+use super::changing::{Change, Subject};
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::read::{At, Place, Problems, unknown};
@@ -12,6 +13,7 @@ use super::target::Target;
 use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent};
 use super::url::{Scheme, Url};
+use crate::mesh::{LOAD_CALLS_MAX, TRY_AGAIN};
 
 /// The objects that a step applies or deletes, by its number among all steps.
 pub(super) type StepObjects = BTreeMap<usize, Objects>;
@@ -34,18 +36,25 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
         match step.action() {
             Some(Action::Apply(_)) => {
                 step_objects.into_iter().for_each(|objects| now.apply_all(objects));
-                unsettled = Some("apply");
+                unsettled = Some("apply").filter(|_| step.rejection().is_none()).or(unsettled);
             }
             Some(Action::Delete(_)) => {
                 step_objects.into_iter().flat_map(Objects::named).for_each(|object| now.delete(object));
                 unsettled = Some("delete");
+            }
+            Some(Action::Change(changes)) => {
+                checker.changes(changes);
+                step_objects.into_iter().for_each(|objects| now.apply_all(objects));
+                let verb = changes.first().map(Change::verb);
+                unsettled = verb.filter(|_| step.rejection().is_none()).or(unsettled);
             }
             Some(Action::Wait(wait)) => {
                 checker.wait(wait, step);
                 unsettled = None;
             }
             Some(Action::Call(call)) => {
-                if let Some(verb) = unsettled {
+                let is_patient = step.expect_of_call().is_some_and(|expect| expect.within.is_some());
+                if let Some(verb) = unsettled.filter(|_| !is_patient) {
                     let message = format!(
                         "a call right after `{verb}` may meet the old configuration; `wait: {{converged: all}}` \
                          between them makes sure of the new one"
@@ -128,7 +137,7 @@ impl<'a> Loads<'a> {
 
 /// Checks that the step of a window comes between the load and the end of it.
 fn window(expect: &LoadExpect, (load, before): (usize, &[&Step]), problems: &Problems) {
-    for name in expect.since.iter().chain(&expect.throughout) {
+    for name in expect.since.iter().chain(&expect.throughout).chain(&expect.eventually) {
         let named = |step: &&Step| step.name.as_ref().is_some_and(|own| own.value == name.value);
         match before.iter().position(named) {
             None => {
@@ -180,6 +189,14 @@ impl Checker<'_> {
                 self.error(&step.verb_place, "unknown-workload", "no step before this one deploys anything");
             }
             _ => {}
+        }
+    }
+
+    fn changes(&self, changes: &[Change]) {
+        for At { value, place } in changes.iter().map(|change| &change.subject) {
+            if let Subject::Workload(target) = value {
+                self.workload(&At { value: target.clone(), place: place.clone() });
+            }
         }
     }
 
@@ -312,6 +329,7 @@ impl Checker<'_> {
             }
         }
         self.knowable(expect, call);
+        self.tries(expect, call);
         if let Some(to) = &expect.to {
             self.workloads_once(to.value.iter().map(|(target, _)| target));
             self.counts(to, call.total());
@@ -319,6 +337,20 @@ impl Checker<'_> {
         if let Some(share) = &expect.share {
             self.workloads_once(share.value.iter().map(|(target, _)| target));
             self.shares(share, call.total());
+        }
+    }
+
+    /// What is made again and again stays in memory as well.
+    fn tries(&self, expect: &Expect, call: &Call) {
+        let Some(within) = &expect.within else { return };
+        let tries = within.value.0.as_secs() / TRY_AGAIN.as_secs() + 1;
+        let calls = tries.saturating_mul(call.total());
+        if calls > LOAD_CALLS_MAX {
+            let message = format!(
+                "made again once a second, these may be {calls} calls; expected {LOAD_CALLS_MAX} at most: give them \
+                 less time, or make fewer at once"
+            );
+            self.error(&within.place, "out-of-range", message);
         }
     }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
+use super::changing::{self, Change};
 use super::read::{At, Place};
+use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
     Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
-    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text,
+    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
@@ -22,14 +24,31 @@ use super::units::{Calls, Percent, Time, TimeRange};
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 12] =
-    ["apply", "delete", "wait", "get", "call", "load", "stop", "together", "kill", "restart", "partition", "heal"];
+pub(super) const VERBS: [&str; 16] = [
+    "apply",
+    "delete",
+    "scale",
+    "label",
+    "patch",
+    "rollout",
+    "wait",
+    "get",
+    "call",
+    "load",
+    "stop",
+    "together",
+    "kill",
+    "restart",
+    "partition",
+    "heal",
+];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 6] = ["apply", "delete", "kill", "restart", "partition", "heal"];
+pub(super) const DEEDS: [&str; 10] =
+    ["apply", "delete", "scale", "label", "patch", "rollout", "kill", "restart", "partition", "heal"];
 
 /// Verbs of the format that this version does not play.
-pub(super) const LATER: [&str; 4] = ["hold", "patch", "scale", "exec"];
+pub(super) const LATER: [&str; 2] = ["hold", "exec"];
 
 /// The images that a scenario can name.
 pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
@@ -115,6 +134,18 @@ pub(super) struct Step {
     /// Manifests whose objects to delete.
     #[schemars(with = "Option<OneOrMany<Text>>")]
     pub delete: Option<Vec<At<String>>>,
+    /// How many pods workloads are to have.
+    #[schemars(with = "Option<changing::Scale>")]
+    pub scale: Option<Vec<Change>>,
+    /// Labels to give to objects, or with `null` to take away, as `kind/name`.
+    #[schemars(with = "Option<changing::Label>")]
+    pub label: Option<Vec<Change>>,
+    /// What to change of an object: a JSON merge patch.
+    #[schemars(with = "Option<changing::MergePatch>")]
+    pub patch: Option<Vec<Change>>,
+    /// Workloads whose pods are to be replaced by new ones.
+    #[schemars(with = "Option<changing::Rollout>")]
+    pub rollout: Option<Vec<Change>>,
     /// Let simulated time pass until something is so, or for a time.
     pub wait: Option<Wait>,
     /// Show something; checks nothing.
@@ -126,7 +157,7 @@ pub(super) struct Step {
     /// The name of a load that is to end.
     #[schemars(with = "Option<LoadName>")]
     pub stop: Option<At<String>>,
-    /// What must come of the call, or must have come of the load that is stopped.
+    /// What must come of the call, or must have come of the load that is stopped; `rejected` of what changes objects.
     #[schemars(with = "AnyExpect")]
     #[schemars(default)]
     pub expect: Expected,
@@ -165,6 +196,8 @@ pub(super) enum Expected {
     OfCall(Box<Expect>),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
+    /// Of what changes objects: that it is refused.
+    Rejected(Rejection),
 }
 
 /// One of the things that are done together.
@@ -259,6 +292,9 @@ pub(super) struct Expect {
     /// Whom every server that was reached takes the caller for: a SPIFFE identity.
     #[schemars(with = "Option<Spiffe>")]
     pub caller: Option<At<String>>,
+    /// How long all that may take to hold: the calls are made again, once a second, until it does.
+    #[schemars(with = "Option<WaitTime>")]
+    pub within: Option<At<Time>>,
     /// Where the expectations begin.
     #[schemars(skip)]
     pub place: Place,
@@ -283,6 +319,8 @@ pub(super) enum Action<'a> {
     Apply(&'a [At<String>]),
     /// `delete`
     Delete(&'a [At<String>]),
+    /// `scale`, `label`, `patch` and `rollout`
+    Change(&'a [Change]),
     /// `wait`
     Wait(&'a Wait),
     /// `get`
@@ -324,6 +362,10 @@ impl Step {
         let actions = [
             self.apply.as_deref().map(Action::Apply),
             self.delete.as_deref().map(Action::Delete),
+            self.scale.as_deref().map(Action::Change),
+            self.label.as_deref().map(Action::Change),
+            self.patch.as_deref().map(Action::Change),
+            self.rollout.as_deref().map(Action::Change),
             self.wait.as_ref().map(Action::Wait),
             self.get.map(Action::Get),
             self.call.as_ref().map(Action::Call),
@@ -343,7 +385,7 @@ impl Step {
     pub(super) fn expect_of_call(&self) -> Option<&Expect> {
         match &self.expect {
             Expected::OfCall(expect) => Some(expect),
-            Expected::Nothing | Expected::OfLoad(_) => None,
+            Expected::Nothing | Expected::OfLoad(_) | Expected::Rejected(_) => None,
         }
     }
 
@@ -352,7 +394,16 @@ impl Step {
     pub(super) fn expect_of_load(&self) -> &[LoadExpect] {
         match &self.expect {
             Expected::OfLoad(expect) => expect,
-            Expected::Nothing | Expected::OfCall(_) => &[],
+            Expected::Nothing | Expected::OfCall(_) | Expected::Rejected(_) => &[],
+        }
+    }
+
+    /// That what the step does is expected to be refused.
+    #[must_use]
+    pub(super) fn rejection(&self) -> Option<&Rejection> {
+        match &self.expect {
+            Expected::Rejected(rejection) => Some(rejection),
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) => None,
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hermesh_istiod::objects::Object;
+use hermesh_istiod::objects::{Object, ObjectKey};
 use hermesh_istiod::yaml::{Location, nearest};
 
 use super::services::Services;
 use super::target::Target;
+use crate::cluster::patch::Patch;
 
 /// Where istiod runs, which every mesh has.
 const ISTIOD: (&str, &str) = ("istio-system", "istiod");
@@ -22,6 +23,8 @@ pub(super) struct Objects {
     pub(super) broken: Vec<Object>,
     /// Whether there is more, of which nothing is known.
     pub(super) more: bool,
+    /// Of those that a patch made what they are, the patch.
+    pub(super) patches: BTreeMap<ObjectKey, Patch>,
 }
 
 impl Objects {
@@ -32,7 +35,7 @@ impl Objects {
 
     /// The images that their containers want, and whether that is all of them.
     pub(super) fn images(&self) -> (Vec<WantedImage>, bool) {
-        let mut wanted: Vec<WantedImage> = self.whole.iter().flat_map(images).collect();
+        let mut wanted: Vec<WantedImage> = self.whole.iter().flat_map(|object| self.own_images(object)).collect();
         let mut all = !self.more;
         for broken in &self.broken {
             let images = images(broken);
@@ -41,6 +44,19 @@ impl Objects {
             wanted.extend(images.into_iter().filter(|wanted| !wanted.image.is_empty()));
         }
         (wanted, all)
+    }
+
+    /// The images of an object; of one that was patched those that the patch has brought.
+    fn own_images(&self, object: &Object) -> Vec<WantedImage> {
+        let mut wanted = images(object);
+        if let Some(patch) = self.patches.get(&object.key()) {
+            wanted.retain(|wanted| wanted.location.field.as_ref().is_some_and(|field| patch.mentions(field)));
+            for image in &mut wanted {
+                image.location = patch.place_of(image.location.field.as_deref().unwrap_or_default());
+                image.is_precise = true;
+            }
+        }
+        wanted
     }
 }
 
@@ -57,6 +73,8 @@ struct Workload {
 pub(super) struct WantedImage {
     pub(super) image: String,
     pub(super) location: Location,
+    /// Whether that is its own place and not that of its object.
+    pub(super) is_precise: bool,
 }
 
 /// The workloads that are deployed at some point of a scenario.
@@ -241,6 +259,7 @@ fn images(object: &Object) -> Vec<WantedImage> {
         wanted.extend(containers.iter().enumerate().map(|(index, container)| WantedImage {
             image: container.image.clone(),
             location: origin.clone().field(format!("{path}.{list}[{index}].image")),
+            is_precise: false,
         }));
     }
     wanted

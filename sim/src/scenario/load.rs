@@ -10,8 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
+use super::follow::follow;
 use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
+use super::rejection::is_limit;
 use super::{InputError, Scenario, Sources, namespaces, reader, syntax, unreadable};
 use crate::files;
 use crate::image::Images;
@@ -81,6 +83,11 @@ impl Loader {
         for (index, step) in file.all_steps().enumerate() {
             if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
                 let texts = self.manifests(paths);
+                if step.rejection().is_some() {
+                    self.limits(&texts, &namespace);
+                    manifests.insert(index, texts);
+                    continue;
+                }
                 let mut objects = self.objects(&texts, &namespace, &mut notes);
                 let paths = format!("{}.{}", step.place.path, if step.apply.is_some() { "apply" } else { "delete" });
                 objects.more |= self.problems.any(|problem| field_of(problem).starts_with(&paths));
@@ -89,6 +96,7 @@ impl Loader {
             }
         }
 
+        let changed = follow(&file, &own_objects, &mut step_objects, &self.problems);
         check(&file, &own_objects, &step_objects, &self.problems);
         for missing in namespaces::check(&file, &own_objects, &step_objects, &self.problems) {
             let location = self.precise(missing.location.clone());
@@ -109,7 +117,7 @@ impl Loader {
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
         let refused = OnceLock::new();
-        Ok(Scenario { path: self.name, file, own, manifests, images, notes, digest, sources, files, refused })
+        Ok(Scenario { path: self.name, file, own, manifests, changed, images, notes, digest, sources, files, refused })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -152,6 +160,12 @@ impl Loader {
             all.more |= loaded.more;
         }
         all
+    }
+
+    /// Reports of manifests that are expected to be rejected what a cluster would not reject.
+    fn limits(&self, manifests: &Manifests, namespace: &str) {
+        let load = |manifest: &Manifest| objects::load(&manifest.name, &manifest.text, namespace).errors;
+        manifests.iter().flat_map(load).filter(is_limit).for_each(|error| self.problems.add(error));
     }
 
     /// Whether mistakes in the scenario hide what its names mean: the namespace, or a step that applies something.
@@ -210,8 +224,8 @@ impl Loader {
         for wanted in wanted.into_iter().filter(|wanted| all_named && all.find(&wanted.image).is_none()) {
             let message = format!("nothing plays image {:?}", wanted.image);
             let help = format!("under `mesh.images` add `{:?}: stand-in`", glob_for(&wanted.image));
-            let error = Diagnostic::error("unknown-image", self.precise(wanted.location), message).with_help(help);
-            self.problems.add(error);
+            let location = if wanted.is_precise { wanted.location } else { self.precise(wanted.location) };
+            self.problems.add(Diagnostic::error("unknown-image", location, message).with_help(help));
         }
         images
     }

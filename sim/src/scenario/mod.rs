@@ -6,11 +6,13 @@
 
 mod again;
 mod brackets;
+mod changing;
 mod check;
 mod excerpt;
 mod expect;
 mod explain;
 mod file;
+mod follow;
 mod forwarded;
 mod header;
 mod inventory;
@@ -21,6 +23,7 @@ mod overlap;
 mod play;
 mod read;
 mod reader;
+mod rejection;
 mod run;
 mod schema;
 mod seen;
@@ -50,6 +53,7 @@ use hermesh_istiod::yaml::{Diagnostic, Styles};
 use crate::image::Images;
 use crate::mesh::Manifests;
 use file::File;
+use follow::Changed;
 use load::Loader;
 
 pub use expect::Check;
@@ -68,6 +72,8 @@ pub struct Scenario {
     own: Option<Manifests>,
     /// What each step applies or deletes, by its number among all steps.
     manifests: BTreeMap<usize, Manifests>,
+    /// What each step that changes objects makes of them, by its number among all steps.
+    changed: BTreeMap<usize, Changed>,
     images: Images,
     notes: Vec<Diagnostic>,
     digest: String,

@@ -1,5 +1,6 @@
 //! Targets of one step that mean the same, or of which one is part of another.
 
+use super::changing::{Change, Subject};
 use super::file::{Action, File, Heal, Wait};
 use super::read::{At, Problems};
 use super::target::Target;
@@ -12,11 +13,21 @@ pub(super) fn check(file: &File, problems: &Problems) {
         match step.action() {
             Some(Action::Kill(targets) | Action::Restart(targets)) => names.distinct(targets),
             Some(Action::Wait(Wait::Ready { workloads: Some(targets), .. })) => names.distinct(targets),
+            Some(Action::Change(changes)) => names.distinct(&workloads(changes)),
             Some(Action::Partition(pair)) => names.apart(pair),
             Some(Action::Heal(Heal::Pair(pair))) => names.apart(pair),
             _ => {}
         }
     }
+}
+
+/// The workloads among what a step changes.
+fn workloads(changes: &[Change]) -> Vec<At<Target>> {
+    let target = |subject: &At<Subject>| match &subject.value {
+        Subject::Workload(target) => Some(At { value: target.clone(), place: subject.place.clone() }),
+        Subject::Object(_) => None,
+    };
+    changes.iter().filter_map(|change| target(&change.subject)).collect()
 }
 
 struct Names<'a> {

@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod loads;
 mod objects;
+mod rejected;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use super::read::{At, Place};
 use super::run::RunOptions;
 use super::settle::Trouble;
 use super::target::Target;
-use super::{Scenario, together};
+use super::{Scenario, changing, together};
 use crate::explain;
 use crate::mesh::{Fault, Mesh, RunningLoad};
 
@@ -169,6 +170,9 @@ impl<'a> Player<'a> {
         let action = step.action().expect("a step that was read without mistakes does something");
         let name = step.name.as_ref().map(|name| name.value.clone());
         let mut notes = self.scenario.notes_at(&step.place, index);
+        if let Some(rejection) = step.rejection() {
+            return self.rejected(number, index, step, rejection, notes);
+        }
         let (said, done) = match action {
             Action::Apply(paths) => {
                 let (outcome, remarks) = self.apply(&self.scenario.manifests[&index])?;
@@ -179,15 +183,14 @@ impl<'a> Player<'a> {
                 let outcome = self.delete(&self.scenario.manifests[&index])?;
                 (format!("delete {}", list(paths)), words(outcome))
             }
+            Action::Change(changes) => {
+                let (outcome, remarks) = self.change(changes)?;
+                notes.extend(remarks);
+                (changing::describe(changes), words(outcome))
+            }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
-            Action::Call(call) => {
-                let said = calls::describe(call);
-                match self.call(call)? {
-                    Ok(batches) => return Ok(self.judged(number, step, began, said, batches, notes)),
-                    Err(trouble) => (said, Err(trouble)),
-                }
-            }
+            Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
             Action::Together(moments) => (together::describe(moments), words(Ok(String::new()))),
             Action::Stop(load) => return self.stop(number, step, &load.value, began, reports),

@@ -2,6 +2,7 @@
 
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
+use super::changing;
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, Expected, File, Get, Heal, ISTIO_VERSIONS,
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
@@ -9,6 +10,7 @@ use super::file::{
 use super::header;
 use super::overlap;
 use super::read::{At, Cursor, Fields, Place, unknown};
+use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
 use super::together;
 use super::traffic;
@@ -135,8 +137,14 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
             if verbs.contains(&"stop") {
                 return Expected::OfLoad(traffic::expectations(&field));
             }
+            if verbs.iter().any(|verb| REJECTABLE.contains(verb)) {
+                return rejection(&field);
+            }
             if later.is_none() && !verbs.contains(&"call") {
-                field.error("nothing-to-expect", "only a `call` or a `stop` has something to expect");
+                field.error(
+                    "nothing-to-expect",
+                    "only a `call`, a `stop` and what changes objects have something to expect",
+                );
             }
             expect(&field).map_or(Expected::Nothing, |expect| Expected::OfCall(Box::new(expect)))
         }),
@@ -156,6 +164,10 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         name: None,
         apply: fields.optional("apply").map(|field| texts(&field, "a file, a folder or `-`")),
         delete: fields.optional("delete").map(|field| texts(&field, "a file, a folder or `-`")),
+        scale: fields.optional("scale").map(|field| changing::scale(&field)),
+        label: fields.optional("label").map(|field| changing::label(&field)),
+        patch: fields.optional("patch").map(|field| changing::patch(&field)),
+        rollout: fields.optional("rollout").map(|field| changing::rollout(&field)),
         wait: None,
         get: None,
         call: None,
@@ -233,7 +245,7 @@ fn call(cursor: &Cursor<'_>) -> Option<Call> {
 }
 
 /// A time that is not longer than `longest`.
-fn time(field: &Cursor<'_>, expected: &str, longest: Time) -> Option<At<Time>> {
+pub(super) fn time(field: &Cursor<'_>, expected: &str, longest: Time) -> Option<At<Time>> {
     let time: At<Time> = field.parsed(expected)?;
     at_most(field, time.value, longest)?;
     Some(time)
@@ -274,7 +286,7 @@ pub(super) fn headers(field: &Cursor<'_>) -> Option<Vec<(At<String>, String)>> {
 
 fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
     let mut fields = cursor.fields("what to expect: a mapping such as `{ok: all}`")?;
-    if cursor.node.entries().is_some_and(<[_]>::is_empty) {
+    if cursor.node.entries().is_some_and(|entries| entries.iter().all(|entry| entry.key.text == "within")) {
         cursor.error("empty", "expects nothing; write what must come of the call, such as `{ok: all}`");
     }
     let expect = Expect {
@@ -296,6 +308,7 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
             }
             Some(caller)
         }),
+        within: fields.optional("within").and_then(|field| time(&field, "a time such as `30s`", WAIT_MAX)),
         place: cursor.place(),
     };
     fields.finish(&[
@@ -351,7 +364,7 @@ pub(super) fn target(field: &Cursor<'_>, expected: &str) -> Option<At<Target>> {
     field.parsed_text(expected)
 }
 
-fn targets(field: &Cursor<'_>, expected: &str) -> Vec<At<Target>> {
+pub(super) fn targets(field: &Cursor<'_>, expected: &str) -> Vec<At<Target>> {
     field.one_or_many(expected).iter().filter_map(|item| target(item, expected)).collect()
 }
 

@@ -3,7 +3,7 @@
 use hermesh_istiod::yaml::{Diagnostic, Location};
 use hermesh_runtime::Level;
 
-use super::file::Action;
+use super::file::{Action, Step};
 use super::outcome::Run;
 use super::play::{Numbers, Player};
 use super::{InputError, Scenario};
@@ -107,18 +107,27 @@ impl Scenario {
     }
 
     fn refusals(&self, mesh: &Mesh) -> Vec<Diagnostic> {
-        let applied =
-            self.file.all_steps().enumerate().filter(|(_, step)| matches!(step.action(), Some(Action::Apply(_))));
-        let steps = applied.filter_map(|(index, _)| self.manifests.get(&index));
-        let mut diagnostics: Vec<Diagnostic> = Vec::new();
         let mut namespaces = Vec::new();
-        let errors = self.own.iter().chain(steps);
-        for error in errors.flat_map(|manifests| mesh.refusals(manifests.clone(), &mut namespaces)) {
-            if !diagnostics.contains(&error) {
-                diagnostics.push(error);
+        let mut errors: Vec<Diagnostic> = Vec::new();
+        if let Some(own) = &self.own {
+            errors.extend(mesh.refusals(own.clone(), &mut namespaces));
+        }
+        let taken = |step: &&Step| step.rejection().is_none();
+        for (index, step) in self.file.all_steps().enumerate().filter(|(_, step)| taken(step)) {
+            if let (Some(Action::Apply(_)), Some(manifests)) = (step.action(), self.manifests.get(&index)) {
+                errors.extend(mesh.refusals(manifests.clone(), &mut namespaces));
+            }
+            for (object, patch) in self.changed.get(&index).into_iter().flatten() {
+                errors.extend(mesh.refusals_of_change(object, patch, &mut namespaces));
             }
         }
-        diagnostics
+        let mut told: Vec<Diagnostic> = Vec::new();
+        for error in errors {
+            if !told.contains(&error) {
+                told.push(error);
+            }
+        }
+        told
     }
 
     /// What the scenario's own settings brought about is its author's to mend.

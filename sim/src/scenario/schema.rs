@@ -8,6 +8,7 @@ use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
     RATE_MAX, TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
 };
+use super::rejection::{REJECTABLE, Rejection};
 use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
 use super::units::{Time, up_to};
@@ -57,11 +58,16 @@ pub(super) fn exactly_one_verb(schema: &mut Schema) {
         {"$ref": "#/$defs/LoadExpect"},
         {"type": "array", "items": {"$ref": "#/$defs/LoadExpect"}, "minItems": 1},
     ]});
-    let dependent = serde_json::json!({
+    let may_expect: Vec<_> =
+        ["call", "stop"].iter().chain(&REJECTABLE).map(|verb| serde_json::json!({"required": [verb]})).collect();
+    let mut dependent = serde_json::json!({
         "call": expect("Expect"),
         "stop": {"properties": {"expect": of_load}},
-        "expect": {"anyOf": [{"required": ["call"]}, {"required": ["stop"]}]},
+        "expect": {"anyOf": may_expect},
     });
+    for verb in REJECTABLE {
+        dependent[verb] = expect("Rejection");
+    }
     schema.insert("dependentSchemas".to_owned(), dependent);
 }
 
@@ -70,6 +76,8 @@ pub(super) fn success_or_failure(schema: &mut Schema) {
     let success: Vec<_> =
         ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
+    let any = ["error", "cause"].iter().map(|field| serde_json::json!({"required": [field]})).chain(success.clone());
+    schema.insert("anyOf".to_owned(), any.collect::<Vec<_>>().into());
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
 }
 
@@ -107,8 +115,11 @@ pub(super) fn load_expectation(schema: &mut Schema) {
     let any: Vec<_> = ["errors", "to", "share", "error", "cause"].iter().map(required).collect();
     let success: Vec<_> = ["errors", "to", "share"].iter().map(required).collect();
     let only = serde_json::json!({"not": {"anyOf": success}});
-    let all_of = serde_json::json!([{"anyOf": any}, {"not": {"required": ["since", "throughout"]}}]);
-    schema.insert("allOf".to_owned(), all_of);
+    let windows = [["since", "throughout"], ["since", "eventually"], ["throughout", "eventually"]];
+    let mut all_of = vec![serde_json::json!({"anyOf": any})];
+    all_of.extend(windows.map(|both| serde_json::json!({"not": {"required": both}})));
+    schema.insert("allOf".to_owned(), all_of.into());
+    schema.insert("dependentRequired".to_owned(), serde_json::json!({"within": ["eventually"]}));
     schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
 }
 
@@ -127,7 +138,8 @@ impl JsonSchema for AnyExpect {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let of_call = generator.subschema_for::<Expect>();
         let of_load = generator.subschema_for::<OneOrMany<LoadExpect>>();
-        json_schema!({"anyOf": [of_call, of_load]})
+        let rejection = generator.subschema_for::<Rejection>();
+        json_schema!({"anyOf": [of_call, of_load, rejection]})
     }
 }
 

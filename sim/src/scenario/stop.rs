@@ -4,15 +4,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::expect::{self, Check};
-use super::file::Expect;
+use super::file::{Expect, WITHIN_DEFAULT};
 use super::outcome::StepReport;
 use super::read::Place;
 use super::seen::Seen;
 use super::shares::{calls_needed, confusion};
 use super::target::Target;
 use super::traffic::LoadExpect;
-use super::units::Percent;
+use super::units::{Calls as AnyNumber, Percent};
 use crate::mesh::Calls;
+use crate::report::compact;
 
 /// The checks of one expectation, and the calls they are about.
 pub(super) struct Judged<'e> {
@@ -28,9 +29,43 @@ pub(super) fn judge<'e>(
     steps: &[StepReport],
     same: impl Fn(&Target, &str) -> bool,
 ) -> Judged<'e> {
-    let (window, when) = window(expect, steps);
-    let calls = calls.during(window);
-    let seen = seen(&calls);
+    let (window, mut when) = window(expect, steps);
+    let judged = calls.during(window);
+    let mut checks = checks(expect, &judged, &same);
+    if let Some(name) = expect.eventually.as_ref().filter(|_| checks.iter().all(|check| check.held)) {
+        let hold = |from| checks_hold(expect, &calls.during(from..Duration::MAX), &same);
+        when.push_str(&since_when(expect, &name.value, calls, steps, hold).unwrap_or_default());
+    }
+    for check in &mut checks {
+        check.seen = format!("{}{when}", check.seen);
+    }
+    Judged { checks, calls: judged, place: &expect.place }
+}
+
+fn checks_hold(expect: &LoadExpect, calls: &Calls, same: impl Fn(&Target, &str) -> bool) -> bool {
+    checks(expect, calls, same).iter().all(|check| check.held)
+}
+
+/// Since when it was so already, if that can be told: only of what holds of the later part of calls of which it holds.
+fn since_when(
+    expect: &LoadExpect,
+    name: &str,
+    calls: &Calls,
+    steps: &[StepReport],
+    hold: impl Fn(Duration) -> bool,
+) -> Option<String> {
+    let of_parts = expect.share.is_none()
+        && expect.errors.as_ref().is_none_or(|errors| errors.value.low == 0)
+        && expect.to.as_ref().is_none_or(|to| to.value.iter().all(|(_, calls)| calls.value == AnyNumber::All));
+    let done = steps.iter().find(|step| step.name.as_deref() == Some(name))?.ended;
+    let sent: Vec<Duration> = calls.iter().map(|call| call.sent).filter(|sent| *sent >= done).collect();
+    let first = sent.get(sent.partition_point(|from| !hold(*from))).filter(|_| of_parts)?;
+    Some(format!(", and so since {}", compact(*first - done)))
+}
+
+/// What `calls` come to, all of them.
+fn checks(expect: &LoadExpect, calls: &Calls, same: impl Fn(&Target, &str) -> bool) -> Vec<Check> {
+    let seen = seen(calls);
     let mut checks = Vec::new();
     if let Some(errors) = &expect.errors {
         let held = (errors.value.low..=errors.value.high).contains(&seen.failed());
@@ -43,6 +78,7 @@ pub(super) fn judge<'e>(
         error: expect.error.clone(),
         cause: expect.cause.clone(),
         caller: None,
+        within: None,
         place: expect.place.clone(),
     };
     checks.extend(expect::judge(&others, &seen, same));
@@ -56,15 +92,17 @@ pub(super) fn judge<'e>(
             (check.held, check.seen) = (false, "no call was sent".to_owned());
         }
     }
-    for check in &mut checks {
-        check.seen = format!("{}{when}", check.seen);
-    }
-    Judged { checks, calls, place: &expect.place }
+    checks
 }
 
 /// When the calls were sent that an expectation is about, and how a report says so.
 fn window(expect: &LoadExpect, steps: &[StepReport]) -> (Range<Duration>, String) {
     let named = |name: &str| steps.iter().find(|step| step.name.as_deref() == Some(name));
+    if let Some(name) = &expect.eventually {
+        let within = expect.within.as_ref().map_or(WITHIN_DEFAULT, |within| within.value);
+        let from = named(&name.value).map_or(Duration::MAX, |step| step.ended.saturating_add(within.0));
+        return (from..Duration::MAX, format!(", {within} after {:?} and later", name.value));
+    }
     match (&expect.since, &expect.throughout) {
         (Some(name), _) => {
             let from = named(&name.value).map_or(Duration::MAX, |step| step.ended);

@@ -2,10 +2,13 @@
 
 mod bounds;
 mod calls;
+mod changes;
+mod eventually;
 mod files;
 mod loads;
 mod one_pass;
 mod reach;
+mod rejection;
 mod sense;
 mod together;
 
@@ -46,6 +49,9 @@ spec:
         image: registry.istio.io/testing/app:latest
 ";
 
+/// What a cluster would take and Hermesh does not play.
+const LATER: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: echo}\nspec: {parentRefs: [{kind: Service, name: echo}]}\n";
+
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
 
 const HEADER: &str = "\
@@ -66,6 +72,9 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     write("echo.yaml", ECHO);
     write("many.yaml", &ECHO.replace("name: echo-v1}\nspec:", "name: many}\nspec:\n  replicas: 10001"));
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
+    write("nobodys.yaml", &ECHO.replace("{name: echo", "{namespace: nobody, name: nobody"));
+    write("broken.yaml", "a: b: c\n");
+    write("later.yaml", LATER);
     std::fs::create_dir(folder.path().join("more")).unwrap();
     write("more/namespace.yaml", NAMESPACE);
     std::fs::create_dir(folder.path().join("none")).unwrap();
@@ -174,7 +183,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, wait, get, call, load, stop, together, kill, restart, partition or heal",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, partition or heal",
     );
     refused_step(
         "- wait: 5s\n  get: pods",
@@ -184,7 +193,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- 5s",
         "s.yaml:8:3: steps[1]: expected a step: a mapping such as `apply: echo.yaml`, found the text \"5s\"",
     );
-    for verb in ["hold", "patch", "scale", "exec"] {
+    for verb in ["hold", "exec"] {
         refused_step(
             &format!("- {verb}: x"),
             &format!(
@@ -194,7 +203,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
     }
     refused_step(
         "- wait: 5s\n  expect: {ok: all}",
-        "s.yaml:9:11: steps[1].expect: only a `call` or a `stop` has something to expect",
+        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
     );
     refused_step("- get: services", "s.yaml:8:8: steps[1].get: unknown thing to get \"services\"; expected pods");
 }

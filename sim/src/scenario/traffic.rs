@@ -4,11 +4,12 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 
-use super::file::{ByWorkload, TIMEOUT_MAX};
+use super::file::{ByWorkload, TIMEOUT_MAX, WAIT_MAX};
 use super::read::{At, Cursor, Place};
-use super::reader::{by_workload, headers, positive_time, target};
+use super::reader::{by_workload, headers, positive_time, target, time};
 use super::schema::{
     CallTime, CauseWord, Code, ErrorCount, Headers, LoadName, LoadRate, LoadUrl, PerWorkload, Pod, ScalarText, Text,
+    WaitTime,
 };
 use super::target::Target;
 use super::units::{Calls, Percent, Time};
@@ -70,6 +71,12 @@ pub(super) struct LoadExpect {
     /// The name of a step: of the calls sent from its beginning until the next named step begins.
     #[schemars(with = "Option<Text>")]
     pub throughout: Option<At<String>>,
+    /// The name of a step: of the calls sent when `within` has passed since it was done, until the end.
+    #[schemars(with = "Option<Text>")]
+    pub eventually: Option<At<String>>,
+    /// How long it may take until it is so for good; 60s if left out.
+    #[schemars(with = "Option<WaitTime>")]
+    pub within: Option<At<Time>>,
     /// Where it begins.
     #[schemars(skip)]
     pub place: Place,
@@ -149,19 +156,26 @@ fn expectation(cursor: &Cursor<'_>) -> Option<LoadExpect> {
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
         since: fields.optional("since").and_then(|field| field.text("the name of a step")),
         throughout: fields.optional("throughout").and_then(|field| field.text("the name of a step")),
+        eventually: fields.optional("eventually").and_then(|field| field.text("the name of a step")),
+        within: fields.optional("within").and_then(|field| time(&field, "a time such as `30s`", WAIT_MAX)),
         place: cursor.place(),
     };
     if !["errors", "to", "share", "error", "cause"].into_iter().any(|name| fields.has(name)) {
         let message = "expects nothing; write what must come of the calls, such as `{errors: none}`";
         cursor.error("empty", message);
     }
-    if let (Some(_), Some(throughout)) = (&expect.since, &expect.throughout) {
-        cursor.error_in(&throughout.place, "contradiction", "`since` and `throughout` exclude each other");
+    let windows = [("since", &expect.since), ("throughout", &expect.throughout), ("eventually", &expect.eventually)];
+    let given: Vec<_> = windows.iter().filter_map(|(name, window)| Some((name, window.as_ref()?))).collect();
+    if let [(first, _), (second, at), ..] = given.as_slice() {
+        cursor.error_in(&at.place, "contradiction", format!("`{first}` and `{second}` exclude each other"));
+    }
+    if let (Some(within), false) = (&expect.within, fields.has("eventually")) {
+        let message = "`within` is how long `eventually` may take: write `eventually` with the name of a step";
+        cursor.error_in(&within.place, "contradiction", message);
     }
     fields.finish(&[
         ("ok", "`ok` is for `call`; for a load write `errors: none`"),
         ("caller", "`caller` is for `call`: whom the servers saw is not known of a load's calls"),
-        ("eventually", "`eventually` is not played by this version of Hermesh yet"),
     ]);
     Some(expect)
 }

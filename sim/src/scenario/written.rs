@@ -1,19 +1,13 @@
 //! A step as its author wrote it, for those who read reports.
 
-use hermesh_istiod::yaml::{Meaning, Node, Value as Yaml};
+use hermesh_istiod::yaml::Node;
 use serde_json::Value;
+
+use crate::cluster::merge_patch;
 
 /// The value as JSON: whole numbers and booleans as such, every other scalar as its text.
 pub(super) fn written(node: &Node) -> Value {
-    match &node.value {
-        Yaml::Mapping(entries) => entries.iter().map(|entry| (entry.key.text.clone(), written(&entry.value))).collect(),
-        Yaml::Sequence(items) => items.iter().map(written).collect(),
-        Yaml::Scalar(scalar) => match scalar.meaning() {
-            Meaning::Bool(value) => value.into(),
-            Meaning::Int(number) => i64::try_from(number).map_or_else(|_| scalar.text.as_str().into(), Value::from),
-            _ => scalar.text.as_str().into(),
-        },
-    }
+    merge_patch::json(node)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! `call`, and what is expected of it.
 
-use std::time::Duration;
+use std::fmt::Write as _;
 
 use hermesh_istiod::yaml::Diagnostic;
 use tonic::Code;
 
-use super::super::expect;
+use super::super::expect::{self, Check};
 use super::super::file::{self, Step};
 use super::super::outcome::{Batch, Outcome, StepReport};
 use super::super::seen::Seen;
@@ -14,7 +14,8 @@ use super::super::target::Target;
 use super::super::words::code_name;
 use super::{Player, missed};
 use crate::explain;
-use crate::mesh::{Call, CallFailure, CallReport, Fault};
+use crate::mesh::{Call, CallFailure, CallReport, Fault, TRY_AGAIN};
+use crate::report::compact;
 
 /// The answers of a call that are shown one by one; of more only the counts are.
 const ANSWERS_SHOWN_MAX: usize = 10;
@@ -45,36 +46,53 @@ impl Player<'_> {
         Ok(Ok(batches))
     }
 
-    pub(super) fn judged(
-        &self,
+    /// Makes the calls of a step, again and again if what is expected of them has time, and judges the last ones.
+    pub(super) fn called(
+        &mut self,
         number: usize,
         step: &Step,
-        began: Duration,
-        said: String,
-        batches: Vec<Batch>,
+        call: &file::Call,
         notes: Vec<Diagnostic>,
-    ) -> StepReport {
-        let total = step.call.as_ref().map_or(0, file::Call::total);
-        let seen = self.mesh.with_trace(|trace| Seen::count(trace, total, &batches));
-        let same = |target: &Target, name: &str| self.same(target, name);
-        let expect = step.expect_of_call();
-        let checks = expect.map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default();
-        let place = expect.map_or(&step.verb_place, |expect| &expect.place);
-        let failure = missed(&checks, || self.why(&batches)).map(|trouble| self.failure(trouble, place));
+    ) -> Result<StepReport, Fault> {
+        let (began, said) = (self.mesh.now(), describe(call));
+        let within = step.expect_of_call().and_then(|expect| expect.within.as_ref()).map(|within| within.value);
         let name = step.name.as_ref().map(|name| name.value.clone());
-        let ended = self.mesh.now();
-        StepReport {
-            number,
-            name,
-            began,
-            ended,
-            action: said,
-            step: step.written.clone(),
-            outcome: Outcome::Calls(batches),
-            checks,
-            notes,
-            failure,
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let next = self.mesh.now() + TRY_AGAIN;
+            let made = self.call(call)?;
+            let next = next.max(self.mesh.now());
+            let mut checks = made.as_ref().map(|batches| self.checks(step, call, batches)).unwrap_or_default();
+            let hold = made.is_ok() && checks.iter().all(|check| check.held);
+            if !hold && within.is_some_and(|within| next <= began + within.0) {
+                self.mesh.try_run_for(next - self.mesh.now())?;
+                continue;
+            }
+            if let Some(within) = within {
+                let took = compact(self.mesh.now() - began);
+                for check in &mut checks {
+                    let _ = write!(check.expected, " within {within}");
+                    let _ = write!(check.seen, ", at try {tries} after {took}");
+                }
+            }
+            let place = step.expect_of_call().map_or(&step.verb_place, |expect| &expect.place);
+            let report = match made {
+                Ok(batches) => {
+                    let failure = missed(&checks, || self.why(&batches)).map(|trouble| self.failure(trouble, place));
+                    let report = self.report(number, name, began, said, Ok(Outcome::Calls(batches)), place);
+                    StepReport { failure, ..report }
+                }
+                Err(trouble) => self.report(number, name, began, said, Err(trouble), &step.verb_place),
+            };
+            return Ok(StepReport { step: step.written.clone(), checks, notes, ..report });
         }
+    }
+
+    fn checks(&self, step: &Step, call: &file::Call, batches: &[Batch]) -> Vec<Check> {
+        let seen = self.mesh.with_trace(|trace| Seen::count(trace, call.total(), batches));
+        let same = |target: &Target, name: &str| self.same(target, name);
+        step.expect_of_call().map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default()
     }
 
     /// What led to a failed call, or else what the caller was told to do.
@@ -113,7 +131,7 @@ fn not_forwarded(from: &str, failure: &CallFailure, mut why: Vec<String>) -> Tro
     Trouble { expected: "the call is made".to_owned(), seen, why }
 }
 
-pub(super) fn describe(call: &file::Call) -> String {
+fn describe(call: &file::Call) -> String {
     let urls: Vec<&str> = call.url.iter().map(|url| url.value.as_str()).collect();
     let mut said = format!("call {} -> {}", call.from.value, urls.join(", "));
     if call.count() > 1 {
