@@ -533,7 +533,6 @@ fn peer_authentications_are_checked() {
 #[test]
 fn kinds_that_grpc_would_act_on_are_refused_by_name() {
     for (version, kind) in [
-        ("security.istio.io/v1", "AuthorizationPolicy"),
         ("networking.istio.io/v1", "ServiceEntry"),
         ("networking.istio.io/v1beta1", "Sidecar"),
         ("gateway.networking.k8s.io/v1", "GRPCRoute"),

@@ -1,5 +1,6 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
+mod authorization;
 mod circuit_breaking;
 mod client_status;
 mod cluster_endpoints;

@@ -245,6 +245,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("HttpDirectResponse", NoEffect, &["body"]),
     ("HttpRetry", NoEffect, &["retryIgnorePreviousHosts", "retryRemoteLocalities"]),
     ("PeerAuthentication", NoEffect, &["status"]),
+    ("AuthorizationPolicy", NoEffect, &["status"]),
+    ("PolicyTargetReference", NoEffect, &["namespace"]),
 ];
 
 /// What a field means when it is absent, or what a cluster fills in: written out, it changes nothing. Source:
@@ -328,7 +330,6 @@ const KINDS: &[(&str, Treatment, &[&str])] = &[
     ("networking.istio.io", NoEffect, &["EnvoyFilter", "Gateway", "ProxyConfig", "WorkloadGroup"]),
     ("networking.istio.io", Refused, &["ServiceEntry", "Sidecar", "WorkloadEntry"]),
     ("security.istio.io", NoEffect, &["RequestAuthentication"]),
-    ("security.istio.io", Refused, &["AuthorizationPolicy"]),
     ("telemetry.istio.io", NoEffect, &["Telemetry"]),
     ("extensions.istio.io", NoEffect, &["WasmPlugin"]),
     (

@@ -186,6 +186,7 @@ impl Loader<'_> {
             DestinationRule => validate::destination_rule
             VirtualService => validate::virtual_service
             PeerAuthentication => validate::peer_authentication
+            AuthorizationPolicy => validate::authorization_policy
         }
     }
 

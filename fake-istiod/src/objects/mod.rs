@@ -5,6 +5,7 @@
 //! not model are accepted and noted; fields that gRPC would honour and Hermesh does not yet are refused by name;
 //! fields that nobody knows are errors.
 
+mod authorization_policy;
 mod deployment;
 mod destination_rule;
 mod duration;
@@ -29,6 +30,11 @@ mod volume;
 
 use std::sync::Arc;
 
+pub(crate) use authorization_policy::ip_range;
+pub use authorization_policy::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationPolicySpec, AuthorizationRule, ExtensionProvider,
+    PolicyTargetReference, RuleCondition, RuleFrom, RuleOperation, RuleSource, RuleTo,
+};
 pub use deployment::{
     Deployment, DeploymentSpec, DeploymentStatus, LabelSelector, PodTemplate, RollingUpdate, Strategy, StrategyType,
 };
@@ -102,6 +108,7 @@ pub enum Object {
     DestinationRule(Arc<DestinationRule>),
     VirtualService(Arc<VirtualService>),
     PeerAuthentication(Arc<PeerAuthentication>),
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
 }
 
 macro_rules! kinds {
@@ -150,7 +157,7 @@ macro_rules! kinds {
 
 kinds! {
     Namespace ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
-    VirtualService PeerAuthentication
+    VirtualService PeerAuthentication AuthorizationPolicy
 }
 
 impl Object {

@@ -4,6 +4,7 @@
 //! istiod does: unknown listeners and clusters are left out, unknown route configurations have no virtual hosts, and
 //! unknown endpoints are an empty load assignment.
 
+mod authorization_policy;
 mod cds;
 mod dangling;
 mod describe;

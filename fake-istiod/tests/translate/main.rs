@@ -1,6 +1,7 @@
 //! What istiod sends: translation from objects in YAML to resources in words.
 
 mod article;
+mod authorization;
 mod destination_rules;
 mod inbound;
 mod names;

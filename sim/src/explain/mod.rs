@@ -26,7 +26,7 @@ const LINES_MAX: usize = 20;
 const PEER_LATE_US: u64 = 1_000_000;
 
 /// Kinds of objects whose change is worth telling about any configuration that was made from them.
-const RULES: [&str; 3] = ["DestinationRule ", "PeerAuthentication ", "VirtualService "];
+const RULES: [&str; 4] = ["AuthorizationPolicy ", "DestinationRule ", "PeerAuthentication ", "VirtualService "];
 
 /// What led to the event `seq`, the earliest first, a line an event.
 pub(crate) fn causes(trace: &Trace, seq: u64) -> Vec<String> {
