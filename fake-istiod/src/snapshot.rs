@@ -13,6 +13,8 @@ pub use destination_rules::{MergedRule, Policy};
 pub use endpoints::{Workload, WorkloadEndpoint};
 pub use services::{PortProtocol, ServiceInfo};
 
+use hermesh_xds::resource::Locality;
+
 use crate::node::Node;
 use crate::objects::{
     AuthorizationPolicy, EndpointSlice, Labels, Object, PeerAuthentication, Pod, PodPhase, Service, VirtualService,
@@ -143,6 +145,12 @@ impl Snapshot {
     #[must_use]
     pub fn labels<'a>(&'a self, node: &'a Node) -> &'a Labels {
         self.pod(node).map_or_else(|| node.labels(), |pod| &pod.metadata.labels)
+    }
+
+    /// Where a node is: what its labels say, else what it says itself.
+    #[must_use]
+    pub fn locality(&self, node: &Node) -> Locality {
+        endpoints::labelled_locality(self.labels(node)).unwrap_or_else(|| node.locality().clone())
     }
 
     /// The endpoints of one port of a Service, ready or not, in the order of its slices.

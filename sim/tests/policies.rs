@@ -22,3 +22,8 @@ fn holds(file: &str) {
 fn authorization() {
     holds("authorization/authorization.yaml");
 }
+
+#[test]
+fn locality() {
+    holds("locality/locality.yaml");
+}

@@ -19,6 +19,7 @@ mod images;
 mod istio_skipped;
 mod load_balancing;
 mod loads;
+mod locality;
 mod mtls_matrix;
 mod mtls_transitions;
 mod pods;

@@ -16,6 +16,7 @@ mod job;
 mod kind;
 mod known;
 mod load;
+mod locality;
 mod metadata;
 mod names;
 mod namespace;
@@ -49,6 +50,7 @@ pub use fault::{GRPC_STATUSES, HttpFaultAbort, HttpFaultDelay, HttpFaultInjectio
 pub use job::{Job, JobOutcome, JobSpec, JobStatus};
 pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load};
+pub use locality::{LocalityDistribute, LocalityFailover, LocalityLbSetting, OutlierDetection};
 pub use metadata::{Metadata, Origin, OwnerReference};
 pub use names::{is_dns_label, is_dns_subdomain};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};

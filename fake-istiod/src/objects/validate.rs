@@ -3,6 +3,7 @@
 mod authorization_policy;
 mod istio;
 mod kubernetes;
+mod locality;
 mod workload;
 
 pub(super) use authorization_policy::authorization_policy;

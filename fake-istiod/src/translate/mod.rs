@@ -12,6 +12,7 @@ mod eds;
 mod fault;
 mod hash;
 mod lds;
+mod locality;
 mod name;
 mod name_filter;
 mod peer_authentication;

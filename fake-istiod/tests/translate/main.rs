@@ -4,6 +4,7 @@ mod article;
 mod authorization;
 mod destination_rules;
 mod inbound;
+mod locality;
 mod names;
 mod support;
 mod virtual_services;

@@ -201,6 +201,12 @@ impl<'t> Sentences<'t> {
                 (Some(code), _) => format!("the route is to fail the call with {code}"),
                 (None, delay) => format!("the route is to hold the call back for {} ms", delay.unwrap_or_default()),
             },
+            "cluster.priority" => format!(
+                "calls to {} go to priority {}, {}",
+                field("cluster"),
+                field("priority"),
+                list(texts(&told, "localities").map(|place| place.trim_end_matches('/')))
+            ),
             "rpc.denied" => denied(&told, &self.endpoint(event, &field("peer"))),
             "rpc.finished" => finished(&told),
             _ => {
