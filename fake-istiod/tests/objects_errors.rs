@@ -472,6 +472,18 @@ fn virtual_services_are_checked() {
             vec!["9:20: spec.http[0].fault.delay.fixedDelay: missing; how long?"],
         ),
         (
+            http("fault: {delay: {exponentialDelay: 1s, percentage: {value: 5}}}"),
+            vec![
+                "9:21: spec.http[0].fault.delay.exponentialDelay: istiod refuses this: it is in Istio's API, and no proxy can do it yet",
+            ],
+        ),
+        (
+            http("fault: {abort: {http2Error: PROTOCOL_ERROR, percentage: {value: 5}}}"),
+            vec![
+                "9:21: spec.http[0].fault.abort.http2Error: istiod refuses this: it is in Istio's API, and no proxy can do it yet",
+            ],
+        ),
+        (
             http("delegate: {name: x}"),
             vec!["9:5: spec.http[0].delegate: not supported yet; a real mesh would act on it"],
         ),

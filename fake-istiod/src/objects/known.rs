@@ -13,9 +13,11 @@ pub(super) enum Treatment {
     Refused,
     /// A cluster would act on it and Hermesh does not; something else says the same.
     Replaceable(&'static str),
+    /// It is in Istio's API, and istiod's webhook refuses whoever uses it.
+    RefusedByIstio,
 }
 
-use Treatment::{Implied, NoEffect, Refused, Replaceable};
+use Treatment::{Implied, NoEffect, Refused, RefusedByIstio, Replaceable};
 
 /// Fields by the type they belong to. Sources: Kubernetes 1.33 and Istio 1.32 API references.
 const FIELDS: &[(&str, Treatment, &[&str])] = &[
@@ -254,6 +256,8 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("HttpRouteDestination", NoEffect, &["headers"]),
     ("HttpRedirect", NoEffect, &["derivePort", "port", "scheme"]),
     ("HttpDirectResponse", NoEffect, &["body"]),
+    ("HttpFaultDelay", RefusedByIstio, &["exponentialDelay"]),
+    ("HttpFaultAbort", RefusedByIstio, &["http2Error"]),
     ("HttpRetry", NoEffect, &["retryIgnorePreviousHosts", "retryRemoteLocalities"]),
     ("PeerAuthentication", NoEffect, &["status"]),
     ("AuthorizationPolicy", NoEffect, &["status"]),

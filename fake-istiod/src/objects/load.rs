@@ -259,6 +259,11 @@ impl Loader<'_> {
                     errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
                     unread.add(path);
                 }
+                Some(Treatment::RefusedByIstio) => {
+                    let message = "istiod refuses this: it is in Istio's API, and no proxy can do it yet";
+                    errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
+                    unread.add(path);
+                }
                 Some(Treatment::Replaceable(other)) => {
                     let error = Diagnostic::error("not-supported", field.location.clone(), "not supported yet");
                     errors.push(error.with_help(format!("write the like of `{other}`")));
