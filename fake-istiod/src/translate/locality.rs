@@ -111,14 +111,16 @@ fn covers(rule: &str, locality: &Locality) -> bool {
 fn by_failover(mut groups: Vec<Group>, client: &Locality, failover: &[LocalityFailover]) -> Vec<Group> {
     for group in &mut groups {
         let there = &group.locality;
-        let distance = match () {
-            () if there == client => 0,
-            () if there.region == client.region && there.zone == client.zone => 1,
-            () if there.region == client.region => 2,
-            () => match failover.iter().find(|entry| entry.from == client.region) {
-                Some(entry) if entry.to != there.region => 4,
-                _ => 3,
-            },
+        let steps_in =
+            || failover.iter().find(|entry| entry.from == client.region).is_none_or(|it| it.to == there.region);
+        let distance = if there == client {
+            0
+        } else if there.region == client.region {
+            if there.zone == client.zone { 1 } else { 2 }
+        } else if steps_in() {
+            3
+        } else {
+            4
         };
         // What labels have said counts more.
         group.priority = group.priority * 5 + distance;

@@ -137,7 +137,8 @@ fn rule_source(check: &mut Check<'_>, path: &str, source: &RuleSource) {
         let plain = |value: &str| !value.contains('*') && value.split('/').count() <= 2 && !value.starts_with('/');
         values_are(check, &format!("{path}.{field}"), values, plain, "`name` or `namespace/name` without `*`");
     }
-    if !source.service_accounts.is_empty() && !(source.principals.is_empty() && source.namespaces.is_empty()) {
+    let says_so_already = !source.principals.is_empty() || !source.namespaces.is_empty();
+    if !source.service_accounts.is_empty() && says_so_already {
         let message = "service accounts say principals and namespaces already; leave those out";
         check.error("invalid-value", &format!("{path}.serviceAccounts"), message);
     }
