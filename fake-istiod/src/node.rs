@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind as ValueKind};
+use hermesh_xds::resource::Locality;
 use serde::Deserialize;
 
 use crate::objects::Labels;
@@ -19,6 +20,7 @@ pub struct Node {
     id_namespace: String,
     dns_domain: String,
     addresses: Vec<IpAddr>,
+    locality: Locality,
     metadata: Metadata,
 }
 
@@ -102,12 +104,14 @@ impl Node {
         }
         // A pod's name may have dots, a namespace's has none.
         let (pod_name, id_namespace) = pod.rsplit_once('.').unwrap_or((pod, ""));
+        let core::Locality { region, zone, sub_zone } = node.locality.clone().unwrap_or_default();
         Ok(Self {
             pod_name: pod_name.to_owned(),
             id_namespace: id_namespace.to_owned(),
             dns_domain: dns_domain.to_owned(),
             id,
             addresses,
+            locality: Locality { region, zone, sub_zone },
             metadata,
         })
     }
@@ -140,6 +144,12 @@ impl Node {
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// Where it says it is.
+    #[must_use]
+    pub fn locality(&self) -> &Locality {
+        &self.locality
     }
 
     /// The namespace whose rules apply: `NAMESPACE`, else the first of several labels of the DNS domain.

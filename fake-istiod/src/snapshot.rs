@@ -13,8 +13,12 @@ pub use destination_rules::{MergedRule, Policy};
 pub use endpoints::{Workload, WorkloadEndpoint};
 pub use services::{PortProtocol, ServiceInfo};
 
+use hermesh_xds::resource::Locality;
+
 use crate::node::Node;
-use crate::objects::{EndpointSlice, Labels, Object, PeerAuthentication, Pod, PodPhase, Service, VirtualService};
+use crate::objects::{
+    AuthorizationPolicy, EndpointSlice, Labels, Object, PeerAuthentication, Pod, PodPhase, Service, VirtualService,
+};
 
 /// What the mesh is called; the part of Istio's MeshConfig that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ struct Index {
     destination_rules: destination_rules::Rules,
     virtual_services: Vec<Arc<VirtualService>>,
     peer_authentications: Vec<Arc<PeerAuthentication>>,
+    authorization_policies: Vec<Arc<AuthorizationPolicy>>,
 }
 
 impl Snapshot {
@@ -63,6 +68,7 @@ impl Snapshot {
         let mut rules = Vec::new();
         let mut virtual_services = Vec::new();
         let mut peer_authentications = Vec::new();
+        let mut authorization_policies: Vec<Arc<AuthorizationPolicy>> = Vec::new();
         for object in objects {
             match object {
                 Object::Service(service) => services.push(service),
@@ -78,6 +84,7 @@ impl Snapshot {
                 Object::DestinationRule(rule) => rules.push(rule),
                 Object::VirtualService(service) => virtual_services.push(service),
                 Object::PeerAuthentication(policy) => peer_authentications.push(policy),
+                Object::AuthorizationPolicy(policy) => authorization_policies.push(policy),
                 Object::Namespace(_)
                 | Object::ServiceAccount(_)
                 | Object::ConfigMap(_)
@@ -95,6 +102,7 @@ impl Snapshot {
         let pods_by_address = living.filter_map(|pod| Some((pod.status.pod_ip?, Arc::clone(pod)))).collect();
         virtual_services.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
         peer_authentications.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
+        authorization_policies.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
         let services = services.into_iter().map(|service| ServiceInfo::new(service, &mesh));
         Self(Arc::new(Index {
             services: services.map(|service| (service.host().to_owned(), service)).collect(),
@@ -105,6 +113,7 @@ impl Snapshot {
             pods_by_address,
             virtual_services,
             peer_authentications,
+            authorization_policies,
         }))
     }
 
@@ -136,6 +145,12 @@ impl Snapshot {
     #[must_use]
     pub fn labels<'a>(&'a self, node: &'a Node) -> &'a Labels {
         self.pod(node).map_or_else(|| node.labels(), |pod| &pod.metadata.labels)
+    }
+
+    /// Where a node is: what its labels say, else what it says itself.
+    #[must_use]
+    pub fn locality(&self, node: &Node) -> Locality {
+        endpoints::labelled_locality(self.labels(node)).unwrap_or_else(|| node.locality().clone())
     }
 
     /// The endpoints of one port of a Service, ready or not, in the order of its slices.
@@ -181,6 +196,12 @@ impl Snapshot {
     #[must_use]
     pub fn peer_authentications(&self) -> &[Arc<PeerAuthentication>] {
         &self.0.peer_authentications
+    }
+
+    /// All AuthorizationPolicies, oldest first.
+    #[must_use]
+    pub fn authorization_policies(&self) -> &[Arc<AuthorizationPolicy>] {
+        &self.0.authorization_policies
     }
 }
 

@@ -15,7 +15,7 @@ use crate::push::Update;
 use crate::snapshot::{Mesh, Snapshot};
 
 /// The kinds that istiod watches. It is ready once each of them is [`Synced`](WatchEvent::Synced); others it ignores.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     Kind::Namespace,
     Kind::ConfigMap,
     Kind::Service,
@@ -24,6 +24,7 @@ pub const KINDS: [Kind; 8] = [
     Kind::DestinationRule,
     Kind::VirtualService,
     Kind::PeerAuthentication,
+    Kind::AuthorizationPolicy,
 ];
 
 /// The ConfigMap of the root namespace that holds the mesh's configuration.
@@ -210,8 +211,8 @@ impl Store {
                 }
                 update.services.extend(services);
             }
-            // Routes come anew with every push.
-            Object::VirtualService(_) => {}
+            // Routes and listeners come anew with every push.
+            Object::VirtualService(_) | Object::AuthorizationPolicy(_) => {}
             Object::DestinationRule(rule) => match service_of_host(&rule.spec.host, &metadata.namespace) {
                 Some(service) => drop(update.services.insert(service)),
                 None => update.all_endpoints = true,

@@ -380,8 +380,10 @@ fn destination_rules_are_checked() {
                 ],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {outlierDetection: {}}\n",
-                &["7:19: spec.trafficPolicy.outlierDetection: not supported yet; a real mesh would act on it"],
+                "spec:\n  host: echo\n  trafficPolicy: {outlierDetection: {minHealthPercent: 101}}\n",
+                &[
+                    "7:56: spec.trafficPolicy.outlierDetection.minHealthPercent: expected a percentage from 0 to 100, found 101",
+                ],
             ),
             (
                 "spec:\n  host: echo\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: -5}}}\n",
@@ -470,6 +472,18 @@ fn virtual_services_are_checked() {
             vec!["9:20: spec.http[0].fault.delay.fixedDelay: missing; how long?"],
         ),
         (
+            http("fault: {delay: {exponentialDelay: 1s, percentage: {value: 5}}}"),
+            vec![
+                "9:21: spec.http[0].fault.delay.exponentialDelay: istiod refuses this: it is in Istio's API, and no proxy can do it yet",
+            ],
+        ),
+        (
+            http("fault: {abort: {http2Error: PROTOCOL_ERROR, percentage: {value: 5}}}"),
+            vec![
+                "9:21: spec.http[0].fault.abort.http2Error: istiod refuses this: it is in Istio's API, and no proxy can do it yet",
+            ],
+        ),
+        (
             http("delegate: {name: x}"),
             vec!["9:5: spec.http[0].delegate: not supported yet; a real mesh would act on it"],
         ),
@@ -533,7 +547,6 @@ fn peer_authentications_are_checked() {
 #[test]
 fn kinds_that_grpc_would_act_on_are_refused_by_name() {
     for (version, kind) in [
-        ("security.istio.io/v1", "AuthorizationPolicy"),
         ("networking.istio.io/v1", "ServiceEntry"),
         ("networking.istio.io/v1beta1", "Sidecar"),
         ("gateway.networking.k8s.io/v1", "GRPCRoute"),
@@ -570,4 +583,56 @@ fn all_mistakes_of_a_file_are_found_in_one_pass() {
     );
     assert_eq!(errors[0].location.object.as_deref(), Some("Service default/a"));
     assert_eq!(objects.iter().map(Object::key).map(|key| key.to_string()).collect::<Vec<_>>(), ["ConfigMap default/a"]);
+}
+
+/// Of a DestinationRule with this `localityLbSetting`.
+fn setting(setting: &str) -> Vec<String> {
+    let rest = format!(
+        "spec:\n  host: a\n  trafficPolicy: {{outlierDetection: {{}}, loadBalancer: {{localityLbSetting: {setting}}}}}\n"
+    );
+    let errors = errors(&object("DestinationRule", &rest));
+    let short = |error: &String| error.split_once("localityLbSetting").map_or("", |(_, rest)| rest).to_owned();
+    errors.iter().map(short).collect()
+}
+
+#[test]
+fn settings_of_localities_are_checked() {
+    for (text, expected) in [
+        ("{}", &[][..]),
+        ("{enabled: false}", &[]),
+        ("{distribute: [{from: a/b, to: {a/b: 80, \"a/c/*\": 20}}, {from: b, to: {\"*\": 100}}]}", &[]),
+        ("{failover: [{from: a, to: b}], failoverPriority: [version]}", &[]),
+        ("{failoverPriority: [topology.kubernetes.io/zone, \"version=v1\"]}", &[]),
+        (
+            "{distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}",
+            &[": expected one of distribute or failover"],
+        ),
+        ("{distribute: [{from: a, to: {b: 50}}]}", &[".distribute[0].to: the shares sum to 50, not to 100"]),
+        (
+            "{distribute: [{from: a, to: {b: 0, c: 100}}]}",
+            &[".distribute[0].to.b: expected a share from 1 to 100, found 0"],
+        ),
+        (
+            "{distribute: [{from: a, to: {b: 50, b/c: 50}}]}",
+            &[".distribute[0].to[\"b/c\"]: \"b/c\" overlaps with another locality of this entry"],
+        ),
+        (
+            "{distribute: [{from: \"*\", to: {b: 100}}, {from: a, to: {b: 100}}]}",
+            &[".distribute[1].from: \"a\" is covered by an entry before"],
+        ),
+        (
+            "{distribute: [{from: a/b/c/d, to: {b: 100}}]}",
+            &[".distribute[0].from: expected `region`, `region/zone` or `region/zone/subzone`, found \"a/b/c/d\""],
+        ),
+        ("{distribute: [{from: \"*/b\", to: {b: 100}}]}", &[".distribute[0].from: `*` stands last, found \"*/b\""]),
+        ("{failover: [{from: a, to: a}]}", &[".failover[0]: a region cannot step in for itself"]),
+        ("{failover: [{from: a/b, to: c}]}", &[".failover[0].from: expected a region alone, found \"a/b\""]),
+        ("{failover: [{from: a}]}", &[".failover[0].to: missing; which region?"]),
+        (
+            "{failover: [{from: a, to: b}], failoverPriority: [topology.istio.io/subzone]}",
+            &[".failoverPriority[0]: topology.istio.io/subzone is what failover is about; leave one of them out"],
+        ),
+    ] {
+        assert_eq!(setting(text), expected, "{text}");
+    }
 }

@@ -20,6 +20,7 @@ struct Events {
     opened: AtomicU64,
     trouble: AtomicU64,
     told: AtomicU64,
+    denied: AtomicU64,
 }
 
 impl Trail {
@@ -58,6 +59,17 @@ impl Trail {
         self.events.told.store(event.map_or(0, EventId::seq), Relaxed);
     }
 
+    /// The event of the last call on this connection that the server's policies did not let in.
+    #[must_use]
+    pub fn denied(&self) -> Option<EventId> {
+        event(&self.events.denied)
+    }
+
+    /// For servers: notes that a call was not let in.
+    pub fn set_denied(&self, event: Option<EventId>) {
+        self.events.denied.store(event.map_or(0, EventId::seq), Relaxed);
+    }
+
     /// For backends: notes the event of the connection's beginning.
     pub fn set_opened(&self, event: Option<EventId>) {
         self.events.opened.store(event.map_or(0, EventId::seq), Relaxed);
@@ -88,5 +100,7 @@ mod tests {
         assert_eq!(clone.trouble(), None);
         clone.set_told(first);
         assert_eq!((trail.told(), trail.trouble()), (first, None));
+        clone.set_denied(second);
+        assert_eq!((trail.denied(), trail.told(), trail.trouble()), (second, first, None));
     }
 }

@@ -15,7 +15,7 @@ fn story(name: &str) -> String {
     let why = failure.why.join("\n  ");
     let text = format!("expected {}\nseen {}\nwhy\n  {why}\n", failure.expected, failure.seen);
     // Where the files lie differs from machine to machine.
-    text.replace(FOLDER, "").replace("../../../examples/grpc-echo/", "")
+    text.replace(FOLDER, "").replace("../../../examples/grpc-echo/", "").replace("../../../examples/authorization/", "")
 }
 
 macro_rules! stories {
@@ -32,6 +32,7 @@ stories! {
     client_mtls_only
     deleted_server
     deleted_slice
+    denied_by_policy
     istiod_cut_off
     killed_agent
     killed_caller
@@ -43,6 +44,7 @@ stories! {
     never_converged
     never_ready
     no_endpoints
+    not_allowed
     other_split
     partition
     plain_call
@@ -67,6 +69,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("client_mtls_only", "mTLS for clients"),
         ("deleted_server", "v2 goes"),
         ("deleted_slice", "The slice goes"),
+        ("denied_by_policy", "Nobody may"),
         ("istiod_cut_off", "Cable out"),
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),
@@ -77,6 +80,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("never_converged", "Cable out"),
         ("never_ready", "The server dies"),
         ("no_endpoints", "A Service for nobody"),
+        ("not_allowed", "Only web may"),
         ("other_split", "20 to 80"),
         ("partition", "Cable out"),
         ("plain_call", "Cable out"),

@@ -1,5 +1,6 @@
 //! The mesh as its users see it: properties, snapshots and determinism.
 
+mod authorization;
 mod circuit_breaking;
 mod client_status;
 mod cluster_endpoints;
@@ -18,6 +19,7 @@ mod images;
 mod istio_skipped;
 mod load_balancing;
 mod loads;
+mod locality;
 mod mtls_health_checks;
 mod mtls_matrix;
 mod mtls_transitions;

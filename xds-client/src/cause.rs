@@ -6,6 +6,8 @@ use hermesh_runtime::EventId;
 use serde::Serialize;
 use tonic::{Code, Status};
 
+use crate::rbac::is_denial;
+
 /// The kind of thing that made an RPC fail. Message texts may change; these may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +36,8 @@ pub enum Cause {
     Deadline,
     /// The server answered with this status.
     Application,
+    /// The server's RBAC policies do not let the RPC in (gRFC A41).
+    RbacDenied,
     /// The peer accepted the connection and closed it without a word, as an xDS server does that is not serving.
     XdsServerNotServing,
 }
@@ -50,11 +54,13 @@ pub struct Failure {
 }
 
 impl Cause {
-    /// What a status says that a server sent. DEADLINE_EXCEEDED is its word on the deadline that both ends keep.
-    pub(crate) fn of_answer(code: Code) -> Option<Self> {
+    /// What a status says that a server sent. DEADLINE_EXCEEDED is its word on the deadline that both ends keep. That
+    /// the server's policies and not the application deny an RPC, only the message tells.
+    pub(crate) fn of_answer(code: Code, message: &str) -> Option<Self> {
         match code {
             Code::Ok => None,
             Code::DeadlineExceeded => Some(Self::Deadline),
+            Code::PermissionDenied if is_denial(message) => Some(Self::RbacDenied),
             _ => Some(Self::Application),
         }
     }

@@ -39,7 +39,10 @@ use crate::bootstrap::{Bootstrap, BootstrapError, UnknownAuthority, percent_enco
 use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use actor::{Actor, Parts, Snapshot};
-pub use events::{AppliedCluster, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick, SubchannelStateChanged};
+pub use events::{
+    AppliedCluster, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
+    SubchannelStateChanged,
+};
 
 /// How long a channel without RPCs keeps its connections.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);

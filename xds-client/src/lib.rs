@@ -6,9 +6,9 @@
 //! actions; a thin shell around them does what they say.
 //!
 //! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`],
-//! [`retry`] and [`fault`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without I/O;
-//! [`client`] runs the streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`] tells
-//! whoever asks what the clients have.
+//! [`retry`], [`fault`] and [`rbac`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without
+//! I/O; [`client`] runs the streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`]
+//! tells whoever asks what the clients have.
 //!
 //! Behaviour follows gRPC's xDS proposals (gRFC A27 and its successors) as grpc-go carries them out; where the two
 //! differ, the module says which it follows.
@@ -24,6 +24,7 @@ pub mod credentials;
 pub mod csds;
 pub mod dependency_manager;
 pub mod fault;
+pub mod rbac;
 pub mod resource;
 pub mod retry;
 pub mod routing;
@@ -33,11 +34,11 @@ pub mod subchannel;
 pub use bootstrap::Bootstrap;
 pub use cause::Cause;
 pub use channel::{
-    AppliedCluster, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick, SubchannelStateChanged, XdsChannel,
-    XdsChannelError,
+    AppliedCluster, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
+    SubchannelStateChanged, XdsChannel, XdsChannelError,
 };
 pub use client::XdsClientPool;
 pub use credentials::{ChannelCredentials, Fallback, ServerCredentials, ServerFallback};
 pub use csds::ClientStatusDiscovery;
 pub use resource::ResourceType;
-pub use server::{ServingMode, XdsServer, XdsServerError};
+pub use server::{RpcAllowed, RpcAudited, RpcDenied, ServingMode, XdsServer, XdsServerError};

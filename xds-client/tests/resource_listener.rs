@@ -273,17 +273,26 @@ fn filter_chain_of(config: &Any) -> Filter {
 }
 
 #[test]
-fn rbac_rules_that_would_decide_are_rejected_and_those_that_would_not_are_kept() {
+fn rbac_filters_keep_what_decides() {
+    use hermesh_xds::resource::RbacAction;
     use rbac::rbac::Action::{Allow, Deny, Log};
     let with =
         |filter| with_manager(&HttpConnectionManager { http_filters: vec![filter, router()], ..server_manager() });
-    for (action, policies) in [(Allow, 0), (Allow, 1), (Deny, 1)] {
-        rejected(with(rbac_filter(action, policies)), "RBAC rules (gRFC A41) are not enforced");
-    }
-    for filter in [rbac_filter(Log, 1), rbac_filter(Deny, 0), http_filter("rbac", any(&Rbac::default()))] {
+    for (filter, expected) in [
+        (rbac_filter(Allow, 0), Some((RbacAction::Allow, 0))),
+        (rbac_filter(Allow, 1), Some((RbacAction::Allow, 1))),
+        (rbac_filter(Deny, 2), Some((RbacAction::Deny, 2))),
+        (rbac_filter(Log, 1), None),
+        (http_filter("rbac", any(&Rbac::default())), None),
+    ] {
         let server = with(filter).unwrap();
-        assert_eq!(server.filter_chains[0].http.http_filters[0].kind, HttpFilterKind::Rbac);
+        let HttpFilterKind::Rbac(rules) = &server.filter_chains[0].http.http_filters[0].kind else { panic!() };
+        assert_eq!(rules.as_ref().map(|rules| (rules.action, rules.policies.len())), expected);
     }
+    let bad = rbac::Policy { permissions: vec![rbac::Permission::default()], ..rbac::Policy::default() };
+    let rules = rbac::Rbac { policies: [("p".to_owned(), bad)].into(), ..rbac::Rbac::default() };
+    let bad = http_filter("rbac", any(&Rbac { rules: Some(rules), ..Rbac::default() }));
+    rejected(with(optional(bad)), "http filter \"rbac\": RBAC policy \"p\": unsupported kind of permission");
 }
 
 // V-03, V-12

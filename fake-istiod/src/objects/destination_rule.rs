@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Labels, Metadata, WorkloadSelector};
+use super::{Labels, LocalityLbSetting, Metadata, OutlierDetection, WorkloadSelector};
 use crate::yaml::Spanned;
 
 /// `networking.istio.io DestinationRule`.
@@ -43,6 +43,8 @@ pub struct TrafficPolicy {
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
+    /// When endpoints are taken out for failing; gRPC clients only learn of priorities.
+    pub outlier_detection: Option<OutlierDetection>,
     /// What replaces the above for single ports.
     pub port_level_settings: Vec<PortTrafficPolicy>,
 }
@@ -59,6 +61,8 @@ pub struct PortTrafficPolicy {
     pub connection_pool: Option<ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<ClientTls>,
+    /// When endpoints are taken out for failing; gRPC clients only learn of priorities.
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 /// How endpoints are chosen.
@@ -69,6 +73,8 @@ pub struct LoadBalancer {
     pub simple: SimpleLoadBalancer,
     /// Requests that are alike in something go to one endpoint.
     pub consistent_hash: Option<ConsistentHash>,
+    /// Which localities take the traffic.
+    pub locality_lb_setting: Option<LocalityLbSetting>,
 }
 
 /// What requests must be alike in, and how that leads to an endpoint.

@@ -20,11 +20,12 @@ pub enum Kind {
     DestinationRule,
     VirtualService,
     PeerAuthentication,
+    AuthorizationPolicy,
 }
 
 impl Kind {
     /// All kinds, in the order in which they can be applied.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::ConfigMap,
@@ -37,6 +38,7 @@ impl Kind {
         Self::DestinationRule,
         Self::VirtualService,
         Self::PeerAuthentication,
+        Self::AuthorizationPolicy,
     ];
 
     /// The kind's name, as in `kind: DestinationRule`.
@@ -55,6 +57,7 @@ impl Kind {
             Self::DestinationRule => "DestinationRule",
             Self::VirtualService => "VirtualService",
             Self::PeerAuthentication => "PeerAuthentication",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
         }
     }
 
@@ -69,7 +72,9 @@ impl Kind {
             Self::DestinationRule | Self::VirtualService => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
-            Self::PeerAuthentication => &["security.istio.io/v1", "security.istio.io/v1beta1"],
+            Self::PeerAuthentication | Self::AuthorizationPolicy => {
+                &["security.istio.io/v1", "security.istio.io/v1beta1"]
+            }
         }
     }
 

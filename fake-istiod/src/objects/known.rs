@@ -13,9 +13,11 @@ pub(super) enum Treatment {
     Refused,
     /// A cluster would act on it and Hermesh does not; something else says the same.
     Replaceable(&'static str),
+    /// It is in Istio's API, and istiod's webhook refuses whoever uses it.
+    RefusedByIstio,
 }
 
-use Treatment::{Implied, NoEffect, Refused, Replaceable};
+use Treatment::{Implied, NoEffect, Refused, RefusedByIstio, Replaceable};
 
 /// Fields by the type they belong to. Sources: Kubernetes 1.33 and Istio 1.32 API references.
 const FIELDS: &[(&str, Treatment, &[&str])] = &[
@@ -194,10 +196,21 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("DownwardApiItem", NoEffect, &["mode", "resourceFieldRef"]),
     ("DestinationRule", NoEffect, &["status"]),
     ("TrafficPolicy", NoEffect, &["proxyProtocol", "retryBudget", "tunnel"]),
-    ("TrafficPolicy", Refused, &["outlierDetection"]),
-    ("PortTrafficPolicy", Refused, &["outlierDetection"]),
+    (
+        "OutlierDetection",
+        NoEffect,
+        &[
+            "baseEjectionTime",
+            "consecutive5xxErrors",
+            "consecutiveErrors",
+            "consecutiveGatewayErrors",
+            "consecutiveLocalOriginFailures",
+            "interval",
+            "maxEjectionPercent",
+            "splitExternalLocalOriginErrors",
+        ],
+    ),
     ("LoadBalancer", NoEffect, &["warmup", "warmupDurationSecs"]),
-    ("LoadBalancer", Refused, &["localityLbSetting"]),
     ("HttpCookie", NoEffect, &["attributes", "ttl"]),
     (
         "TcpSettings",
@@ -243,8 +256,12 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("HttpRouteDestination", NoEffect, &["headers"]),
     ("HttpRedirect", NoEffect, &["derivePort", "port", "scheme"]),
     ("HttpDirectResponse", NoEffect, &["body"]),
+    ("HttpFaultDelay", RefusedByIstio, &["exponentialDelay"]),
+    ("HttpFaultAbort", RefusedByIstio, &["http2Error"]),
     ("HttpRetry", NoEffect, &["retryIgnorePreviousHosts", "retryRemoteLocalities"]),
     ("PeerAuthentication", NoEffect, &["status"]),
+    ("AuthorizationPolicy", NoEffect, &["status"]),
+    ("PolicyTargetReference", NoEffect, &["namespace"]),
 ];
 
 /// What a field means when it is absent, or what a cluster fills in: written out, it changes nothing. Source:
@@ -328,7 +345,6 @@ const KINDS: &[(&str, Treatment, &[&str])] = &[
     ("networking.istio.io", NoEffect, &["EnvoyFilter", "Gateway", "ProxyConfig", "WorkloadGroup"]),
     ("networking.istio.io", Refused, &["ServiceEntry", "Sidecar", "WorkloadEntry"]),
     ("security.istio.io", NoEffect, &["RequestAuthentication"]),
-    ("security.istio.io", Refused, &["AuthorizationPolicy"]),
     ("telemetry.istio.io", NoEffect, &["Telemetry"]),
     ("extensions.istio.io", NoEffect, &["WasmPlugin"]),
     (

@@ -199,6 +199,7 @@ impl<'a> Loader<'a> {
             DestinationRule => validate::destination_rule
             VirtualService => validate::virtual_service
             PeerAuthentication => validate::peer_authentication
+            AuthorizationPolicy => validate::authorization_policy
         }
     }
 
@@ -270,6 +271,11 @@ impl<'a> Loader<'a> {
                 }
                 Some(Treatment::Refused) => {
                     let message = "not supported yet; a real mesh would act on it";
+                    errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
+                    unread.add(path);
+                }
+                Some(Treatment::RefusedByIstio) => {
+                    let message = "istiod refuses this: it is in Istio's API, and no proxy can do it yet";
                     errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
                     unread.add(path);
                 }

@@ -5,6 +5,7 @@
 //! not model are accepted and noted; fields that gRPC would honour and Hermesh does not yet are refused by name;
 //! fields that nobody knows are errors.
 
+mod authorization_policy;
 mod deployment;
 mod destination_rule;
 mod duration;
@@ -15,6 +16,7 @@ mod job;
 mod kind;
 mod known;
 mod load;
+mod locality;
 mod metadata;
 mod names;
 mod namespace;
@@ -29,6 +31,11 @@ mod volume;
 
 use std::sync::Arc;
 
+pub(crate) use authorization_policy::ip_range;
+pub use authorization_policy::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationPolicySpec, AuthorizationRule, ExtensionProvider,
+    PolicyTargetReference, RuleCondition, RuleFrom, RuleOperation, RuleSource, RuleTo,
+};
 pub use deployment::{
     Deployment, DeploymentSpec, DeploymentStatus, LabelSelector, PodTemplate, RollingUpdate, Strategy, StrategyType,
 };
@@ -43,6 +50,7 @@ pub use fault::{GRPC_STATUSES, HttpFaultAbort, HttpFaultDelay, HttpFaultInjectio
 pub use job::{Job, JobOutcome, JobSpec, JobStatus};
 pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load, load_tree};
+pub use locality::{LocalityDistribute, LocalityFailover, LocalityLbSetting, OutlierDetection};
 pub use metadata::{Metadata, Origin, OwnerReference, Written};
 pub use names::{is_dns_label, is_dns_subdomain};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};
@@ -102,6 +110,7 @@ pub enum Object {
     DestinationRule(Arc<DestinationRule>),
     VirtualService(Arc<VirtualService>),
     PeerAuthentication(Arc<PeerAuthentication>),
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
 }
 
 macro_rules! kinds {
@@ -150,7 +159,7 @@ macro_rules! kinds {
 
 kinds! {
     Namespace ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
-    VirtualService PeerAuthentication
+    VirtualService PeerAuthentication AuthorizationPolicy
 }
 
 impl Object {

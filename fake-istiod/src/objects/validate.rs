@@ -1,9 +1,12 @@
 //! What the API server and istiod's validation webhook refuse, and which values gRPC clients take for others.
 
+mod authorization_policy;
 mod istio;
 mod kubernetes;
+mod locality;
 mod workload;
 
+pub(super) use authorization_policy::authorization_policy;
 pub(super) use istio::{destination_rule, peer_authentication, virtual_service};
 pub(super) use kubernetes::{config_map, endpoint_slice, namespace, pod, service, service_account};
 pub(super) use workload::{deployment, job, stateful_set};

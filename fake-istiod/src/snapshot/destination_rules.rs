@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{Mesh, full_host, hosts_match, is_exported_to};
 use crate::objects::{
-    ClientTls, ConnectionPool, DestinationRule, Labels, LoadBalancer, ObjectKey, Subset, TrafficPolicy, selects,
+    ClientTls, ConnectionPool, DestinationRule, Labels, LoadBalancer, ObjectKey, OutlierDetection, Subset,
+    TrafficPolicy, selects,
 };
 
 /// What several DestinationRules for one host say together.
@@ -31,6 +32,8 @@ pub struct Policy<'a> {
     pub connection_pool: Option<&'a ConnectionPool>,
     /// Whether connections are encrypted.
     pub tls: Option<&'a ClientTls>,
+    /// When endpoints are taken out for failing.
+    pub outlier_detection: Option<&'a OutlierDetection>,
 }
 
 impl MergedRule {
@@ -87,6 +90,7 @@ impl<'a> Policy<'a> {
             load_balancer: policy.load_balancer.as_ref(),
             connection_pool: policy.connection_pool.as_ref(),
             tls: policy.tls.as_ref(),
+            outlier_detection: policy.outlier_detection.as_ref(),
         }
     }
 
@@ -95,6 +99,7 @@ impl<'a> Policy<'a> {
             load_balancer: self.load_balancer.or(other.load_balancer),
             connection_pool: self.connection_pool.or(other.connection_pool),
             tls: self.tls.or(other.tls),
+            outlier_detection: self.outlier_detection.or(other.outlier_detection),
         }
     }
 }
@@ -106,6 +111,7 @@ fn of_port(policy: &TrafficPolicy, port: u16) -> Option<Policy<'_>> {
         load_balancer: entry.load_balancer.as_ref(),
         connection_pool: entry.connection_pool.as_ref(),
         tls: entry.tls.as_ref(),
+        outlier_detection: entry.outlier_detection.as_ref(),
     })
 }
 

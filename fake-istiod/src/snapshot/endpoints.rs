@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hermesh_xds::resource::Locality;
+
 use super::ServiceInfo;
 use crate::objects::{Endpoint, EndpointSlice, Labels, ObjectKey, Pod};
+
+/// The label with which a pod says where it is.
+const LOCALITY_LABEL: &str = "istio-locality";
 
 type Slices = BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>;
 type Pods = BTreeMap<(String, String), Arc<Pod>>;
@@ -48,14 +53,19 @@ impl Workload {
         self.0.metadata.owner.as_ref().map_or(&self.0.metadata.name, |owner| &owner.name)
     }
 
-    /// Region, zone and sub-zone: the label `istio-locality`, dots for slashes.
+    /// Where it is: the label `istio-locality`.
     #[must_use]
-    pub fn locality(&self) -> (&str, &str, &str) {
-        let label = self.labels().get("istio-locality").map(String::as_str).unwrap_or_default();
-        let mut parts = label.splitn(3, '.').map(str::trim);
-        let mut next = || parts.next().unwrap_or_default();
-        (next(), next(), next())
+    pub fn locality(&self) -> Locality {
+        labelled_locality(self.labels()).unwrap_or_default()
     }
+}
+
+/// What the label `istio-locality` says; dots stand for the slashes that a label's value cannot have.
+pub(super) fn labelled_locality(labels: &Labels) -> Option<Locality> {
+    let label = labels.get(LOCALITY_LABEL).filter(|label| !label.is_empty())?;
+    let mut parts = label.splitn(3, '.').map(|part| part.trim().to_owned());
+    let mut next = || parts.next().unwrap_or_default();
+    Some(Locality { region: next(), zone: next(), sub_zone: next() })
 }
 
 /// The endpoints of one port. Terminating ones are never sent, and one whose pod is not known yet waits for it.

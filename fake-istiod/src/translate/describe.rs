@@ -1,5 +1,7 @@
 //! Resources as a reviewer wants to read them: every field that istiod sets, in YAML's shape, contents unpacked.
 
+mod rbac;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
@@ -11,6 +13,7 @@ use envoy_types::pb::envoy::config::listener::v3::{Listener, filter};
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{HttpFault, fault_abort::ErrorType};
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
@@ -111,6 +114,7 @@ impl Page {
             tls::UpstreamTlsContext => upstream_tls
             tls::DownstreamTlsContext => downstream_tls
             HttpFault => fault
+            Rbac => rbac
         }
         self.field("type", any.type_url.rsplit(['.', '/']).next().unwrap_or_default());
         if !any.value.is_empty() {

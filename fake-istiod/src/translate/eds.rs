@@ -3,11 +3,12 @@
 //! Source: Istio `pilot/pkg/xds/endpoints/endpoint_builder.go`. Of an endpoint's metadata only `istio.workload` is
 //! sent; gRPC reads none of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
 use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 
+use super::locality::{self, Group, Place};
 use super::{ClusterName, Resource, proto};
 use crate::node::Node;
 use crate::objects::{Labels, selects};
@@ -19,48 +20,48 @@ pub(super) fn load_assignments(snapshot: &Snapshot, node: &Node, names: &BTreeSe
 
 fn load_assignment(snapshot: &Snapshot, node: &Node, name: &str) -> Resource {
     let mut from = BTreeSet::new();
-    let mut localities: BTreeMap<(String, String, String), Vec<WorkloadEndpoint>> = BTreeMap::new();
+    let mut groups = Vec::new();
     let cluster = ClusterName::parse(name);
     let service = cluster.as_ref().and_then(|cluster| snapshot.service(&cluster.host, node.namespace()));
     if let (Some(cluster), Some(service)) = (&cluster, service) {
         from.insert(service.key());
+        let rule = snapshot.destination_rule(node, service);
         // An unknown subset, or one without labels, is everybody; no cluster names it.
-        let mut labels = Labels::new();
-        if !cluster.subset.is_empty()
-            && let Some(rule) = snapshot.destination_rule(node, service)
-        {
-            from.extend(rule.from().iter().cloned());
-            labels = rule.subset(&cluster.subset).map(|subset| subset.labels.clone()).unwrap_or_default();
+        let subset = rule.filter(|_| !cluster.subset.is_empty()).and_then(|rule| rule.subset(&cluster.subset));
+        let labels = subset.map(|subset| subset.labels.clone()).unwrap_or_default();
+        let policy = rule.map(|rule| rule.policy(cluster.port, subset)).unwrap_or_default();
+        let localities = policy.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+        let outliers = policy.outlier_detection;
+        if !cluster.subset.is_empty() || localities.is_some() || outliers.is_some() {
+            from.extend(rule.into_iter().flat_map(|rule| rule.from().iter().cloned()));
         }
-        for endpoint in snapshot.endpoints(service, cluster.port) {
-            let nobody = Labels::new();
-            let workload = endpoint.workload.as_ref();
-            if !selects(&labels, workload.map_or(&nobody, Workload::labels)) {
-                continue;
-            }
+        let keeps_unready = outliers.is_none_or(|outliers| outliers.min_health_percent <= 0);
+        let nobody = Labels::new();
+        let mut endpoints = snapshot.endpoints(service, cluster.port);
+        endpoints.retain(|endpoint| selects(&labels, endpoint.workload.as_ref().map_or(&nobody, Workload::labels)));
+        for endpoint in &endpoints {
             from.insert(endpoint.slice.clone());
-            from.extend(workload.map(|workload| workload.pod().key()));
-            let (region, zone, sub_zone) = workload.map(Workload::locality).unwrap_or_default();
-            let locality = (region.to_owned(), zone.to_owned(), sub_zone.to_owned());
-            localities.entry(locality).or_default().push(endpoint);
+            from.extend(endpoint.workload.as_ref().map(|workload| workload.pod().key()));
         }
+        endpoints.retain(|endpoint| endpoint.is_ready || keeps_unready);
+        let client = Place { locality: snapshot.locality(node), labels: snapshot.labels(node).clone() };
+        groups = locality::apply(locality::groups(endpoints), &client, localities, outliers.is_some());
     }
     let body = endpoint::ClusterLoadAssignment {
         cluster_name: name.to_owned(),
-        endpoints: localities.into_iter().map(locality_endpoints).collect(),
+        endpoints: groups.into_iter().map(locality_endpoints).collect(),
         ..endpoint::ClusterLoadAssignment::default()
     };
     Resource { name: name.to_owned(), body: proto::any(&body), from }
 }
 
-fn locality_endpoints(
-    ((region, zone, sub_zone), endpoints): ((String, String, String), Vec<WorkloadEndpoint>),
-) -> endpoint::LocalityLbEndpoints {
-    let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+fn locality_endpoints(group: Group) -> endpoint::LocalityLbEndpoints {
+    let hermesh_xds::resource::Locality { region, zone, sub_zone } = group.locality;
     endpoint::LocalityLbEndpoints {
         locality: Some(Locality { region, zone, sub_zone }),
-        load_balancing_weight: Some(proto::uint32(weight)),
-        lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
+        load_balancing_weight: Some(proto::uint32(group.weight)),
+        lb_endpoints: group.endpoints.iter().map(lb_endpoint).collect(),
+        priority: group.priority,
         ..endpoint::LocalityLbEndpoints::default()
     }
 }

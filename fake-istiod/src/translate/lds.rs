@@ -9,7 +9,9 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use envoy_types::pb::google::protobuf::Any;
 
+use super::authorization_policy::rbac_filters;
 use super::name::{INBOUND_LISTENER_PREFIX, join_host_port, split_host_port};
 use super::name_filter::NameFilter;
 use super::peer_authentication::{ServerMode, server_mode};
@@ -79,7 +81,9 @@ fn inbound(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
         ServerMode::Plaintext => ("plaintext", None),
         ServerMode::MutualTls => ("mtls", Some(tls::downstream())),
     };
-    let manager = proto::any(&inbound_manager());
+    let (rbac, policies) = rbac_filters(snapshot, node.namespace(), snapshot.labels(node));
+    from.extend(policies);
+    let manager = proto::any(&inbound_manager(rbac));
     let chain = listener::FilterChain {
         name: format!("inbound-{suffix}"),
         transport_socket,
@@ -98,8 +102,8 @@ fn inbound(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
     Some(Resource { name: name.to_owned(), body: proto::any(&body), from })
 }
 
-/// gRPC servers want routes although they forward nothing: one that says so.
-fn inbound_manager() -> hcm::HttpConnectionManager {
+/// gRPC servers want routes although they forward nothing: one that says so. Before the router comes who is let in.
+fn inbound_manager(rbac: Vec<(&'static str, Any)>) -> hcm::HttpConnectionManager {
     let route = route::Route {
         r#match: Some(route::RouteMatch {
             path_specifier: Some(route::route_match::PathSpecifier::Prefix("/".to_owned())),
@@ -118,13 +122,17 @@ fn inbound_manager() -> hcm::HttpConnectionManager {
         ..route::RouteConfiguration::default()
     };
     hcm::HttpConnectionManager {
-        http_filters: vec![filter("envoy.filters.http.router", proto::any(&Router::default()))],
+        http_filters: rbac
+            .into_iter()
+            .chain([("envoy.filters.http.router", proto::any(&Router::default()))])
+            .map(|(name, config)| filter(name, config))
+            .collect(),
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(routes)),
         ..hcm::HttpConnectionManager::default()
     }
 }
 
-fn filter(name: &str, config: envoy_types::pb::google::protobuf::Any) -> hcm::HttpFilter {
+fn filter(name: &str, config: Any) -> hcm::HttpFilter {
     hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),

@@ -4,6 +4,7 @@
 //! istiod does: unknown listeners and clusters are left out, unknown route configurations have no virtual hosts, and
 //! unknown endpoints are an empty load assignment.
 
+mod authorization_policy;
 mod cds;
 mod dangling;
 mod describe;
@@ -11,6 +12,7 @@ mod eds;
 mod fault;
 mod hash;
 mod lds;
+mod locality;
 mod name;
 mod name_filter;
 mod peer_authentication;

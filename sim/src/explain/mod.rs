@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::trace::{Recorded, Trace};
 use endpoints::{Endpoints, Late};
 use faults::Fault;
-use hermesh_xds::ConfigApplied;
+use hermesh_xds::{ClusterPriority, ConfigApplied};
 use sentence::Sentences;
 
 /// How many lines tell a story; of a longer one the middle is left out.
@@ -26,7 +26,7 @@ const LINES_MAX: usize = 20;
 const PEER_LATE_US: u64 = 1_000_000;
 
 /// Kinds of objects whose change is worth telling about any configuration that was made from them.
-const RULES: [&str; 3] = ["DestinationRule ", "PeerAuthentication ", "VirtualService "];
+const RULES: [&str; 4] = ["AuthorizationPolicy ", "DestinationRule ", "PeerAuthentication ", "VirtualService "];
 
 /// What led to the event `seq`, the earliest first, a line an event.
 pub(crate) fn causes(trace: &Trace, seq: u64) -> Vec<String> {
@@ -62,10 +62,19 @@ pub(crate) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String
     if let Some(applied) = applied(trace, target, |event| event.is_at(at)) {
         story.tell(applied.seq);
         story.tell_unready(applied);
+        story.tell_priorities(at, target);
     }
     for late in endpoints::late(trace.events(), at, target) {
         story.tell_late(late);
     }
+    story.lines()
+}
+
+/// How a client came to use the configuration that it took into use by the event `applied`, and which priorities of it.
+pub(crate) fn in_use(trace: &Trace, applied: &Recorded, target: &str) -> Vec<String> {
+    let mut story = Story::new(trace);
+    story.tell(applied.seq);
+    story.tell_priorities(&applied.at, target);
     story.lines()
 }
 
@@ -169,6 +178,17 @@ impl<'t> Story<'t> {
             let missing = lost.iter().filter(|(pod, _)| unready.contains(*pod));
             missing.for_each(|(_, event)| self.tell(event.seq));
         }
+    }
+
+    /// Adds which priorities the clusters of a target are used by, and what led to it.
+    fn tell_priorities(&mut self, at: &str, target: &str) {
+        let mut last: BTreeMap<&str, &Recorded> = BTreeMap::new();
+        for event in self.trace.events().iter().filter(|event| event.is_at(at)) {
+            if let Some(told) = event.get::<ClusterPriority>().filter(|told| *told.target == *target) {
+                last.insert(&told.cluster, event);
+            }
+        }
+        last.into_values().for_each(|event| self.tell(event.seq));
     }
 
     /// Adds a connection that calls did not wait for, and why it failed if it did.

@@ -62,6 +62,8 @@ impl<'t> Sentences<'t> {
             | "net.retransmitted"
             | "netns.added"
             | "probe.result"
+            | "rpc.allowed"
+            | "rpc.audited"
             | "rpc.pick"
             | "service.routed"
             | "watch.delivered"
@@ -206,6 +208,13 @@ impl<'t> Sentences<'t> {
                 (Some(code), _) => format!("the route is to fail the call with {code}"),
                 (None, delay) => format!("the route is to hold the call back for {} ms", delay.unwrap_or_default()),
             },
+            "cluster.priority" => format!(
+                "calls to {} go to priority {}, {}",
+                field("cluster"),
+                field("priority"),
+                list(texts(&told, "localities").map(|place| place.trim_end_matches('/')))
+            ),
+            "rpc.denied" => denied(&told, &self.endpoint(event, &field("peer"))),
             "rpc.finished" => finished(&told),
             _ => {
                 let told = told.iter().filter(|(_, value)| !value.is_null());
@@ -358,6 +367,20 @@ fn finished(rpc: &Map<String, Value>) -> String {
         attempts => format!(" after {attempts} attempts"),
     };
     format!("the call ends with {code}{cause}{attempts}: {}", field("message"))
+}
+
+/// Who is not let in, and which policy says so or which might have allowed it.
+fn denied(denied: &Map<String, Value>, peer: &str) -> String {
+    let field = |name: &str| denied.get(name).map(plain).unwrap_or_default();
+    let caller = match text(denied, "peer_spiffe") {
+        Some(identity) => identity.to_owned(),
+        None => format!("{peer}, who has no identity,"),
+    };
+    let reason = match text(denied, "policy") {
+        Some(policy) => format!("the policy {policy} denies it"),
+        None => format!("none of the policies {} allows it", list(texts(denied, "allow_policies"))),
+    };
+    format!("does not let {caller} call {}: {reason}", field("method"))
 }
 
 /// The first few of many names.

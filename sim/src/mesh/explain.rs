@@ -25,10 +25,11 @@ impl Mesh {
             let finished = finished.map(|(event, _)| event);
             let failed = finished.filter(|event| event.get::<RpcFinished>().is_some_and(|rpc| rpc.code != "Ok"));
             let mut text = String::new();
-            for (heading, event) in [("configuration", applied), ("last failure", failed)] {
-                let Some(event) = event else { continue };
+            let applied = applied.map(|event| explain::in_use(trace, event, target));
+            let failed = failed.map(|event| explain::causes(trace, event.seq));
+            for (heading, lines) in [("configuration", applied), ("last failure", failed)] {
+                let Some(lines) = lines else { continue };
                 text.push_str(&format!("{heading} of {target}:\n"));
-                let lines = explain::causes(trace, event.seq);
                 lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
             }
             if text.is_empty() { format!("no client of {from} has called {target}\n") } else { text }

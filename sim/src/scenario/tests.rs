@@ -279,7 +279,7 @@ fn expectations_are_of_success_or_of_failure() {
     );
     refused_expect(
         "{cause: tls}",
-        "19: steps[1].expect.cause: unknown cause \"tls\"; expected name-resolution, no-route, no-cluster, no-endpoints, dropped, max-requests, fault-injected, tcp-connect, tls-handshake, connection-lost, deadline, application or xds-server-not-serving",
+        "19: steps[1].expect.cause: unknown cause \"tls\"; expected name-resolution, no-route, no-cluster, no-endpoints, dropped, max-requests, fault-injected, tcp-connect, tls-handshake, connection-lost, deadline, application, rbac-denied or xds-server-not-serving",
     );
     refused_expect(
         "{caller: default}",

@@ -6,7 +6,7 @@ use hermesh_istiod::objects::GRPC_STATUSES;
 pub(super) const CODES: &[&str] = GRPC_STATUSES.split_at(1).1;
 
 /// Why a call failed, as `rpc.finished` events say it.
-pub(super) const CAUSES: [&str; 13] = [
+pub(super) const CAUSES: [&str; 14] = [
     "name-resolution",
     "no-route",
     "no-cluster",
@@ -19,6 +19,7 @@ pub(super) const CAUSES: [&str; 13] = [
     "connection-lost",
     "deadline",
     "application",
+    "rbac-denied",
     "xds-server-not-serving",
 ];
 
@@ -78,6 +79,7 @@ mod tests {
             Cause::ConnectionLost,
             Cause::Deadline,
             Cause::Application,
+            Cause::RbacDenied,
             Cause::XdsServerNotServing,
         ];
         let names = told.map(|cause| serde_json::to_value(cause).unwrap());

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::priority::Priorities;
 use super::subchannels::Subchannels;
-use super::{ClusterConfig, Outcome, SubchannelId};
+use super::{ClusterConfig, LocalityConfig, Outcome, SubchannelId};
 use crate::cause::{Cause, Failure};
 use crate::subchannel::ConnectivityState;
 
@@ -83,6 +83,14 @@ impl Cluster {
         match self {
             Self::Failing(outcome) => outcome,
             Self::Running { current, .. } => current.outcome(),
+        }
+    }
+
+    /// The priority in use and its localities, if there are others.
+    pub(super) fn priority(&self) -> Option<(usize, &[LocalityConfig])> {
+        match self {
+            Self::Failing(_) => None,
+            Self::Running { current, .. } => current.chosen(),
         }
     }
 

@@ -140,6 +140,14 @@ impl Balancer {
         self.clusters.values().filter_map(Cluster::deadline).min()
     }
 
+    /// The priority in use of each cluster that has several, and its localities.
+    pub fn priorities(&self) -> impl Iterator<Item = (&str, usize, &[LocalityConfig])> {
+        self.clusters.iter().filter_map(|(name, cluster)| {
+            let (priority, localities) = cluster.priority()?;
+            Some((name.as_str(), priority, localities))
+        })
+    }
+
     /// State and picker of each cluster.
     pub fn pickers(&self) -> impl Iterator<Item = (&str, ConnectivityState, &Picker)> {
         self.clusters.iter().map(|(name, cluster)| {

@@ -27,6 +27,8 @@ pub(super) struct Priorities {
     security: Security,
     lb_policy: LbPolicy,
     children: Vec<Child>,
+    /// The one in use.
+    chosen: Option<usize>,
     outcome: Outcome,
 }
 
@@ -50,7 +52,7 @@ struct Running {
 
 impl Priorities {
     pub(super) fn new(security: Security, lb_policy: LbPolicy) -> Self {
-        Self { security, lb_policy, children: Vec::new(), outcome: Outcome::connecting() }
+        Self { security, lb_policy, children: Vec::new(), chosen: None, outcome: Outcome::connecting() }
     }
 
     /// Whether a configuration changes nothing but localities and endpoints.
@@ -78,6 +80,12 @@ impl Priorities {
 
     pub(super) fn outcome(&self) -> &Outcome {
         &self.outcome
+    }
+
+    /// The priority in use and its localities, if there are others.
+    pub(super) fn chosen(&self) -> Option<(usize, &[LocalityConfig])> {
+        let chosen = self.chosen.filter(|_| self.children.len() > 1)?;
+        Some((chosen, &self.children.get(chosen)?.config))
     }
 
     pub(super) fn subchannels(&self) -> impl Iterator<Item = SubchannelId> {
@@ -110,6 +118,7 @@ impl Priorities {
                 running.stop_at = None;
             }
         }
+        self.chosen = chosen;
         self.outcome = match chosen.and_then(|chosen| self.children[chosen].running.as_ref()) {
             Some(running) => running.outcome.clone(),
             None => Outcome::no_endpoints("weighted-target: no targets to pick from"),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::connector::{Connector, Heard, Running};
-use super::events::{ConfigApplied, ConfigFailed};
+use super::events::{ClusterPriority, ConfigApplied, ConfigFailed};
 use super::selector::{ClusterRef, ConfigSelector};
 use crate::balancer::{
     Balancer, ClusterConfig, Command, EndpointConfig, LocalityConfig, Picker, SubchannelId, SubchannelState,
@@ -124,6 +124,8 @@ pub(super) struct Actor {
     limits: BTreeMap<String, Arc<Limits>>,
 
     balancer: Balancer,
+    /// The priority that was last told of, by cluster.
+    priorities: BTreeMap<String, usize>,
     draws: Draws,
     connector: Arc<Connector>,
     subchannels: BTreeMap<SubchannelId, (Address, Running)>,
@@ -166,6 +168,7 @@ impl Actor {
             references: BTreeMap::new(),
             limits: BTreeMap::new(),
             balancer: Balancer::default(),
+            priorities: BTreeMap::new(),
             connector: Arc::new(connector),
             subchannels: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -338,6 +341,7 @@ impl Actor {
                 }
             }
         }
+        self.tell_priorities();
         let clusters = self.balancer.pickers().map(|(name, state, picker)| {
             let picker = ClusterPicker {
                 picker: picker.clone().because(self.applied),
@@ -350,6 +354,27 @@ impl Actor {
         let (ready, attempts) = (Arc::new(self.ready.clone()), Arc::new(self.attempts.clone()));
         let resolution = self.resolution.clone();
         self.publish.replace(Snapshot { resolution, clusters, ready, attempts, heard: self.heard });
+    }
+
+    /// Tells of clusters that use another priority than before.
+    fn tell_priorities(&mut self) {
+        let mut told = BTreeMap::new();
+        for (cluster, priority, localities) in self.balancer.priorities() {
+            told.insert(cluster.to_owned(), priority);
+            let cause = match self.priorities.get(cluster) {
+                Some(before) if *before == priority => continue,
+                Some(_) => self.heard,
+                None => self.applied,
+            };
+            let event = ClusterPriority {
+                target: self.target.clone(),
+                cluster: cluster.to_owned(),
+                priority,
+                localities: localities.iter().map(|locality| locality.name.clone()).collect(),
+            };
+            self.rt.emit_because(cause, event);
+        }
+        self.priorities = told;
     }
 }
 

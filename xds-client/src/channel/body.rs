@@ -207,7 +207,8 @@ impl http_body::Body for Watched {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    this.outcome.finish(status.code(), status.message(), Cause::of_answer(status.code()), None);
+                    let cause = Cause::of_answer(status.code(), status.message());
+                    this.outcome.finish(status.code(), status.message(), cause, None);
                 }
             }
             Poll::Ready(Some(Err(status))) => {

@@ -32,7 +32,8 @@ pub(super) async fn run(shared: Arc<Shared>, request: http::Request<Body>) -> Re
     match attempt_all(&shared, request, &mut outcome).await {
         Ok((response, deadline)) => {
             if let Some(status) = Status::from_header_map(response.headers()) {
-                outcome.finish(status.code(), status.message(), Cause::of_answer(status.code()), None);
+                let cause = Cause::of_answer(status.code(), status.message());
+                outcome.finish(status.code(), status.message(), cause, None);
             }
             Ok(response.map(|body| {
                 let body = match deadline {
@@ -361,7 +362,7 @@ impl Call<'_> {
 fn judge(response: Response, event: Option<EventId>) -> Result<Response, AttemptError> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok => {
-            let cause = Cause::of_answer(status.code()).unwrap_or(Cause::Application);
+            let cause = Cause::of_answer(status.code(), status.message()).unwrap_or(Cause::Application);
             let failed = Failed { status, cause, event };
             Err(AttemptError::Failed(failed, Some(Box::new(response))))
         }
@@ -460,7 +461,10 @@ impl Outcome {
         self.event.cause_kind = cause;
         self.event.took_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let trouble = if code == Code::Ok { None } else { self.trail.trouble() };
-        self.shared.rt().emit_because(event.or(trouble).or(self.last_event), self.event.clone());
+        // A server notes its denials on the connection.
+        let denial = if cause == Some(Cause::RbacDenied) { self.trail.denied() } else { None };
+        let event = denial.or(event).or(trouble).or(self.last_event);
+        self.shared.rt().emit_because(event, self.event.clone());
     }
 }
 

@@ -56,6 +56,18 @@ hermesh_runtime::event! {
         error: Option<String>,
     }
 
+    /// New RPCs to a cluster with several priorities use this one from now on (gRFC A56).
+    ClusterPriority = "cluster.priority" {
+        /// The channel's target.
+        target: Arc<str>,
+        /// The cluster.
+        cluster: String,
+        /// 0 is preferred while it works.
+        priority: usize,
+        /// Where its endpoints are, as `region/zone/sub-zone`.
+        localities: Vec<String>,
+    }
+
     /// Fault injection holds an RPC back, or fails it, or first one and then the other.
     RpcFault = "rpc.fault" {
         /// The channel's target.

@@ -95,11 +95,11 @@ impl ConfigSelector {
     fn faults(&self, overrides: [&FilterOverrides; 3]) -> Vec<Arc<FaultPolicy>> {
         let filters = self.config.http().http_filters.iter().filter_map(|filter| {
             let HttpFilterKind::Fault(policy) = &filter.kind else { return None };
-            let replaced = overrides.iter().find_map(|overrides| overrides.get(&filter.name));
-            let policy = match replaced {
-                Some(FilterOverride::Fault(other)) => other,
-                None => policy,
-            };
+            let replaced = overrides.iter().find_map(|overrides| match overrides.get(&filter.name) {
+                Some(FilterOverride::Fault(other)) => Some(other),
+                _ => None,
+            });
+            let policy = replaced.unwrap_or(policy);
             (policy.delay.is_some() || policy.abort.is_some()).then(|| policy.clone())
         });
         filters.collect()

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
@@ -13,7 +12,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 
 use crate::resource::decode::parse;
-use crate::resource::{DecodeError, FaultPolicy};
+use crate::resource::{DecodeError, FaultPolicy, RbacRules, rbac};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
@@ -39,8 +38,8 @@ pub enum HttpFilterKind {
     Router,
     /// Holds RPCs back or fails them on purpose (A33).
     Fault(Arc<FaultPolicy>),
-    /// RBAC (A41) without rules, or with rules that only log; anything else is rejected until it can be enforced.
-    Rbac,
+    /// Decides which RPCs a server takes (A41); `None` does nothing.
+    Rbac(Option<Arc<RbacRules>>),
 }
 
 /// What takes a filter's place for a virtual host, a route or a weighted cluster, by the filter's name.
@@ -51,6 +50,8 @@ pub type FilterOverrides = BTreeMap<String, FilterOverride>;
 pub enum FilterOverride {
     /// Another policy, whole.
     Fault(Arc<FaultPolicy>),
+    /// Other rules, or none.
+    Rbac(Option<Arc<RbacRules>>),
 }
 
 /// Which end of an RPC a filter chain is for.
@@ -122,9 +123,8 @@ pub(super) fn read_overrides<'a>(
             FAULT => drop(read.insert(name.clone(), FilterOverride::Fault(read_fault(name, &config)?))),
             RBAC_PER_ROUTE => {
                 let per_route: RbacPerRoute = parse(RBAC_PER_ROUTE, config.message(name)?)?;
-                if let Some(rbac) = per_route.rbac {
-                    check_rbac(name, &rbac)?;
-                }
+                let rules = read_rbac(name, &per_route.rbac.unwrap_or_default())?;
+                read.insert(name.clone(), FilterOverride::Rbac(rules));
             }
             _ if is_optional => {}
             other => {
@@ -167,10 +167,7 @@ fn read_filter(filter: &proto::HttpFilter, side: Side) -> Result<Option<HttpFilt
     }
     Ok(Some(match config.type_name.as_str() {
         FAULT => HttpFilterKind::Fault(read_fault(name, &config)?),
-        RBAC => {
-            check_rbac(name, &parse(RBAC, config.message(name)?)?)?;
-            HttpFilterKind::Rbac
-        }
+        RBAC => HttpFilterKind::Rbac(read_rbac(name, &parse(RBAC, config.message(name)?)?)?),
         _ => {
             parse::<Router>(ROUTER, config.message(name)?)?;
             HttpFilterKind::Router
@@ -184,18 +181,9 @@ fn read_fault(name: &str, config: &Config<'_>) -> Result<Arc<FaultPolicy>, Decod
     policy.map(Arc::new).map_err(|error| DecodeError::new(format!("http filter {name:?}: {error}")))
 }
 
-/// Rejects what would allow or deny RPCs. Without rules, or with rules that log, nothing happens; nor does it if there
-/// are no policies to deny by.
-fn check_rbac(name: &str, rbac: &Rbac) -> Result<(), DecodeError> {
-    let Some(rules) = &rbac.rules else {
-        return Ok(());
-    };
-    if rules.action == Action::Log as i32 || (rules.action == Action::Deny as i32 && rules.policies.is_empty()) {
-        return Ok(());
-    }
-    Err(DecodeError::new(format!(
-        "http filter {name:?}: RBAC rules (gRFC A41) are not enforced by this server; remove the policies"
-    )))
+fn read_rbac(name: &str, proto: &Rbac) -> Result<Option<Arc<RbacRules>>, DecodeError> {
+    let rules = rbac::read_filter(proto);
+    rules.map(|rules| rules.map(Arc::new)).map_err(|error| DecodeError::new(format!("http filter {name:?}: {error}")))
 }
 
 /// A filter's configuration and what type it is of.

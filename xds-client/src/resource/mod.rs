@@ -7,7 +7,7 @@
 //! client could use (an endpoint without an address) is rejected.
 //!
 //! Rejected although gRPC knows them: aggregate and LOGICAL_DNS clusters (A37), outlier detection (A50), cluster
-//! specifier plugins (RLS), RBAC rules that would allow or deny (A41), and the policies
+//! specifier plugins (RLS), and the policies
 //! `client_side_weighted_round_robin` (A58), `pick_first` (A62), and `ring_hash` (A42) or `least_request` (A48) below
 //! `wrr_locality`, unless `load_balancing_policy` (A52) has another after them. Listed as unsupported: a policy passed
 //! over there, `round_robin` that is not below `wrr_locality`, and `lrs_server` (A27).
@@ -20,6 +20,7 @@ mod filter;
 mod listener;
 mod matcher;
 mod name;
+mod rbac;
 mod route;
 mod tls;
 
@@ -38,6 +39,9 @@ pub use listener::{
 };
 pub use matcher::{FullRegex, HeaderMatcher, HeaderMatcherKind, PathMatcher, StringMatcher, StringMatcherKind};
 pub use name::canonical_name;
+#[cfg(test)]
+pub(crate) use rbac::read_filter as read_rbac;
+pub use rbac::{AuditCondition, RbacAction, RbacMatcher, RbacPolicy, RbacRules};
 pub use route::{
     HashPolicy, HashPolicyKind, MaxStreamDuration, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
     RouteMatch, VirtualHost, WeightedCluster,

@@ -11,6 +11,7 @@ use hermesh_runtime::tls::{ClientAuth, ServerTls};
 use hermesh_runtime::{Address, Draws, EventId, Listener, Runtime, Stream};
 use tokio::sync::mpsc;
 
+use super::authorization::Authorization;
 use super::filter_chain::find_filter_chain;
 use super::service::{RouteTable, RpcService};
 use super::{ServingMode, XdsServer};
@@ -287,15 +288,21 @@ impl ListenerTask {
 
     fn accept(&self, stream: Box<dyn Stream>) {
         let turn_away = TurnAway { rt: self.server.rt.clone(), address: self.address, peer: stream.peer_address() };
-        let (active, chain) = match self.chain_for(&*stream) {
+        let (Address::Tcp(local), Address::Tcp(peer)) = (stream.local_address(), stream.peer_address()) else {
+            return turn_away.because(None, "it is no TCP connection".to_owned());
+        };
+        let (active, chain) = match self.chain_for(local, peer) {
             Ok(chosen) => chosen,
             Err((error, cause)) => return turn_away.because(cause, error),
         };
-        let service = RpcService {
-            router: self.server.router.clone(),
-            routes: chain.http.routes.clone(),
-            table: self.table.clone(),
-            draws: self.draws.clone(),
+        let (router, routes, table) = (self.server.router.clone(), chain.http.routes.clone(), self.table.clone());
+        let (draws, filters) = (self.draws.clone(), chain.http.http_filters.clone().into());
+        let serve = {
+            let (rt, cause) = (self.server.rt.clone(), active.event);
+            move |is_tls| {
+                let authorization = Authorization { rt, filters, local, peer, is_tls, cause };
+                RpcService { router, routes, table, draws, authorization }
+            }
         };
         let rt = self.server.rt.clone();
         let security = self.security(chain);
@@ -312,19 +319,23 @@ impl ListenerTask {
             };
             match tls {
                 // How it ended is told by events.
-                Ok(tls) => drop(serve_connection(&rt, stream, tls.as_ref(), &options, service, drain).await),
+                Ok(tls) => {
+                    let service = serve(tls.is_some());
+                    drop(serve_connection(&rt, stream, tls.as_ref(), &options, service, drain).await);
+                }
                 Err(error) => turn_away.because(cause, error),
             }
             drop(open);
         });
     }
 
-    fn chain_for(&self, stream: &dyn Stream) -> Result<(&Active, &FilterChain), (String, Option<EventId>)> {
+    fn chain_for(
+        &self,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<(&Active, &FilterChain), (String, Option<EventId>)> {
         let Some(active) = &self.active else {
             return Err(("the listener is not serving".to_owned(), self.told));
-        };
-        let (Address::Tcp(local), Address::Tcp(peer)) = (stream.local_address(), stream.peer_address()) else {
-            return Err(("it is no TCP connection".to_owned(), None));
         };
         let wildcard = self.address.ip().is_unspecified();
         match find_filter_chain(&active.listener, wildcard, local.ip(), peer) {

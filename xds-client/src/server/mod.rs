@@ -5,6 +5,7 @@
 //! addresses select. A changed listener counts for new connections; old ones get GOAWAY, and their RPCs finish.
 //! Certificates that are renewed in their files change nothing but the handshakes to come.
 
+mod authorization;
 mod filter_chain;
 mod listener;
 mod service;
@@ -24,6 +25,7 @@ use tower_service::Service;
 use crate::bootstrap::BootstrapError;
 use crate::client::{SERVER_KEY, XdsClientPool};
 use crate::credentials::ServerCredentials;
+pub use authorization::{RpcAllowed, RpcAudited, RpcDenied};
 pub use filter_chain::find_filter_chain;
 pub use listener::{ConnectionTurnedAway, ListenerApplied, ServingModeChanged};
 use listener::{ListenerTask, OnServingMode};

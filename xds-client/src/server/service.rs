@@ -1,4 +1,4 @@
-//! The RPC path of an xDS server: virtual host, route, then the application (gRFC A36).
+//! The RPC path of an xDS server: virtual host, route, filters, then the application (gRFC A36).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use super::authorization::Authorization;
 use crate::resource::{RouteAction, RouteConfiguration, RouteSource};
 use crate::routing::{Metadata, find_route, find_virtual_host};
 
@@ -45,32 +46,41 @@ pub(super) struct RpcService {
     pub(super) routes: RouteSource,
     pub(super) table: RouteTable,
     pub(super) draws: Arc<Mutex<Draws>>,
+    pub(super) authorization: Authorization,
 }
 
 impl RpcService {
     /// Whether the configuration lets the RPC in.
-    fn admit(&self, request: &http::Request<Body>) -> Result<(), String> {
-        let in_error = |error: &str| format!("error from xDS configuration for matched route configuration: {error}");
-        let routes = match &self.routes {
-            RouteSource::Inline(routes) => routes.clone(),
-            RouteSource::Rds(name) => match self.table.get(name) {
-                Some(Ok(routes)) => routes,
-                Some(Err(error)) => return Err(in_error(&error)),
-                None => return Err(in_error(&format!("route configuration {name:?} is not known"))),
-            },
-        };
+    fn admit(&self, request: &http::Request<Body>) -> Result<(), Status> {
+        let routes = self.routes().map_err(|error| {
+            Status::unavailable(format!("error from xDS configuration for matched route configuration: {error}"))
+        })?;
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
         let Some(index) = find_virtual_host(&routes.virtual_hosts, authority) else {
-            return Err("the incoming RPC did not match a configured Virtual Host".to_owned());
+            return Err(Status::unavailable("the incoming RPC did not match a configured Virtual Host"));
         };
         let virtual_host = &routes.virtual_hosts[index];
-        let metadata = Metadata::new(request.headers());
-        let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
-        match find_route(&virtual_host.routes, request.uri().path(), metadata, &mut draws).map(|route| &route.action) {
-            Some(RouteAction::NonForwarding) => Ok(()),
-            Some(_) => Err("the incoming RPC matched to a route that was not of action type non forwarding".to_owned()),
-            None => Err("the incoming RPC did not match a configured Route".to_owned()),
+        let route = {
+            let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
+            find_route(&virtual_host.routes, request.uri().path(), Metadata::new(request.headers()), &mut draws)
+        };
+        let Some(route) = route else {
+            return Err(Status::unavailable("the incoming RPC did not match a configured Route"));
+        };
+        if route.action != RouteAction::NonForwarding {
+            let message = "the incoming RPC matched to a route that was not of action type non forwarding";
+            return Err(Status::unavailable(message));
+        }
+        self.authorization.check(request, authority, [&route.overrides, &virtual_host.overrides])
+    }
+
+    fn routes(&self) -> Routes {
+        match &self.routes {
+            RouteSource::Inline(routes) => Ok(routes.clone()),
+            RouteSource::Rds(name) => {
+                self.table.get(name).unwrap_or_else(|| Err(format!("route configuration {name:?} is not known")))
+            }
         }
     }
 }
@@ -87,7 +97,7 @@ impl Service<http::Request<Body>> for RpcService {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         match self.admit(&request) {
             Ok(()) => self.router.call(request),
-            Err(message) => Box::pin(std::future::ready(Ok(Status::unavailable(message).into_http()))),
+            Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         }
     }
 }

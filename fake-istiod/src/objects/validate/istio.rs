@@ -8,8 +8,8 @@ use super::Check;
 use crate::objects::names::{is_dns_label, is_host};
 use crate::objects::{
     ClientTls, ConnectionPool, ConsistentHash, DestinationRule, GRPC_STATUSES, HttpFaultInjection, HttpMatch,
-    HttpRoute, LoadBalancer, MtlsMode, MutualTls, PeerAuthentication, SimpleLoadBalancer, StringMatch, TlsMode,
-    TrafficPolicy, VirtualService,
+    HttpRoute, LoadBalancer, MtlsMode, MutualTls, OutlierDetection, PeerAuthentication, SimpleLoadBalancer,
+    StringMatch, TlsMode, TrafficPolicy, VirtualService,
 };
 use crate::yaml::{field_path, nearest};
 
@@ -44,12 +44,30 @@ pub(in crate::objects) fn destination_rule(check: &mut Check<'_>, rule: &Destina
 }
 
 fn traffic_policy(check: &mut Check<'_>, path: &str, policy: &TrafficPolicy) {
-    policy_fields(check, path, policy.load_balancer.as_ref(), policy.tls.as_ref(), policy.connection_pool.as_ref());
+    let outliers = policy.outlier_detection;
+    outlier_detection(check, path, outliers);
+    let (balancer, tls, pool) = (&policy.load_balancer, &policy.tls, &policy.connection_pool);
+    policy_fields(check, path, balancer.as_ref(), tls.as_ref(), pool.as_ref(), outliers.is_some());
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         check.port(&format!("{path}.port.number"), port.port.number);
-        policy_fields(check, &path, port.load_balancer.as_ref(), port.tls.as_ref(), port.connection_pool.as_ref());
+        let outliers = port.outlier_detection;
+        outlier_detection(check, &path, outliers);
+        let (balancer, tls, pool) = (&port.load_balancer, &port.tls, &port.connection_pool);
+        policy_fields(check, &path, balancer.as_ref(), tls.as_ref(), pool.as_ref(), outliers.is_some());
     }
+}
+
+fn outlier_detection(check: &mut Check<'_>, path: &str, outliers: Option<OutlierDetection>) {
+    let Some(outliers) = outliers else { return };
+    let path = format!("{path}.outlierDetection");
+    if !(0..=100).contains(&outliers.min_health_percent) {
+        let message = format!("expected a percentage from 0 to 100, found {}", outliers.min_health_percent);
+        check.error("out-of-range", &format!("{path}.minHealthPercent"), message);
+    }
+    let message =
+        "istiod sends gRPC clients nothing of this, but that localities get priorities: no endpoint is ejected";
+    check.note("treated-as", &path, message);
 }
 
 fn policy_fields(
@@ -58,9 +76,13 @@ fn policy_fields(
     load_balancer: Option<&LoadBalancer>,
     tls: Option<&ClientTls>,
     pool: Option<&ConnectionPool>,
+    fails_over: bool,
 ) {
-    if let Some(LoadBalancer { simple, consistent_hash: hash }) = load_balancer {
+    if let Some(LoadBalancer { simple, consistent_hash: hash, locality_lb_setting }) = load_balancer {
         let path = format!("{path}.loadBalancer");
+        if let Some(setting) = locality_lb_setting {
+            super::locality::locality_lb_setting(check, &format!("{path}.localityLbSetting"), setting, fails_over);
+        }
         check.only_one(&path, &["simple", "consistentHash"], "expected one of simple or consistentHash");
         if let Some(hash) = hash {
             consistent_hash(check, &format!("{path}.consistentHash"), hash);

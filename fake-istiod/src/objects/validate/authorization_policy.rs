@@ -1,0 +1,269 @@
+//! What istiod's validation webhook refuses of an AuthorizationPolicy, and what gRPC servers make of it otherwise than
+//! sidecars.
+//!
+//! Source: Istio `pkg/config/validation/validation.go` (`ValidateAuthorizationPolicy`) and `pkg/config/security`.
+
+use super::Check;
+use crate::objects::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, RuleCondition, RuleOperation, RuleSource,
+};
+use crate::yaml::field_path;
+
+/// The annotation with which a sidecar would only log what a policy would do.
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// What conditions may be about; the last three go on.
+const ATTRIBUTES: [&str; 15] = [
+    "source.ip",
+    "remote.ip",
+    "source.namespace",
+    "source.serviceAccount",
+    "source.trustDomain",
+    "source.principal",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "destination.ip",
+    "destination.port",
+    "connection.sni",
+    "request.headers",
+    "request.auth.claims",
+    "experimental.envoy.filters.",
+];
+
+pub(in crate::objects) fn authorization_policy(check: &mut Check<'_>, policy: &AuthorizationPolicy) {
+    let spec = &policy.spec;
+    if let Some(selector) = &spec.selector {
+        check.labels("spec.selector.matchLabels", &selector.match_labels);
+        if spec.has_target() {
+            check.error("invalid-value", "spec.selector", "expected one of selector, targetRef or targetRefs");
+        }
+    }
+    if spec.has_target() {
+        let path = if spec.target_ref.is_some() { "spec.targetRef" } else { "spec.targetRefs" };
+        let message = "policies for gateways and waypoints have no effect on servers in the mesh";
+        check.note("no-effect", path, message);
+    }
+    action(check, policy);
+    if policy.metadata.annotations.get(DRY_RUN).is_some_and(|value| value == "true") {
+        let message = "istiod does not look at this for gRPC servers: the policy is enforced";
+        check.warning("treated-as", &field_path("metadata.annotations", DRY_RUN), message);
+    }
+    for (index, rule) in spec.rules.iter().enumerate() {
+        authorization_rule(check, &format!("spec.rules[{index}]"), rule);
+    }
+}
+
+fn action(check: &mut Check<'_>, policy: &AuthorizationPolicy) {
+    let spec = &policy.spec;
+    let has_rules = !spec.rules.is_empty() || !check.is_read("spec.rules");
+    let names_provider = spec.provider.as_ref().is_some_and(|provider| !provider.name.is_empty());
+    match spec.action {
+        AuthorizationAction::Custom => {
+            if !names_provider {
+                check.error("missing-field", "spec.provider.name", "missing; who decides?");
+            }
+            if !has_rules {
+                check.error("missing-field", "spec.rules", "CUSTOM without rules would never be asked");
+            }
+        }
+        _ if spec.provider.is_some() => {
+            check.error("invalid-value", "spec.provider", "only CUSTOM has a provider; leave it out");
+        }
+        AuthorizationAction::Deny if !has_rules => {
+            let message = "DENY without rules would never deny; `rules: [{}]` denies everything";
+            check.error("missing-field", "spec.rules", message);
+        }
+        AuthorizationAction::Allow if !has_rules => {
+            let message = "istiod sends gRPC servers nothing of a policy without rules, so that it denies nothing here, \
+                           unlike with sidecars; `action: DENY` with `rules: [{}]` denies everything";
+            check.warning("never-matches", "spec.rules", message);
+        }
+        AuthorizationAction::Allow | AuthorizationAction::Deny | AuthorizationAction::Audit => {}
+    }
+    if matches!(spec.action, AuthorizationAction::Audit | AuthorizationAction::Custom) {
+        check.note("no-effect", "spec.action", "istiod sends gRPC servers only policies that ALLOW or DENY");
+    }
+}
+
+fn authorization_rule(check: &mut Check<'_>, path: &str, rule: &AuthorizationRule) {
+    for (field, length) in [("from", rule.from.len()), ("to", rule.to.len())] {
+        let path = format!("{path}.{field}");
+        if length == 0 && check.has(&path) {
+            check.error("missing-field", &path, "is empty; leave it out to mean any");
+        }
+    }
+    for (index, from) in rule.from.iter().enumerate() {
+        let path = format!("{path}.from[{index}].source");
+        match &from.source {
+            Some(source) => rule_source(check, &path, source),
+            None => check.error("missing-field", &path, "missing; who?"),
+        }
+    }
+    for (index, to) in rule.to.iter().enumerate() {
+        let path = format!("{path}.to[{index}].operation");
+        match &to.operation {
+            Some(operation) => rule_operation(check, &path, operation),
+            None => check.error("missing-field", &path, "missing; what?"),
+        }
+    }
+    for (index, condition) in rule.when.iter().enumerate() {
+        rule_condition(check, &format!("{path}.when[{index}]"), condition);
+    }
+}
+
+fn rule_source(check: &mut Check<'_>, path: &str, source: &RuleSource) {
+    let fields = [
+        ("principals", &source.principals),
+        ("notPrincipals", &source.not_principals),
+        ("requestPrincipals", &source.request_principals),
+        ("notRequestPrincipals", &source.not_request_principals),
+        ("namespaces", &source.namespaces),
+        ("notNamespaces", &source.not_namespaces),
+        ("serviceAccounts", &source.service_accounts),
+        ("notServiceAccounts", &source.not_service_accounts),
+        ("trustDomains", &source.trust_domains),
+        ("notTrustDomains", &source.not_trust_domains),
+        ("ipBlocks", &source.ip_blocks),
+        ("notIpBlocks", &source.not_ip_blocks),
+        ("remoteIpBlocks", &source.remote_ip_blocks),
+        ("notRemoteIpBlocks", &source.not_remote_ip_blocks),
+    ];
+    not_empty(check, path, &fields);
+    for (field, values) in &fields[10..] {
+        values_are(check, &format!("{path}.{field}"), values, is_range, "an IP address or a range such as 10.0.0.0/8");
+    }
+    for (field, values) in &fields[6..8] {
+        let plain = |value: &str| !value.contains('*') && value.split('/').count() <= 2 && !value.starts_with('/');
+        values_are(check, &format!("{path}.{field}"), values, plain, "`name` or `namespace/name` without `*`");
+    }
+    let says_so_already = !source.principals.is_empty() || !source.namespaces.is_empty();
+    if !source.service_accounts.is_empty() && says_so_already {
+        let message = "service accounts say principals and namespaces already; leave those out";
+        check.error("invalid-value", &format!("{path}.serviceAccounts"), message);
+    }
+    for (field, values) in &fields[2..4] {
+        if !values.is_empty() {
+            of_jwt(check, &format!("{path}.{field}"), field.starts_with("not"));
+        }
+    }
+}
+
+fn rule_operation(check: &mut Check<'_>, path: &str, operation: &RuleOperation) {
+    let fields = [
+        ("hosts", &operation.hosts),
+        ("notHosts", &operation.not_hosts),
+        ("methods", &operation.methods),
+        ("notMethods", &operation.not_methods),
+        ("paths", &operation.paths),
+        ("notPaths", &operation.not_paths),
+        ("ports", &operation.ports),
+        ("notPorts", &operation.not_ports),
+    ];
+    not_empty(check, path, &fields);
+    for (field, values) in &fields[6..] {
+        values_are(check, &format!("{path}.{field}"), values, is_port, "a port from 1 to 65535");
+    }
+    for (field, values) in &fields[4..6] {
+        for (index, _) in values.iter().enumerate().filter(|(_, value)| value.contains(['{', '}'])) {
+            let message = "gRPC servers know no templates of paths: they reject the whole listener";
+            check.warning("rejected", &format!("{path}.{field}[{index}]"), message);
+        }
+    }
+    let is_post = |value: &String| match (value.strip_prefix('*'), value.strip_suffix('*')) {
+        (Some(suffix), _) => "POST".ends_with(suffix),
+        (None, Some(prefix)) => "POST".starts_with(prefix),
+        (None, None) => value == "POST",
+    };
+    if !operation.methods.is_empty() && !operation.methods.iter().any(is_post) {
+        check.warning("never-matches", &format!("{path}.methods"), "the method of every gRPC call is POST");
+    }
+}
+
+fn rule_condition(check: &mut Check<'_>, path: &str, condition: &RuleCondition) {
+    let key = condition.key.as_str();
+    let key_path = format!("{path}.key");
+    if key.is_empty() {
+        check.error("missing-field", &key_path, "missing; a condition of what?");
+        return;
+    }
+    if condition.values.is_empty() && condition.not_values.is_empty() && check.is_whole(path) {
+        check.error("missing-field", path, "needs values or notValues");
+    }
+    let in_brackets = |prefix: &str| {
+        let rest = key.strip_prefix(prefix)?;
+        Some(rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|name| !name.is_empty()))
+    };
+    let known = ATTRIBUTES[..12].contains(&key)
+        || key.strip_prefix(ATTRIBUTES[14]).is_some_and(|rest| !rest.is_empty())
+        || ATTRIBUTES[12..14].iter().any(|prefix| in_brackets(prefix).is_some_and(|name| name.is_some()));
+    if !known {
+        let near = crate::yaml::nearest(key, ATTRIBUTES);
+        let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let meant = match ATTRIBUTES[12..14].iter().find(|prefix| key.starts_with(**prefix)) {
+            Some(prefix) => format!("; write `{prefix}[name]`"),
+            None => meant,
+        };
+        check.error("invalid-value", &key_path, format!("no condition is about {key:?}{meant}"));
+        return;
+    }
+    for (field, values) in [("values", &condition.values), ("notValues", &condition.not_values)] {
+        let path = format!("{path}.{field}");
+        match key {
+            "source.ip" | "remote.ip" | "destination.ip" => {
+                values_are(check, &path, values, is_range, "an IP address or a range such as 10.0.0.0/8");
+            }
+            "destination.port" => values_are(check, &path, values, is_port, "a port from 1 to 65535"),
+            _ => values_are(check, &path, values, |value| !value.is_empty(), "a value that is not empty"),
+        }
+        let of_metadata = key.starts_with("request.auth.") || key.starts_with(ATTRIBUTES[14]);
+        if of_metadata && !values.is_empty() {
+            of_jwt(check, &path, field == "notValues");
+        }
+    }
+    if let Some(Some(name)) = in_brackets("request.headers") {
+        let name = name.to_ascii_lowercase();
+        if name == ":scheme" || name.starts_with("grpc-") {
+            let message = "gRPC servers do not look at this header: they reject the whole listener";
+            check.warning("rejected", &key_path, message);
+        } else if name.ends_with("-bin") {
+            check.warning("never-matches", &key_path, "gRPC servers keep binary metadata (-bin) out of this");
+        }
+    }
+    if key == "connection.sni" {
+        check.note("treated-as", &key_path, "gRPC servers take the name to be empty");
+    }
+}
+
+/// What only dynamic metadata could tell, which gRPC has none of.
+fn of_jwt(check: &mut Check<'_>, path: &str, inverted: bool) {
+    let message = if inverted {
+        "gRPC servers know nothing of it: this holds for every call"
+    } else {
+        "gRPC servers know nothing of it: this holds for no call"
+    };
+    check.warning(if inverted { "always-matches" } else { "never-matches" }, path, message);
+}
+
+fn not_empty(check: &mut Check<'_>, path: &str, fields: &[(&str, &Vec<String>)]) {
+    if fields.iter().all(|(_, values)| values.is_empty()) && check.is_whole(path) {
+        check.error("missing-field", path, "is empty; leave the whole entry out to mean any");
+    }
+    for (field, values) in fields {
+        values_are(check, &format!("{path}.{field}"), values, |value| !value.is_empty(), "a value that is not empty");
+    }
+}
+
+fn values_are(check: &mut Check<'_>, path: &str, values: &[String], is_good: impl Fn(&str) -> bool, what: &str) {
+    for (index, value) in values.iter().enumerate().filter(|(_, value)| !is_good(value)) {
+        check.error("invalid-value", &format!("{path}[{index}]"), format!("expected {what}, found {value:?}"));
+    }
+}
+
+fn is_port(value: &str) -> bool {
+    value.parse().is_ok_and(|port: u16| port > 0)
+}
+
+fn is_range(value: &str) -> bool {
+    crate::objects::ip_range(value).is_some()
+}
