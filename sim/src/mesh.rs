@@ -29,6 +29,7 @@ mod manifests;
 mod objects;
 mod pods;
 mod target;
+mod xds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,6 +50,7 @@ pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
+pub use xds::Responses;
 
 pub use crate::cluster::{ApplyOutcome, Crash};
 

@@ -85,7 +85,12 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 15] = [
+const GOOD: [&str; 20] = [
+    "hold: {type: EDS, to: istiod, for: 2s}",
+    "release: {type: [CDS, EDS]}",
+    "drop: {to: istiod/0, count: 1000}",
+    "delay: {by: 0s..168h}",
+    "reorder: {count: 2}",
     "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
@@ -104,7 +109,18 @@ const GOOD: [&str; 15] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 72] = [
+const BAD: [&str; 83] = [
+    "hold: {type: EDs}",
+    "hold: {to: istiod/0/discovery}",
+    "hold: {for: 169h}",
+    "hold: all",
+    "release: {}",
+    "release: EDS",
+    "drop: {count: 0}",
+    "delay: {type: EDS}",
+    "delay: {by: 0s}",
+    "reorder: {count: 1}",
+    "drop: {type: [CDS, CDS]}",
     "together: []",
     "together: [{restart: istiod}]",
     "together: [{at: 1s}]",
@@ -245,7 +261,13 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 44] = [
+const FIELDS: [&str; 50] = [
+    "steps: [{hold: @}]",
+    "steps: [{hold: {type: @, to: @, for: @}}]",
+    "steps: [{release: @}]",
+    "steps: [{drop: {type: [@], count: @}}]",
+    "steps: [{delay: {by: @}}]",
+    "steps: [{reorder: {count: @}}]",
     "steps: [{together: [{at: @, heal: all}]}]",
     "steps: [{together: [{at: 1s, restart: @}]}]",
     "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",

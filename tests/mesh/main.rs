@@ -27,3 +27,4 @@ mod startup_order;
 mod subset_routing;
 mod tutorial;
 mod weighted_splits;
+mod xds_responses;

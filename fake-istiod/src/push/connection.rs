@@ -2,6 +2,8 @@
 //!
 //! A thin shell around [`hermesh_xds::ads::server`], which holds the protocol's rules; Istio's `pilot/pkg/xds/ads.go`.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +21,13 @@ use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subsc
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict};
+use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict, Way};
 use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
+pub use leaving::{Dropped, Held, Released};
+use leaving::{Leaving, Made};
 
 /// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
 const RESPONSES_AHEAD: usize = 8;
@@ -155,8 +159,10 @@ impl DiscoveryService {
         let event = ConnectionOpened { stream: entry.id, node: id.clone(), identities };
         let opened = self.rt.emit_because(cause, event);
         let draws = self.rt.draws(&format!("istiod/nonce/{}", entry.id));
+        let leaving = Leaving::new(self.hub.gate.clone(), &pod);
         let mut connection = Connection {
             rt: self.rt.clone(),
+            leaving,
             pod,
             id,
             node,
@@ -195,6 +201,7 @@ struct Connection {
     stream: AdsServer,
     /// The event of each type's last response.
     sent: BTreeMap<ResourceType, Option<EventId>>,
+    leaving: Leaving,
     responses: ResponseSender,
     opened: Option<EventId>,
     end: Status,
@@ -216,6 +223,7 @@ impl Connection {
                     self.push(&pending.context, &pending.update).await?;
                     self.entry.pushed();
                 }
+                () = self.leaving.turn() => self.leave().await?,
             }
         }
     }
@@ -295,10 +303,11 @@ impl Connection {
             version: response.version_info.clone(),
             nonce: response.nonce.clone(),
             verdict: Verdict::Pending,
+            way: Way::Sent,
         };
         self.entry.update(|connection| drop(connection.last.insert(resource_type, last)));
-        let gone = |_| Status::cancelled("the client closed the stream");
-        self.responses.send(Ok(response)).await.map_err(gone)
+        self.leaving.add(resource_type, Made { response, event: sent });
+        self.leave().await
     }
 
     fn accepted(&self, resource_type: ResourceType, request: &DiscoveryRequest) {

@@ -76,6 +76,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
+            Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Heal(Heal::All) | Action::Together(_)) | None => {}
         }
     }
@@ -410,6 +411,15 @@ impl Checker<'_> {
         let [one, other] = pair;
         if one.value == other.value {
             self.error(&other.place, "bad-value", "expected two different workloads or pods, found the same twice");
+        }
+    }
+
+    /// Whose pod is known to istiod as one node.
+    fn client(&self, target: &At<Target>) {
+        self.populated(target);
+        if target.value.container.is_some() {
+            let message = "istiod knows the clients of a pod as one node: leave the container out";
+            self.error(&target.place, "bad-value", message);
         }
     }
 

@@ -17,19 +17,38 @@ use super::schema::{
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent, Time, TimeRange};
+use super::xds;
 
 /// The version of the format that this Hermesh reads.
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 12] =
-    ["apply", "delete", "wait", "get", "call", "load", "stop", "together", "kill", "restart", "partition", "heal"];
+pub(super) const VERBS: [&str; 17] = [
+    "apply",
+    "delete",
+    "wait",
+    "get",
+    "call",
+    "load",
+    "stop",
+    "together",
+    "kill",
+    "restart",
+    "partition",
+    "heal",
+    "hold",
+    "release",
+    "drop",
+    "delay",
+    "reorder",
+];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 6] = ["apply", "delete", "kill", "restart", "partition", "heal"];
+pub(super) const DEEDS: [&str; 11] =
+    ["apply", "delete", "kill", "restart", "partition", "heal", "hold", "release", "drop", "delay", "reorder"];
 
 /// Verbs of the format that this version does not play.
-pub(super) const LATER: [&str; 4] = ["hold", "patch", "scale", "exec"];
+pub(super) const LATER: [&str; 3] = ["patch", "scale", "exec"];
 
 /// The images that a scenario can name.
 pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
@@ -144,6 +163,16 @@ pub(super) struct Step {
     pub partition: Option<[At<Target>; 2]>,
     /// Two workloads or pods that a partition separates, or `all`.
     pub heal: Option<Heal>,
+    /// Responses of istiod to keep back.
+    pub hold: Option<xds::Hold>,
+    /// Responses of istiod to let go, and to do nothing to any more.
+    pub release: Option<xds::Release>,
+    /// Responses of istiod to lose.
+    pub drop: Option<xds::Drop>,
+    /// Responses of istiod to delay.
+    pub delay: Option<xds::Delay>,
+    /// Responses of istiod to reverse.
+    pub reorder: Option<xds::Reorder>,
     /// Where the step begins.
     #[schemars(skip)]
     pub place: Place,
@@ -303,6 +332,8 @@ pub(super) enum Action<'a> {
     Partition(&'a [At<Target>; 2]),
     /// `heal`
     Heal(&'a Heal),
+    /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
+    Xds(xds::Deed<'a>),
 }
 
 impl File {
@@ -334,6 +365,7 @@ impl Step {
             self.restart.as_deref().map(Action::Restart),
             self.partition.as_ref().map(Action::Partition),
             self.heal.as_ref().map(Action::Heal),
+            xds::Deed::of(self).map(Action::Xds),
         ];
         actions.into_iter().flatten().next()
     }

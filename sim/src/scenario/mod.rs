@@ -39,6 +39,7 @@ mod unreadable;
 mod url;
 mod words;
 mod written;
+mod xds;
 
 use std::collections::BTreeMap;
 use std::fmt;

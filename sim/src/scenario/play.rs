@@ -5,6 +5,7 @@ mod disturb;
 mod loads;
 mod objects;
 mod waits;
+mod xds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -195,6 +196,7 @@ impl<'a> Player<'a> {
             Action::Restart(targets) => self.restart(targets)?,
             Action::Partition(pair) => self.partition(pair)?,
             Action::Heal(heal) => self.heal(heal)?,
+            Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);
         Ok(StepReport { step: step.written.clone(), notes, ..report })

@@ -15,6 +15,7 @@ use super::traffic;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
+use super::xds;
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
 /// answer, which is there if what is left makes sense to look at further.
@@ -170,6 +171,11 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
             Some("all") => Some(Heal::All),
             _ => pair(&field).map(|pair| Heal::Pair(Box::new(pair))),
         }),
+        hold: fields.optional("hold").and_then(|field| xds::hold(&field)),
+        release: fields.optional("release").and_then(|field| xds::release(&field)),
+        drop: fields.optional("drop").and_then(|field| xds::drop(&field)),
+        delay: fields.optional("delay").and_then(|field| xds::delay(&field)),
+        reorder: fields.optional("reorder").and_then(|field| xds::reorder(&field)),
         place,
         verb_place,
         written,
