@@ -85,7 +85,8 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 20] = [
+const GOOD: [&str; 21] = [
+    "get: {config: istiod/0}",
     "hold: {type: EDS, to: istiod, for: 2s}",
     "release: {type: [CDS, EDS]}",
     "drop: {to: istiod/0, count: 1000}",
@@ -109,7 +110,9 @@ const GOOD: [&str; 20] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 83] = [
+const BAD: [&str; 85] = [
+    "get: {config: istiod/0/discovery}",
+    "get: {}",
     "hold: {type: EDs}",
     "hold: {to: istiod/0/discovery}",
     "hold: {for: 169h}",
@@ -261,7 +264,8 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 50] = [
+const FIELDS: [&str; 51] = [
+    "steps: [{get: {config: @}}]",
     "steps: [{hold: @}]",
     "steps: [{hold: {type: @, to: @, for: @}}]",
     "steps: [{release: @}]",

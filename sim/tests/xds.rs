@@ -56,6 +56,24 @@ fn the_examples_hold_with_any_seed_and_on_both_networks() {
 }
 
 #[test]
+fn what_clients_have_shows_as_their_own_status_tells() {
+    let run = play(
+        "- load: {name: a, from: echo-v1, url: \"xds:///echo:7070\", qps: 10}\n- wait: 1s\n- get: {config: echo-v1}\n- stop: a\n",
+    );
+    let text = report::human(&run, &report::Styles::plain());
+    let table: Vec<&str> = text.lines().skip_while(|line| !line.contains("PROCESS")).take(6).collect();
+    let cells = |line: &str, columns: [usize; 3]| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        columns.map(|column| cells[column].to_owned())
+    };
+    assert_eq!(cells(table[0], [1, 2, 4]), ["CLIENT", "TYPE", "STATUS"], "{text}");
+    assert_eq!(cells(table[1], [1, 2, 4]), ["#server", "LDS", "ACKED"], "{text}");
+    let rows = table[2..].iter().map(|row| cells(row, [1, 2, 4]));
+    let expected = ["LDS", "RDS", "CDS", "EDS"].map(|kind| ["xds:///echo:7070", kind, "ACKED"].map(str::to_owned));
+    assert_eq!(rows.collect::<Vec<_>>(), expected, "{text}");
+}
+
+#[test]
 fn a_wait_that_a_hold_keeps_from_its_end_says_so_and_leads_to_the_step() {
     let run = play(&format!(
         "- name: Endpoints are late\n  hold: {{type: EDS, to: echo-v1}}\n\

@@ -27,4 +27,5 @@ mod startup_order;
 mod subset_routing;
 mod tutorial;
 mod weighted_splits;
+mod xds_injection;
 mod xds_responses;

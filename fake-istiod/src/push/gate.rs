@@ -1,4 +1,5 @@
-//! What somebody does to responses on their way to clients: keeps them back, loses them, delays or reverses them.
+//! What somebody does to responses on their way to clients: keeps them back, loses them, delays or reverses them, or
+//! puts resources into them.
 //!
 //! No istiod has a [`Gate`] of its own accord. Whoever gives it one sets rules in it; of those that are about a
 //! response the one that was set last decides, each time that the response might leave. What becomes of the responses
@@ -10,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::google::protobuf::Any;
 use hermesh_runtime::EventId;
 use hermesh_runtime::latest::{Latest, Reader};
 use hermesh_xds::ResourceType;
@@ -79,10 +81,28 @@ pub struct Rule {
     pub cause: Option<EventId>,
 }
 
+/// A resource that clients get in the place of istiod's own.
+#[derive(Clone, Debug)]
+pub struct Injection {
+    /// Its type.
+    pub resource_type: ResourceType,
+    /// The name by which clients ask for it.
+    pub name: String,
+    /// The resource.
+    pub body: Any,
+    /// The pods that get it; everybody if none.
+    pub to: Option<Pods>,
+    /// Who wants it so.
+    pub cause: Option<EventId>,
+}
+
 /// All that is done, in the order in which it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     rules: Vec<(u64, Rule)>,
+    injections: Vec<(u64, Injection)>,
+    /// Who changed the injections last.
+    injected_by: Option<EventId>,
     last: u64,
 }
 
@@ -96,6 +116,16 @@ impl Gate {
     /// Adds a rule, which decides before all others about what it is about.
     pub fn set(&self, rule: Rule) {
         self.rules.modify(|rules| rules.set(rule));
+    }
+
+    /// Gives clients a resource in the place of istiod's own, at once, until it is [taken back](Self::eject).
+    pub fn inject(&self, injection: Injection) {
+        self.rules.modify(|rules| rules.inject(injection));
+    }
+
+    /// Takes back the resources of these types that these pods, by name, were given; istiod's own go out again.
+    pub fn eject(&self, responses: &Responses, cause: Option<EventId>) {
+        self.rules.modify(|rules| rules.eject(responses, cause));
     }
 
     pub(super) fn reader(&self) -> Reader<Rules> {
@@ -124,6 +154,35 @@ impl Rules {
         }
         self.last += 1;
         self.rules.push((self.last, rule));
+    }
+
+    fn inject(&mut self, injection: Injection) {
+        self.last += 1;
+        self.injected_by = injection.cause;
+        self.injections.push((self.last, injection));
+    }
+
+    fn eject(&mut self, responses: &Responses, cause: Option<EventId>) {
+        self.injected_by = cause;
+        self.injections.retain(|(_, injection)| {
+            let about = Responses { types: [injection.resource_type].into(), to: injection.to.clone() };
+            !responses.cover(&about)
+        });
+    }
+
+    /// The resources of a type that a pod gets, with their numbers; of two with one name the second counts.
+    pub(super) fn injections<'r>(
+        &'r self,
+        resource_type: ResourceType,
+        (namespace, name): &'r (String, String),
+    ) -> impl Iterator<Item = (u64, &'r Injection)> {
+        let of_type = self.injections.iter().filter(move |(_, injection)| injection.resource_type == resource_type);
+        let mine = move |injection: &Injection| injection.to.as_ref().is_none_or(|pods| (pods.has)(namespace, name));
+        of_type.filter(move |(_, injection)| mine(injection)).map(|(number, injection)| (*number, injection))
+    }
+
+    pub(super) fn injected_by(&self) -> Option<EventId> {
+        self.injected_by
     }
 
     fn dropped(&mut self, number: u64) {

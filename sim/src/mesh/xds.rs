@@ -21,8 +21,8 @@ use super::{DisturbError, Mesh, TargetError};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Responses {
-    types: BTreeSet<ResourceType>,
-    to: Option<String>,
+    pub(super) types: BTreeSet<ResourceType>,
+    pub(super) to: Option<String>,
 }
 
 impl Responses {
@@ -46,7 +46,7 @@ impl Responses {
     }
 
     /// `EDS to web`, for messages.
-    fn described(&self) -> String {
+    pub(super) fn described(&self) -> String {
         let types: Vec<&str> = self.types.iter().map(|one| one.short()).collect();
         let types = if types.is_empty() { "all".to_owned() } else { types.join(", ") };
         match &self.to {
@@ -185,7 +185,7 @@ impl Mesh {
     }
 
     /// The pods of a workload, or one of them by its ordinal, with those that are still to come.
-    fn clients_of(&self, target: &str) -> Result<Pods, TargetError> {
+    pub(super) fn clients_of(&self, target: &str) -> Result<Pods, TargetError> {
         let chosen = self.choose(target)?;
         if let Some(container) = chosen.container {
             return Err(TargetError::Container { target: target.to_owned(), container });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hermesh_istiod::yaml::Diagnostic;
 
-use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
+use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
@@ -76,6 +76,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
+            Some(Action::Get(Get::Config(target))) => checker.client(target),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Heal(Heal::All) | Action::Together(_)) | None => {}
         }

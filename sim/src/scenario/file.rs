@@ -225,10 +225,12 @@ pub(super) enum Wait {
 }
 
 /// What to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Get {
     /// The pods of the scenario's namespace, as `kubectl get pods` lists them.
     Pods,
+    /// What the xDS clients of a workload or pod have asked for, accepted and rejected.
+    Config(At<Target>),
 }
 
 /// A batch of calls by ForwardEcho.
@@ -315,7 +317,7 @@ pub(super) enum Action<'a> {
     /// `wait`
     Wait(&'a Wait),
     /// `get`
-    Get(Get),
+    Get(&'a Get),
     /// `call`
     Call(&'a Call),
     /// `load`
@@ -356,7 +358,7 @@ impl Step {
             self.apply.as_deref().map(Action::Apply),
             self.delete.as_deref().map(Action::Delete),
             self.wait.as_ref().map(Action::Wait),
-            self.get.map(Action::Get),
+            self.get.as_ref().map(Action::Get),
             self.call.as_ref().map(Action::Call),
             self.load.as_ref().map(Action::Load),
             self.stop.as_ref().map(Action::Stop),

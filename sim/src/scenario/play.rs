@@ -182,6 +182,7 @@ impl<'a> Player<'a> {
             }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
+            Action::Get(Get::Config(target)) => self.config(target)?,
             Action::Call(call) => {
                 let said = calls::describe(call);
                 match self.call(call)? {

@@ -128,7 +128,7 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
     let step = Step {
         name: fields.optional("name").and_then(|field| field.text("a name")),
         wait: fields.optional("wait").and_then(|field| wait(&field)),
-        get: fields.optional("get").and_then(|field| field.word("thing to get", &["pods"])).map(|_| Get::Pods),
+        get: fields.optional("get").and_then(|field| get(&field)),
         call: fields.optional("call").and_then(|field| call(&field)),
         load: fields.optional("load").and_then(|field| traffic::load(&field)),
         stop: fields.optional("stop").and_then(|field| traffic::name(&field)),
@@ -180,6 +180,16 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         verb_place,
         written,
     }
+}
+
+fn get(cursor: &Cursor<'_>) -> Option<Get> {
+    if !matches!(cursor.node.value, Value::Mapping(_)) {
+        return cursor.word("thing to get", &["pods"]).map(|_| Get::Pods);
+    }
+    let mut fields = cursor.fields("`pods`, or a mapping such as `{config: web}`")?;
+    let config = fields.required("config").and_then(|field| target(&field, "a workload or a pod"));
+    fields.finish(&[]);
+    config.map(Get::Config)
 }
 
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {

@@ -299,8 +299,22 @@ impl JsonSchema for Get {
         "Get".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"description": "As `kubectl get` shows it.", "enum": ["pods"]})
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let target = generator.subschema_for::<Pod>();
+        json_schema!({
+            "description": "`pods`, as `kubectl get` shows them, or what xDS clients have.",
+            "anyOf": [
+                {"enum": ["pods"]},
+                {
+                    "type": "object",
+                    "properties": {
+                        "config": {"description": "A workload or pod: what its xDS clients asked for, accepted and rejected.", "allOf": [target]},
+                    },
+                    "required": ["config"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
     }
 }
 

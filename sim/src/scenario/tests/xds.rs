@@ -1,4 +1,4 @@
-//! `hold`, `release`, `drop`, `delay` and `reorder`.
+//! `hold`, `release`, `drop`, `delay`, `reorder` and `get: {config: ...}`.
 
 use super::{open, refused, refused_step, steps};
 
@@ -6,7 +6,7 @@ use super::{open, refused, refused_step, steps};
 fn responses_are_chosen_by_type_and_client() {
     let fine = "- hold: {type: EDS, to: echo-v1, for: 2s}\n- hold: {}\n- release: {type: [CDS, EDS], to: echo-v1/0}\n\
                 - drop: {to: shop/echo-v2, count: 3}\n- delay: {type: RDS, by: 1s..5s}\n- delay: {by: 5s}\n\
-                - reorder: {to: echo-v1, count: 4}\n- release: all\n\
+                - reorder: {to: echo-v1, count: 4}\n- release: all\n- get: {config: echo-v1/0}\n\
                 - together:\n  - {at: 1s..3s, hold: {type: EDS, to: echo-v1, for: 2s}}\n  - {at: 4s, release: all}";
     if let Err(errors) = open(&steps(fine)) {
         panic!("{errors:?}");
@@ -60,11 +60,15 @@ fn each_verb_has_its_own_fields() {
 #[test]
 fn clients_are_pods_that_are_deployed() {
     refused(
-        &steps("- hold: {to: echo-v3}\n- release: {to: echo-v1/1}\n- delay: {to: echo-v1/0/app, by: 1s}"),
+        &steps(
+            "- hold: {to: echo-v3}\n- release: {to: echo-v1/1}\n- delay: {to: echo-v1/0/app, by: 1s}\n- get: {config: echo}",
+        ),
         &[
             "s.yaml:8:14: steps[1].hold.to: no workload `echo-v3` in namespace shop; did you mean `echo-v1`?",
             "s.yaml:9:17: steps[2].release.to: workload `echo-v1` has no pod 1; its only pod is `echo-v1/0`",
             "s.yaml:10:15: steps[3].delay.to: istiod knows the clients of a pod as one node: leave the container out",
+            "s.yaml:11:17: steps[4].get.config: no workload `echo` in namespace shop; the manifests \
+             deploy echo-v1 or echo-v2",
         ],
     );
 }
