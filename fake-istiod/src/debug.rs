@@ -53,10 +53,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::push::Way;
 
     #[test]
     fn a_rejected_response_shows_with_the_clients_words() {
-        let last = |verdict| LastResponse { version: "v/1".to_owned(), nonce: "n".to_owned(), verdict };
+        let last = |verdict| LastResponse { version: "v/1".to_owned(), nonce: "n".to_owned(), verdict, way: Way::Sent };
         let connection = ConnectionStatus {
             node: "sidecar~10.0.0.1~a.demo~demo.svc.cluster.local".to_owned(),
             pod: ("demo".to_owned(), "a".to_owned()),

@@ -24,7 +24,7 @@ use crate::ca::{
     StoredRootError, TokenReview,
 };
 use crate::debug;
-use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Hub, IstiodStatus, Update};
+use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Update};
 use crate::snapshot::Mesh;
 use crate::watch::{Store, WatchSource, Watched};
 
@@ -92,6 +92,8 @@ pub struct Config {
     pub publish_root: Arc<dyn Fn(&StoredRoot) + Send + Sync>,
     /// Says whose a bearer token is.
     pub token_review: Arc<dyn TokenReview>,
+    /// What is done to responses before they leave for their clients; nothing if none.
+    pub gate: Option<Gate>,
 }
 
 impl Config {
@@ -118,6 +120,7 @@ impl Config {
             stored_root: None,
             publish_root: Arc::new(|_| ()),
             token_review,
+            gate: None,
         }
     }
 }
@@ -213,7 +216,7 @@ impl Istiod {
     /// If a port cannot be opened, or breaks.
     pub async fn run(self) -> Result<(), IstiodError> {
         let Self { rt, config, mut watch, status, authority, serials } = self;
-        let hub = Hub::new(&rt, status.clone(), config.push_concurrency);
+        let hub = Hub::new(&rt, status.clone(), config.push_concurrency, config.gate.clone());
         (config.publish_root)(authority.root());
         let stored = config.stored_root.is_some();
         let started = rt.emit(RootPublished { trust_domain: config.trust_domain.clone(), stored });

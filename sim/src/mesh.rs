@@ -18,6 +18,7 @@ mod builder;
 mod call;
 mod calls;
 mod changes;
+mod client_config;
 mod clients;
 mod conditions;
 mod converged;
@@ -26,12 +27,14 @@ mod disturb;
 mod error;
 mod events;
 mod explain;
+mod inject;
 mod load;
 mod manifests;
 mod named;
 mod objects;
 mod pods;
 mod target;
+mod xds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -48,12 +51,15 @@ pub(crate) use again::TRY_AGAIN;
 pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use calls::{Calls, LoadedCall};
+pub use client_config::{ClientConfig, ClientResource};
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
+pub use inject::{Resource, ResourceError};
 pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub(crate) use named::ObjectName;
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
+pub use xds::Responses;
 
 pub use crate::cluster::{ApplyOutcome, Crash};
 

@@ -85,7 +85,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 22] = [
+const GOOD: [&str; 28] = [
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -93,6 +93,12 @@ const GOOD: [&str; 22] = [
     "patch: {object: istio-system/deploy/istiod, with: {spec: {replicas: null}}}",
     "rollout: {restart: [istiod]}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: all, within: 2m}}",
+    "get: {config: istiod/0}",
+    "hold: {type: EDS, to: istiod, for: 2s}",
+    "release: {type: [CDS, EDS]}",
+    "drop: {to: istiod/0, count: 1000}",
+    "delay: {by: 0s..168h}",
+    "reorder: {count: 2}",
     "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
@@ -111,7 +117,7 @@ const GOOD: [&str; 22] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 94] = [
+const BAD: [&str; 107] = [
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -134,6 +140,19 @@ const BAD: [&str; 94] = [
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {within: 2m}}",
     "{stop: a, expect: [{errors: none, within: 5s}]}",
     "{stop: a, expect: [{errors: none, since: b, eventually: c}]}",
+    "get: {config: istiod/0/discovery}",
+    "get: {}",
+    "hold: {type: EDs}",
+    "hold: {to: istiod/0/discovery}",
+    "hold: {for: 169h}",
+    "hold: all",
+    "release: {}",
+    "release: EDS",
+    "drop: {count: 0}",
+    "delay: {type: EDS}",
+    "delay: {by: 0s}",
+    "reorder: {count: 1}",
+    "drop: {type: [CDS, CDS]}",
     "together: []",
     "together: [{restart: istiod}]",
     "together: [{at: 1s}]",
@@ -274,7 +293,14 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 44] = [
+const FIELDS: [&str; 51] = [
+    "steps: [{get: {config: @}}]",
+    "steps: [{hold: @}]",
+    "steps: [{hold: {type: @, to: @, for: @}}]",
+    "steps: [{release: @}]",
+    "steps: [{drop: {type: [@], count: @}}]",
+    "steps: [{delay: {by: @}}]",
+    "steps: [{reorder: {count: @}}]",
     "steps: [{together: [{at: @, heal: all}]}]",
     "steps: [{together: [{at: 1s, restart: @}]}]",
     "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",

@@ -32,3 +32,5 @@ mod subset_overrides;
 mod subset_routing;
 mod tutorial;
 mod weighted_splits;
+mod xds_injection;
+mod xds_responses;

@@ -2,6 +2,8 @@
 //!
 //! A thin shell around [`hermesh_xds::ads::server`], which holds the protocol's rules; Istio's `pilot/pkg/xds/ads.go`.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +21,13 @@ use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subsc
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict};
+use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict, Way};
 use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
+pub use leaving::{Dropped, Held, Released};
+use leaving::{Leaving, Made};
 
 /// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
 const RESPONSES_AHEAD: usize = 8;
@@ -155,8 +159,10 @@ impl DiscoveryService {
         let event = ConnectionOpened { stream: entry.id, node: id.clone(), identities };
         let opened = self.rt.emit_because(cause, event);
         let draws = self.rt.draws(&format!("istiod/nonce/{}", entry.id));
+        let leaving = Leaving::new(self.hub.gate.clone(), &pod);
         let mut connection = Connection {
             rt: self.rt.clone(),
+            leaving,
             pod,
             id,
             node,
@@ -184,6 +190,17 @@ fn authorize(caller: Option<&Caller>, node: &Node) -> Result<(), Status> {
     Err(Status::permission_denied(format!("authorization failed: no identities ([{caller}]) matched {wanted}")))
 }
 
+/// Why a response is made.
+#[derive(Clone, Copy)]
+enum Why<'a> {
+    /// The client asked.
+    Asked,
+    /// It is part of a push.
+    Pushed(&'a Update),
+    /// Something was injected or taken back.
+    Injected,
+}
+
 struct Connection {
     rt: Runtime,
     /// The node's ID, as it gave it.
@@ -195,6 +212,7 @@ struct Connection {
     stream: AdsServer,
     /// The event of each type's last response.
     sent: BTreeMap<ResourceType, Option<EventId>>,
+    leaving: Leaving,
     responses: ResponseSender,
     opened: Option<EventId>,
     end: Status,
@@ -216,6 +234,10 @@ impl Connection {
                     self.push(&pending.context, &pending.update).await?;
                     self.entry.pushed();
                 }
+                () = self.leaving.turn() => {
+                    self.leave().await?;
+                    self.renew().await?;
+                }
             }
         }
     }
@@ -226,7 +248,7 @@ impl Connection {
             ServerAction::Respond { resource_type, .. } => {
                 self.accepted(resource_type, request);
                 let Some(context) = self.entry.hub.context() else { return Ok(()) };
-                self.respond(&context, resource_type, None).await
+                self.respond(&context, resource_type, Why::Asked).await
             }
             ServerAction::Ack { resource_type } => {
                 self.accepted(resource_type, request);
@@ -247,7 +269,7 @@ impl Connection {
     /// Sends all watched types, in order.
     async fn push(&mut self, context: &PushContext, update: &Update) -> Result<(), Status> {
         for resource_type in PUSH_ORDER {
-            self.respond(context, resource_type, Some(update)).await?;
+            self.respond(context, resource_type, Why::Pushed(update)).await?;
         }
         Ok(())
     }
@@ -257,25 +279,33 @@ impl Connection {
         &mut self,
         context: &PushContext,
         resource_type: ResourceType,
-        update: Option<&Update>,
+        why: Why<'_>,
     ) -> Result<(), Status> {
         let Some(watch) = self.stream.watch(resource_type) else { return Ok(()) };
-        let resources = {
+        let update = match why {
+            Why::Pushed(update) => Some(update),
+            Why::Asked | Why::Injected => None,
+        };
+        let mut resources = {
             let permits = Arc::clone(&self.entry.hub.permits);
             let _permit = permits.acquire().await.expect("the semaphore is never closed");
             generate(context, &self.node, &self.pod, resource_type, &watch.subscription, update)
         };
+        let whole = update.is_none() || resource_type != ResourceType::Endpoints;
+        let injected = self.leaving.inject(resource_type, &watch.subscription, whole, &mut resources);
         if resource_type == ResourceType::Endpoints && resources.is_empty() {
             // Istio's endpoint generator has nothing to say then; the other three send an empty list.
             return Ok(());
         }
         let from: BTreeSet<ObjectKey> = resources.iter().flat_map(|resource| &resource.from).cloned().collect();
-        let cause = match update {
-            Some(_) => context.event,
-            None => from.iter().filter_map(|key| context.changes.get(key)).max().copied().or(self.opened),
+        let cause = match why {
+            Why::Pushed(_) => context.event,
+            Why::Injected => self.leaving.injected_by(),
+            Why::Asked => from.iter().filter_map(|key| context.changes.get(key)).max().copied().or(self.opened),
         };
         let is_told = |key: &&ObjectKey| !matches!(key.kind, Kind::Namespace | Kind::Pod | Kind::EndpointSlice);
-        let from = from.iter().filter(is_told).map(ObjectKey::to_string).collect();
+        let injected = injected.iter().map(|name| format!("injected {} {name}", resource_type.short()));
+        let from = from.iter().filter(is_told).map(ObjectKey::to_string).chain(injected).collect();
         let (names, resources): (Vec<String>, Vec<Any>) =
             resources.into_iter().map(|resource| (resource.name, resource.body)).unzip();
         let response = self.stream.respond(resource_type, &context.version, resources);
@@ -295,10 +325,11 @@ impl Connection {
             version: response.version_info.clone(),
             nonce: response.nonce.clone(),
             verdict: Verdict::Pending,
+            way: Way::Sent,
         };
         self.entry.update(|connection| drop(connection.last.insert(resource_type, last)));
-        let gone = |_| Status::cancelled("the client closed the stream");
-        self.responses.send(Ok(response)).await.map_err(gone)
+        self.leaving.add(resource_type, Made { response, event: sent });
+        self.leave().await
     }
 
     fn accepted(&self, resource_type: ResourceType, request: &DiscoveryRequest) {

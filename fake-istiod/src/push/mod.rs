@@ -6,6 +6,8 @@
 
 mod connection;
 mod debounce;
+pub mod gate;
+mod outbox;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +20,10 @@ use crate::objects::ObjectKey;
 use crate::snapshot::Snapshot;
 
 pub(crate) use connection::DiscoveryService;
-pub use connection::{ConnectionClosed, ConnectionOpened, Nacked, Pushed};
+pub use connection::{ConnectionClosed, ConnectionOpened, Dropped, Held, Nacked, Pushed, Released};
 pub use debounce::{Debounce, DebounceTimes};
-pub use status::{Addresses, ConnectionStatus, IstiodStatus, LastResponse, State, Unsettled, Verdict};
+pub use gate::Gate;
+pub use status::{Addresses, ConnectionStatus, IstiodStatus, LastResponse, State, Unsettled, Verdict, Way};
 
 hermesh_runtime::event! {
     /// A new version of the configuration is on its way to every stream. Its cause is the last watch event in it.
@@ -114,6 +117,8 @@ pub(crate) struct Hub {
     shared: Arc<Mutex<Shared>>,
     /// How many streams may prepare responses at once.
     permits: Arc<Semaphore>,
+    /// What is done to responses before they leave.
+    gate: Option<Gate>,
 }
 
 #[derive(Default)]
@@ -133,9 +138,9 @@ struct Stream {
 }
 
 impl Hub {
-    pub(crate) fn new(rt: &Runtime, status: IstiodStatus, concurrency: usize) -> Self {
+    pub(crate) fn new(rt: &Runtime, status: IstiodStatus, concurrency: usize, gate: Option<Gate>) -> Self {
         let permits = Arc::new(Semaphore::new(concurrency.max(1)));
-        Self { rt: rt.clone(), status, shared: Arc::default(), permits }
+        Self { rt: rt.clone(), status, shared: Arc::default(), permits, gate }
     }
 
     /// The configuration that new requests are answered from; none before the first push.

@@ -78,6 +78,19 @@ pub struct LastResponse {
     pub nonce: String,
     /// What the client said to it.
     pub verdict: Verdict,
+    /// How far it has come.
+    pub way: Way,
+}
+
+/// How far a response has come, as far as istiod's side goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It has left.
+    Sent,
+    /// A [`Gate`](super::Gate)'s rule keeps it back; what that does is called so.
+    Kept(&'static str),
+    /// A [`Gate`](super::Gate)'s rule has dropped it.
+    Dropped,
 }
 
 /// What a client said to a response.
@@ -105,6 +118,26 @@ pub enum Unsettled {
     Push {
         /// The node's ID.
         node: String,
+    },
+    /// A node whose last response is kept back.
+    Kept {
+        /// The node's ID.
+        node: String,
+        /// The type of the response.
+        resource_type: ResourceType,
+        /// Its version.
+        version: String,
+        /// What keeps it: `hold`, `delay` or `reorder`.
+        by: &'static str,
+    },
+    /// A node whose last response was dropped on its way.
+    Dropped {
+        /// The node's ID.
+        node: String,
+        /// The type of the response.
+        resource_type: ResourceType,
+        /// Its version.
+        version: String,
     },
     /// A node that has not answered its last response.
     Response {
@@ -171,8 +204,12 @@ impl State {
             }
             for (resource_type, last) in &connection.last {
                 if last.verdict == Verdict::Pending {
-                    let version = last.version.clone();
-                    unsettled.push(Unsettled::Response { node: node(), resource_type: *resource_type, version });
+                    let (node, resource_type, version) = (node(), *resource_type, last.version.clone());
+                    unsettled.push(match last.way {
+                        Way::Sent => Unsettled::Response { node, resource_type, version },
+                        Way::Kept(by) => Unsettled::Kept { node, resource_type, version, by },
+                        Way::Dropped => Unsettled::Dropped { node, resource_type, version },
+                    });
                 }
             }
         }
@@ -187,6 +224,12 @@ impl fmt::Display for Unsettled {
             Self::WatchEvents(count) => write!(f, "istiod has not read {count} watch events"),
             Self::Debounce => f.write_str("istiod debounces a push"),
             Self::Push { node } => write!(f, "node {node}: a push waits for its turn"),
+            Self::Kept { node, resource_type, version, by } => {
+                write!(f, "node {node}: {} {version} is kept back by a `{by}`", resource_type.short())
+            }
+            Self::Dropped { node, resource_type, version } => {
+                write!(f, "node {node}: {} {version} was dropped on its way by a `drop`", resource_type.short())
+            }
             Self::Response { node, resource_type, version } => {
                 write!(f, "node {node}: no ACK or NACK of {} {version}", resource_type.short())
             }
@@ -199,7 +242,7 @@ mod tests {
     use super::*;
 
     fn connection(verdict: Verdict) -> ConnectionStatus {
-        let last = LastResponse { version: "v1".to_owned(), nonce: "n".to_owned(), verdict };
+        let last = LastResponse { version: "v1".to_owned(), nonce: "n".to_owned(), verdict, way: Way::Sent };
         ConnectionStatus {
             node: "sidecar~10.0.0.1~a.b~c".to_owned(),
             pod: ("b".to_owned(), "a".to_owned()),

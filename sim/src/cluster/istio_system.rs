@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hermesh_istiod::ca::{SignedTokens, StoredRoot};
 use hermesh_istiod::objects::{Object, load};
-use hermesh_istiod::push::IstiodStatus;
+use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_istiod::watch::{KINDS, WatchEvent, watch};
 use hermesh_istiod::{Config, Istiod, IstiodError};
 use hermesh_runtime::latest::{Latest, Reader};
@@ -25,17 +25,24 @@ pub(crate) struct ControlPlane {
     /// The Secret `istio-ca-secret`: it outlives every istiod.
     root: Latest<Option<StoredRoot>>,
     status: Arc<Mutex<Option<IstiodStatus>>>,
+    /// It too outlives every istiod.
+    gate: Gate,
 }
 
 impl ControlPlane {
     pub(crate) fn new(store: &Store, tokens: SignedTokens) -> Self {
         let root = Latest::new(None);
-        Self { store: store.clone(), tokens: Arc::new(tokens), root, status: Arc::default() }
+        Self { store: store.clone(), tokens: Arc::new(tokens), root, status: Arc::default(), gate: Gate::new() }
     }
 
     /// The root certificate, once there is one.
     pub(crate) fn root(&self) -> Reader<Option<StoredRoot>> {
         self.root.reader()
+    }
+
+    /// What is done to the responses of every istiod.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What the latest istiod is doing.
@@ -76,6 +83,7 @@ impl ControlPlane {
                 root.replace(Some(published.clone()));
             }
         });
+        config.gate = Some(self.gate.clone());
         let istiod = Istiod::new(rt, config, source)?;
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(istiod.status());
         istiod.run().await

@@ -20,6 +20,7 @@ mod jobs;
 mod kubectl;
 pub(crate) mod kubelet;
 mod locate;
+mod members;
 pub(crate) mod merge_patch;
 mod names;
 mod namespaces;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
 use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase};
-use hermesh_istiod::push::IstiodStatus;
+use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_runtime::EventId;
 
 pub(crate) use admission::Admission;
@@ -53,6 +54,7 @@ use endpoints::Endpoints;
 use istio_system::ControlPlane;
 use jobs::Jobs;
 use kubelet::Kubelet;
+use members::{Member, Members};
 use namespaces::Namespaces;
 use pods::Pods;
 use proxy::ServiceProxy;
@@ -244,6 +246,16 @@ impl Cluster {
         self.control_plane.status()
     }
 
+    /// What may be done to responses of istiod.
+    pub(crate) fn gate(&self) -> &Gate {
+        self.control_plane.gate()
+    }
+
+    /// Tells whose a pod is.
+    pub(crate) fn members(&self) -> Members {
+        Members::new(&self.store, &self.deployments, &self.jobs)
+    }
+
     /// All pods of a namespace as kubectl shows them; of all namespaces if none is named.
     pub(crate) fn pods(&self, namespace: Option<&str>) -> Vec<PodRow> {
         let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
@@ -256,21 +268,16 @@ impl Cluster {
     }
 
     fn row(&self, pod: &Pod) -> PodRow {
-        let (name, owner) = (&pod.metadata.name, pod.metadata.owner.as_ref());
-        let ordinal = match owner.map(|owner| owner.kind) {
-            Some(Kind::StatefulSet) => stateful_sets::ordinal(pod),
-            Some(Kind::Job) => self.jobs.ordinal(pod),
-            _ => self.deployments.membership(&pod.key()).map(|membership| membership.ordinal),
-        };
+        let Member { workload, ordinal } = self.members().of(pod);
         let created = pod.metadata.creation_timestamp.unwrap_or(0);
         let age = Duration::from_secs(self.world.wall().as_secs().saturating_sub(created));
         let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
         PodRow {
             namespace: pod.metadata.namespace.clone(),
-            name: name.clone(),
+            name: pod.metadata.name.clone(),
             hostname: pod.hostname().to_owned(),
-            ordinal: ordinal.unwrap_or_default(),
-            workload: owner.map_or(name, |owner| &owner.name).clone(),
+            ordinal,
+            workload,
             ready: kubectl::ready(pod),
             status: kubectl::status(pod),
             restarts: kubectl::restarts(pod),

@@ -218,6 +218,12 @@ impl World {
         self.state().pods[pod.index()].containers.clone()
     }
 
+    /// `namespace/pod/container`.
+    #[must_use]
+    pub fn container_name(&self, container: ContainerId) -> Arc<str> {
+        Arc::clone(self.scope(container).at())
+    }
+
     /// Sets how far the wall clock of a pod's node is ahead, in nanoseconds. Monotonic time is not touched.
     pub fn set_clock_skew(&self, pod: PodId, skew_ns: i64) {
         self.state().pods[pod.index()].namespace.skew_ns.store(skew_ns, Relaxed);

@@ -34,8 +34,11 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             faults.retain(|_, fault| !fault.pods.contains(&key.1));
             continue;
         }
-        if matches!(event.kind, "xds.client.closed" | "container.exited" | "container.killed") {
-            faults.retain(|(what, whose), _| *what != key.0 || !whose.starts_with(&key.1));
+        if matches!(event.kind, "xds.client.closed" | "istiod.stream.closed" | "container.exited" | "container.killed")
+        {
+            // What ends takes along its streams, at either end of them.
+            let ends = |what: &str| what == key.0 || (event.kind.starts_with("container.") && what == "way");
+            faults.retain(|(what, whose), _| !ends(what) || !whose.starts_with(&key.1));
             continue;
         }
         if !stands {
@@ -47,6 +50,7 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         }
         let pods = match key.0 {
             "link" => key.1.split(' ').map(str::to_owned).collect(),
+            "way" => client(event).into_iter().collect(),
             "response" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
             _ => vec![key.1.clone()],
         };
@@ -55,6 +59,20 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
     let mut faults: Vec<Fault<'_>> = faults.into_values().collect();
     faults.sort_by_key(|fault| fault.event.seq);
     faults
+}
+
+/// The responses to a pod's clients, `namespace/name`, that are kept back after `events` or were dropped on their way.
+pub(super) fn on_the_way<'t>(events: &'t [Recorded], pod: &str) -> Vec<&'t Recorded> {
+    let faults = standing(events).into_iter().map(|fault| fault.event);
+    let on_the_way = faults.filter(|event| matches!(event.kind, "xds.held" | "xds.dropped"));
+    on_the_way.filter(|event| client(event).as_deref() == Some(pod)).collect()
+}
+
+/// The pod, `namespace/name`, in the node ID of an event of istiod.
+fn client(event: &Recorded) -> Option<String> {
+    let told = fields(event);
+    let (name, namespace) = text(&told, "node")?.split('~').nth(2)?.rsplit_once('.')?;
+    Some(format!("{namespace}/{name}"))
 }
 
 /// The pods in which istiod has begun to serve.
@@ -79,6 +97,8 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "netns.removed" => ("pod", false),
         "pod.status" => ("status", true),
         "xds.nack" => ("response", true),
+        "xds.held" | "xds.dropped" => ("way", true),
+        "xds.released" | "xds.push" | "istiod.stream.closed" => ("way", false),
         "xds.request" | "xds.client.closed" | "container.exited" | "container.killed" => ("response", false),
         _ => return None,
     };
@@ -94,6 +114,16 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             let (ready, all) = text(&told, "ready")?.split_once('/')?;
             let done = text(&told, "status") == Some("Completed");
             ((what, field("pod")), ready != all && !done)
+        }
+        "way" => {
+            let stream = format!("{} {} ", event.at, told.get("stream")?);
+            let of_type = format!("{stream}{} ", field("type"));
+            match event.kind {
+                "istiod.stream.closed" => ((what, stream), stands),
+                // The next response of a type makes up for one that was dropped.
+                "xds.dropped" | "xds.push" => ((what, of_type), stands),
+                _ => ((what, format!("{of_type}{}", field("nonce"))), stands),
+            }
         }
         "response" => {
             // Several clients of a process may share a name; they differ in their number.

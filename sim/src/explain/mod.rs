@@ -67,6 +67,8 @@ pub(crate) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String
     for late in endpoints::late(trace.events(), at, target) {
         story.tell_late(late);
     }
+    let pod = at.rsplit_once('/').filter(|(pod, _)| pod.contains('/')).map_or(at, |(pod, _)| pod);
+    faults::on_the_way(trace.events(), pod).iter().for_each(|event| story.tell(event.seq));
     story.lines()
 }
 
@@ -138,20 +140,48 @@ impl<'t> Story<'t> {
                         return;
                     }
                 }
+                "xds.released" => {
+                    let held = self.held(event);
+                    held.into_iter().for_each(|held| self.tell(held));
+                }
                 // What nobody's rules made is as it always was.
                 "listener.applied" if self.push_of(event).is_some_and(|push| !has_rules(push)) => return,
-                "rpc.finished" if fields(event).get("attempts").and_then(Value::as_u64) == Some(0) => {
-                    if let Some(request) = self.unanswered(event) {
-                        self.tell(request);
-                    }
-                    if text(&fields(event), "cause_kind") == Some("deadline") {
-                        self.tell_cut_off(event);
+                "rpc.finished" => {
+                    self.tell_on_the_way(event);
+                    if fields(event).get("attempts").and_then(Value::as_u64) == Some(0) {
+                        self.tell_unanswered(event);
                     }
                 }
                 _ => {}
             }
             next = event.cause.and_then(|cause| trace.get(cause));
         }
+    }
+
+    /// Adds why an RPC found no server to be sent to.
+    fn tell_unanswered(&mut self, finished: &Recorded) {
+        if let Some(request) = self.unanswered(finished) {
+            self.tell(request);
+        }
+        if text(&fields(finished), "cause_kind") == Some("deadline") {
+            self.tell_cut_off(finished);
+        }
+    }
+
+    /// Adds the responses that had not reached the client of an RPC because somebody kept or dropped them.
+    fn tell_on_the_way(&mut self, finished: &Recorded) {
+        let Some((before, _)) = self.split(finished) else { return };
+        let client = finished.at.rsplit_once('/').map_or(&*finished.at, |(pod, _)| pod);
+        faults::on_the_way(before, client).iter().for_each(|event| self.tell(event.seq));
+    }
+
+    /// When and why a response was kept back that left at last.
+    fn held(&self, released: &Recorded) -> Vec<u64> {
+        let Some((before, _)) = self.split(released) else { return Vec::new() };
+        let nonce = fields(released).get("nonce").cloned();
+        let held =
+            before.iter().filter(|event| event.kind == "xds.held" && fields(event).get("nonce") == nonce.as_ref());
+        held.map(|event| event.seq).collect()
     }
 
     /// Adds why clusters of a configuration have no endpoint; answers whether any has none.

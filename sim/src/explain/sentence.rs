@@ -151,6 +151,20 @@ impl<'t> Sentences<'t> {
                 resources(&field("type"), texts(&told, "resources")),
                 made_from(texts(&told, "from")),
             ),
+            "xds.held" => match text(&told, "by") {
+                Some("hold") => format!("holds back a response of {} to {}", field("type"), node(&field("node"))),
+                Some("delay") => format!("delays a response of {} to {}", field("type"), node(&field("node"))),
+                _ => format!(
+                    "keeps a response of {} to {} for another to overtake it",
+                    field("type"),
+                    node(&field("node"))
+                ),
+            },
+            "xds.released" => {
+                let (kind, node, waited) = (field("type"), field("node"), field("waited_ms"));
+                format!("lets a response of {kind} to {} go after {waited} ms", self::node(&node))
+            }
+            "xds.dropped" => format!("a response of {} to {} is dropped", field("type"), node(&field("node"))),
             "xds.response" => format!("received {}", resources(&field("type"), texts(&told, "resources"))),
             "xds.request" => format!("waits for {}", resources(&field("type"), texts(&told, "names"))),
             "xds.stream.closed" => {

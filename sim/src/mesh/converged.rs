@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, ObjectKey};
-use hermesh_istiod::push::Verdict;
+use hermesh_istiod::push::{Unsettled, Verdict};
 
 use super::clients::Clients;
 use crate::cluster::{Cluster, ISTIO_NAMESPACE, ISTIOD};
@@ -80,7 +80,13 @@ pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients,
         missing.push("istiod does not run".to_owned());
     }
     match cluster.istiod() {
-        Some(status) => missing.extend(status.unsettled().iter().map(ToString::to_string)),
+        Some(status) => {
+            // What somebody keeps back or has dropped on purpose, istiod has told as far as it goes.
+            let on_purpose = |it: &Unsettled| matches!(it, Unsettled::Kept { .. } | Unsettled::Dropped { .. });
+            let unsettled = status.unsettled();
+            let unsettled = unsettled.iter().filter(|it| until == Until::Used || !on_purpose(it));
+            missing.extend(unsettled.map(ToString::to_string));
+        }
         None => missing.push("istiod has not begun".to_owned()),
     }
     world.with_trace(|trace| clients.follow(trace));

@@ -134,6 +134,14 @@ pub enum TargetError {
     /// It exists and does not run.
     #[error("{0} does not run")]
     NotRunning(String),
+    /// A container is named where only pods are told apart.
+    #[error("{target}: istiod knows the clients of a pod as one node; leave the container {container} out")]
+    Container {
+        /// The name.
+        target: String,
+        /// The container in it.
+        container: String,
+    },
 }
 
 /// Why a call could not be made at all. A call that is made and fails is no error: see

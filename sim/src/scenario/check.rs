@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::changing::{Change, Subject};
-use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Heal, Step, Wait};
+use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
@@ -85,6 +85,8 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
             Some(Action::Partition(pair)) => checker.pair(pair),
             Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
+            Some(Action::Get(Get::Config(target))) => checker.client(target),
+            Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Heal(Heal::All) | Action::Together(_)) | None => {}
         }
     }
@@ -442,6 +444,15 @@ impl Checker<'_> {
         let [one, other] = pair;
         if one.value == other.value {
             self.error(&other.place, "bad-value", "expected two different workloads or pods, found the same twice");
+        }
+    }
+
+    /// Whose pod is known to istiod as one node.
+    fn client(&self, target: &At<Target>) {
+        self.populated(target);
+        if target.value.container.is_some() {
+            let message = "istiod knows the clients of a pod as one node: leave the container out";
+            self.error(&target.place, "bad-value", message);
         }
     }
 

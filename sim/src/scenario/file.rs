@@ -19,12 +19,13 @@ use super::schema::{
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
 use super::units::{Calls, Percent, Time, TimeRange};
+use super::xds;
 
 /// The version of the format that this Hermesh reads.
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 16] = [
+pub(super) const VERBS: [&str; 21] = [
     "apply",
     "delete",
     "scale",
@@ -41,14 +42,34 @@ pub(super) const VERBS: [&str; 16] = [
     "restart",
     "partition",
     "heal",
+    "hold",
+    "release",
+    "drop",
+    "delay",
+    "reorder",
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 10] =
-    ["apply", "delete", "scale", "label", "patch", "rollout", "kill", "restart", "partition", "heal"];
+pub(super) const DEEDS: [&str; 15] = [
+    "apply",
+    "delete",
+    "scale",
+    "label",
+    "patch",
+    "rollout",
+    "kill",
+    "restart",
+    "partition",
+    "heal",
+    "hold",
+    "release",
+    "drop",
+    "delay",
+    "reorder",
+];
 
 /// Verbs of the format that this version does not play.
-pub(super) const LATER: [&str; 2] = ["hold", "exec"];
+pub(super) const LATER: [&str; 1] = ["exec"];
 
 /// The images that a scenario can name.
 pub(super) const BUILT_IN_IMAGES: [&str; 3] = ["stand-in", "echo", "agent"];
@@ -175,6 +196,16 @@ pub(super) struct Step {
     pub partition: Option<[At<Target>; 2]>,
     /// Two workloads or pods that a partition separates, or `all`.
     pub heal: Option<Heal>,
+    /// Responses of istiod to keep back.
+    pub hold: Option<xds::Hold>,
+    /// Responses of istiod to let go, and to do nothing to any more.
+    pub release: Option<xds::Release>,
+    /// Responses of istiod to lose.
+    pub drop: Option<xds::Drop>,
+    /// Responses of istiod to delay.
+    pub delay: Option<xds::Delay>,
+    /// Responses of istiod to reverse.
+    pub reorder: Option<xds::Reorder>,
     /// Where the step begins.
     #[schemars(skip)]
     pub place: Place,
@@ -229,10 +260,12 @@ pub(super) enum Wait {
 }
 
 /// What to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Get {
     /// The pods of the scenario's namespace, as `kubectl get pods` lists them.
     Pods,
+    /// What the xDS clients of a workload or pod have asked for, accepted and rejected.
+    Config(At<Target>),
 }
 
 /// A batch of calls by ForwardEcho.
@@ -324,7 +357,7 @@ pub(super) enum Action<'a> {
     /// `wait`
     Wait(&'a Wait),
     /// `get`
-    Get(Get),
+    Get(&'a Get),
     /// `call`
     Call(&'a Call),
     /// `load`
@@ -341,6 +374,8 @@ pub(super) enum Action<'a> {
     Partition(&'a [At<Target>; 2]),
     /// `heal`
     Heal(&'a Heal),
+    /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
+    Xds(xds::Deed<'a>),
 }
 
 impl File {
@@ -367,7 +402,7 @@ impl Step {
             self.patch.as_deref().map(Action::Change),
             self.rollout.as_deref().map(Action::Change),
             self.wait.as_ref().map(Action::Wait),
-            self.get.map(Action::Get),
+            self.get.as_ref().map(Action::Get),
             self.call.as_ref().map(Action::Call),
             self.load.as_ref().map(Action::Load),
             self.stop.as_ref().map(Action::Stop),
@@ -376,6 +411,7 @@ impl Step {
             self.restart.as_deref().map(Action::Restart),
             self.partition.as_ref().map(Action::Partition),
             self.heal.as_ref().map(Action::Heal),
+            xds::Deed::of(self).map(Action::Xds),
         ];
         actions.into_iter().flatten().next()
     }

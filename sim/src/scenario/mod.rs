@@ -42,6 +42,7 @@ mod unreadable;
 mod url;
 mod words;
 mod written;
+mod xds;
 
 use std::collections::BTreeMap;
 use std::fmt;

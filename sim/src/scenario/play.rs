@@ -6,6 +6,7 @@ mod loads;
 mod objects;
 mod rejected;
 mod waits;
+mod xds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -190,6 +191,7 @@ impl<'a> Player<'a> {
             }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
+            Action::Get(Get::Config(target)) => self.config(target)?,
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
             Action::Together(moments) => (together::describe(moments), words(Ok(String::new()))),
@@ -198,6 +200,7 @@ impl<'a> Player<'a> {
             Action::Restart(targets) => self.restart(targets)?,
             Action::Partition(pair) => self.partition(pair)?,
             Action::Heal(heal) => self.heal(heal)?,
+            Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);
         Ok(StepReport { step: step.written.clone(), notes, ..report })

@@ -17,6 +17,7 @@ use super::traffic;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
+use super::xds;
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
 /// answer, which is there if what is left makes sense to look at further.
@@ -129,7 +130,7 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
     let step = Step {
         name: fields.optional("name").and_then(|field| field.text("a name")),
         wait: fields.optional("wait").and_then(|field| wait(&field)),
-        get: fields.optional("get").and_then(|field| field.word("thing to get", &["pods"])).map(|_| Get::Pods),
+        get: fields.optional("get").and_then(|field| get(&field)),
         call: fields.optional("call").and_then(|field| call(&field)),
         load: fields.optional("load").and_then(|field| traffic::load(&field)),
         stop: fields.optional("stop").and_then(|field| traffic::name(&field)),
@@ -182,10 +183,25 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
             Some("all") => Some(Heal::All),
             _ => pair(&field).map(|pair| Heal::Pair(Box::new(pair))),
         }),
+        hold: fields.optional("hold").and_then(|field| xds::hold(&field)),
+        release: fields.optional("release").and_then(|field| xds::release(&field)),
+        drop: fields.optional("drop").and_then(|field| xds::drop(&field)),
+        delay: fields.optional("delay").and_then(|field| xds::delay(&field)),
+        reorder: fields.optional("reorder").and_then(|field| xds::reorder(&field)),
         place,
         verb_place,
         written,
     }
+}
+
+fn get(cursor: &Cursor<'_>) -> Option<Get> {
+    if !matches!(cursor.node.value, Value::Mapping(_)) {
+        return cursor.word("thing to get", &["pods"]).map(|_| Get::Pods);
+    }
+    let mut fields = cursor.fields("`pods`, or a mapping such as `{config: web}`")?;
+    let config = fields.required("config").and_then(|field| target(&field, "a workload or a pod"));
+    fields.finish(&[]);
+    config.map(Get::Config)
 }
 
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {

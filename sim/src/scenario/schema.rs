@@ -13,6 +13,7 @@ use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
 use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
+use super::xds::{RESPONSES_MAX, XDS_TYPES};
 use super::{header, url};
 
 /// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
@@ -199,6 +200,10 @@ schema_types! {
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
     Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
+    XdsType => {"enum": XDS_TYPES}
+    DropCount => {"type": "integer", "minimum": 1, "maximum": RESPONSES_MAX}
+    ReorderCount => {"type": "integer", "minimum": 2, "maximum": RESPONSES_MAX}
+    DelayTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(WAIT_MAX))}
     Pair => {
         "type": "array",
         "items": {"type": "string", "pattern": pattern::POD},
@@ -306,8 +311,22 @@ impl JsonSchema for Get {
         "Get".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"description": "As `kubectl get` shows it.", "enum": ["pods"]})
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let target = generator.subschema_for::<Pod>();
+        json_schema!({
+            "description": "`pods`, as `kubectl get` shows them, or what xDS clients have.",
+            "anyOf": [
+                {"enum": ["pods"]},
+                {
+                    "type": "object",
+                    "properties": {
+                        "config": {"description": "A workload or pod: what its xDS clients asked for, accepted and rejected.", "allOf": [target]},
+                    },
+                    "required": ["config"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
     }
 }
 

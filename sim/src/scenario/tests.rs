@@ -11,6 +11,7 @@ mod reach;
 mod rejection;
 mod sense;
 mod together;
+mod xds;
 
 use hermesh_istiod::yaml;
 
@@ -183,7 +184,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, partition or heal",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, partition, heal, hold, release, drop, delay or reorder",
     );
     refused_step(
         "- wait: 5s\n  get: pods",
@@ -193,7 +194,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- 5s",
         "s.yaml:8:3: steps[1]: expected a step: a mapping such as `apply: echo.yaml`, found the text \"5s\"",
     );
-    for verb in ["hold", "exec"] {
+    for verb in ["exec"] {
         refused_step(
             &format!("- {verb}: x"),
             &format!(

@@ -99,6 +99,13 @@ impl FromStr for TimeRange {
     }
 }
 
+impl fmt::Display for TimeRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (low, high) = (Time(*self.0.start()), Time(*self.0.end()));
+        if low == high { low.fmt(f) } else { write!(f, "{low}..{high}") }
+    }
+}
+
 impl Percent {
     /// All of them.
     pub(super) const WHOLE: Self = Self(100_000);

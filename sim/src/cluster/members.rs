@@ -1,0 +1,50 @@
+//! Which workload a pod belongs to, and which of its pods it is.
+
+use hermesh_istiod::objects::{Kind, Object, ObjectKey, Pod};
+
+use super::deployments::Deployments;
+use super::jobs::Jobs;
+use super::stateful_sets;
+use super::store::Store;
+
+/// Knows whose pods are; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Members {
+    store: Store,
+    deployments: Deployments,
+    jobs: Jobs,
+}
+
+/// A pod's place in its workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its Deployment, StatefulSet or Job, or itself.
+    pub(crate) workload: String,
+    /// Its number among the workload's pods, from 0.
+    pub(crate) ordinal: u32,
+}
+
+impl Members {
+    pub(super) fn new(store: &Store, deployments: &Deployments, jobs: &Jobs) -> Self {
+        Self { store: store.clone(), deployments: deployments.clone(), jobs: jobs.clone() }
+    }
+
+    pub(crate) fn of(&self, pod: &Pod) -> Member {
+        let (name, owner) = (&pod.metadata.name, pod.metadata.owner.as_ref());
+        let ordinal = match owner.map(|owner| owner.kind) {
+            Some(Kind::StatefulSet) => stateful_sets::ordinal(pod),
+            Some(Kind::Job) => self.jobs.ordinal(pod),
+            _ => self.deployments.membership(&pod.key()).map(|membership| membership.ordinal),
+        };
+        let workload = owner.map_or(name, |owner| &owner.name).clone();
+        Member { workload, ordinal: ordinal.unwrap_or_default() }
+    }
+
+    /// The same of a pod that goes by its name.
+    pub(crate) fn of_name(&self, namespace: &str, name: &str) -> Option<Member> {
+        match self.store.get(&ObjectKey::new(Kind::Pod, namespace, name))? {
+            Object::Pod(pod) => Some(self.of(&pod)),
+            _ => None,
+        }
+    }
+}
