@@ -85,7 +85,8 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 15] = [
+const GOOD: [&str; 16] = [
+    "together: [{at: 0s, heal: all}, {at: 1s, heal: all}]",
     "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
@@ -104,7 +105,18 @@ const GOOD: [&str; 15] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 72] = [
+const BAD: [&str; 83] = [
+    "partition: {from: istiod}",
+    "partition: {from: istiod, to: istiod/0/discovery}",
+    "jam: {between: [istiod, istiod]}",
+    "reset: {from: istiod, to: istiod}",
+    "slow: {between: [istiod], latency: 1s}",
+    "slow: {from: istiod, between: [istiod, istiod], latency: 1s}",
+    "slow: {latency: 1s}",
+    "slow: [istiod, istiod]",
+    "lossy: {from: istiod, loss: 10%}",
+    "lossy: {loss: 10%}",
+    "lossy: all",
     "together: []",
     "together: [{restart: istiod}]",
     "together: [{at: 1s}]",
@@ -245,7 +257,17 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 44] = [
+const FIELDS: [&str; 54] = [
+    "steps: [{pause: @}]",
+    "steps: [{resume: @}]",
+    "steps: [{slow: {from: istiod, to: istiod/0, latency: @}}]",
+    "steps: [{lossy: {from: istiod, to: istiod/0, loss: @}}]",
+    "steps: [{slow: @}]",
+    "steps: [{lossy: @}]",
+    "steps: [{jam: @}]",
+    "steps: [{reset: @}]",
+    "steps: [{partition: {from: @, to: istiod}}]",
+    "steps: [{slow: {between: @, latency: 1s}}]",
     "steps: [{together: [{at: @, heal: all}]}]",
     "steps: [{together: [{at: 1s, restart: @}]}]",
     "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",
@@ -433,7 +455,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 9] = [
+const READER_ONLY: [(&str, &[&str]); 10] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[
@@ -460,6 +482,10 @@ const READER_ONLY: [(&str, &[&str]); 9] = [
             "partition: [istiod, istiod/0]",
             "heal: [istiod/0, istiod]",
         ],
+    ),
+    (
+        "links from a workload or pod to itself, such as `{from: web, to: web}`",
+        &["partition: {from: istiod, to: istiod}", "slow: {from: istiod, to: istiod, latency: 1s}"],
     ),
     (
         "names that mean nothing at their step: of workloads, pods, containers, hosts and their ports, and images",

@@ -14,6 +14,7 @@ mod file;
 mod forwarded;
 mod header;
 mod inventory;
+mod links;
 mod load;
 mod namespaces;
 mod outcome;

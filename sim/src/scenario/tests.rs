@@ -3,6 +3,7 @@
 mod bounds;
 mod calls;
 mod files;
+mod links;
 mod loads;
 mod one_pass;
 mod reach;
@@ -174,7 +175,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, wait, get, call, load, stop, together, kill, restart, partition or heal",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, wait, get, call, load, stop, together, kill, restart, pause, resume, partition, slow, lossy, jam, reset or heal",
     );
     refused_step(
         "- wait: 5s\n  get: pods",

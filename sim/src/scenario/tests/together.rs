@@ -24,8 +24,8 @@ fn what_is_not_done_at_once_has_no_place_there() {
             "- together:\n  - {at: 1s}\n  - {at: 1s, kil: istiod}\n  - {at: 1s, heal: all, restart: istiod}\n  - 5s",
         ),
         &[
-            "s.yaml:9:5: steps[1].together[0]: nothing is done here; expected apply, delete, kill, restart, partition or \
-             heal",
+            "s.yaml:9:5: steps[1].together[0]: nothing is done here; expected apply, delete, kill, restart, \
+             pause, resume, partition, slow, lossy, jam, reset or heal",
             "s.yaml:10:14: steps[1].together[1].kil: unknown thing to do \"kil\"; did you mean `kill`?",
             "s.yaml:11:20: steps[1].together[2].heal: one thing has one time, and this one has restart too; write it as \
              two",
