@@ -36,7 +36,7 @@ mod pods;
 mod target;
 mod xds;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use calls::{Calls, LoadedCall};
 pub use client_config::{ClientConfig, ClientResource};
+pub use disturb::SLOW_MAX;
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
 pub use inject::{Resource, ResourceError};
 pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
@@ -65,12 +66,13 @@ pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
 use crate::cluster::kubelet::Inside;
-use crate::engine::{ContainerSpec, PodId, Simulation, World};
+use crate::engine::{ContainerSpec, Simulation, World};
 use crate::image::Process;
 use crate::trace::Trace;
 use clients::Clients;
 use converged::Until;
 use dangling::Dangling;
+use disturb::BrokenLinks;
 use events::{CallEnded, CallStarted};
 
 /// How long waits last, in simulated time, unless they say more.
@@ -96,8 +98,7 @@ pub struct Mesh {
     dangling: Dangling,
     /// How many loads there were of each name in each pod.
     loads: BTreeMap<String, u32>,
-    /// The pods between which packets are lost.
-    cuts: BTreeSet<(PodId, PodId)>,
+    broken_links: BrokenLinks,
     _repeat: Repeat,
 }
 
@@ -247,7 +248,8 @@ impl Mesh {
     /// Waits for convergence; answers whether it came.
     fn settle(&mut self, until: Until, within: Duration) -> Result<bool, Fault> {
         let world = self.simulation.world().clone();
-        let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, self.quiet);
+        let quiet = self.quiet + self.broken_links.delay();
+        let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, quiet);
         let waited = self.simulation.block_on(async { tokio::time::timeout(within, converged).await.is_ok() });
         self.check_fault()?;
         Ok(waited?)

@@ -85,7 +85,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 28] = [
+const GOOD: [&str; 29] = [
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -99,6 +99,7 @@ const GOOD: [&str; 28] = [
     "drop: {to: istiod/0, count: 1000}",
     "delay: {by: 0s..168h}",
     "reorder: {count: 2}",
+    "together: [{at: 0s, heal: all}, {at: 1s, heal: all}]",
     "together: [{at: 0s, restart: istiod}, {at: 1s..3s, kill: istiod/0/discovery}, {at: 168h, heal: all}]",
     "wait: 168h",
     "wait: {ready: istiod, within: 604800s}",
@@ -117,7 +118,7 @@ const GOOD: [&str; 28] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 107] = [
+const BAD: [&str; 118] = [
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -153,6 +154,17 @@ const BAD: [&str; 107] = [
     "delay: {by: 0s}",
     "reorder: {count: 1}",
     "drop: {type: [CDS, CDS]}",
+    "partition: {from: istiod}",
+    "partition: {from: istiod, to: istiod/0/discovery}",
+    "jam: {between: [istiod, istiod]}",
+    "reset: {from: istiod, to: istiod}",
+    "slow: {between: [istiod], latency: 1s}",
+    "slow: {from: istiod, between: [istiod, istiod], latency: 1s}",
+    "slow: {latency: 1s}",
+    "slow: [istiod, istiod]",
+    "lossy: {from: istiod, loss: 10%}",
+    "lossy: {loss: 10%}",
+    "lossy: all",
     "together: []",
     "together: [{restart: istiod}]",
     "together: [{at: 1s}]",
@@ -293,7 +305,7 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 51] = [
+const FIELDS: [&str; 61] = [
     "steps: [{get: {config: @}}]",
     "steps: [{hold: @}]",
     "steps: [{hold: {type: @, to: @, for: @}}]",
@@ -301,6 +313,16 @@ const FIELDS: [&str; 51] = [
     "steps: [{drop: {type: [@], count: @}}]",
     "steps: [{delay: {by: @}}]",
     "steps: [{reorder: {count: @}}]",
+    "steps: [{pause: @}]",
+    "steps: [{resume: @}]",
+    "steps: [{slow: {from: istiod, to: istiod/0, latency: @}}]",
+    "steps: [{lossy: {from: istiod, to: istiod/0, loss: @}}]",
+    "steps: [{slow: @}]",
+    "steps: [{lossy: @}]",
+    "steps: [{jam: @}]",
+    "steps: [{reset: @}]",
+    "steps: [{partition: {from: @, to: istiod}}]",
+    "steps: [{slow: {between: @, latency: 1s}}]",
     "steps: [{together: [{at: @, heal: all}]}]",
     "steps: [{together: [{at: 1s, restart: @}]}]",
     "steps: [{load: {name: @, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a}]",
@@ -488,7 +510,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 10] = [
+const READER_ONLY: [(&str, &[&str]); 11] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[
@@ -515,6 +537,10 @@ const READER_ONLY: [(&str, &[&str]); 10] = [
             "partition: [istiod, istiod/0]",
             "heal: [istiod/0, istiod]",
         ],
+    ),
+    (
+        "links from a workload or pod to itself, such as `{from: web, to: web}`",
+        &["partition: {from: istiod, to: istiod}", "slow: {from: istiod, to: istiod, latency: 1s}"],
     ),
     (
         "names that mean nothing at their step: of workloads, pods, containers, other objects, hosts and their ports, and \

@@ -47,9 +47,11 @@ stories! {
     not_allowed
     other_split
     partition
+    paused_server
     plain_call
     restarted_server
     server_mtls_only
+    slow_link
     stopped_agent
     unreachable_server
     wrong_selector
@@ -83,9 +85,11 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("not_allowed", "Only web may"),
         ("other_split", "20 to 80"),
         ("partition", "Cable out"),
+        ("paused_server", "The server is paused"),
         ("plain_call", "Cable out"),
         ("restarted_server", "The server restarts"),
         ("server_mtls_only", "mTLS for servers"),
+        ("slow_link", "A slow cable"),
         ("stopped_agent", "The agent stops"),
         ("unreachable_server", "Cable out"),
         ("wrong_selector", "The selector changes"),

@@ -14,6 +14,8 @@ mod converged;
 mod dangling;
 mod determinism;
 mod fault_injection;
+mod faults_links;
+mod faults_pause;
 mod host_header;
 mod images;
 mod istio_skipped;

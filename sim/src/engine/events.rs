@@ -17,6 +17,10 @@ hermesh_runtime::event! {
         /// How many runs of the container there were before.
         incarnation: u64,
     }
+    /// SIGSTOP: none of a container's processes runs.
+    ContainerPaused = "container.paused" {}
+    /// SIGCONT: they run again.
+    ContainerResumed = "container.resumed" {}
     /// SIGTERM was delivered.
     ContainerTerminating = "container.terminating" {}
     /// A container is gone, with all its tasks and sockets.
@@ -60,7 +64,15 @@ hermesh_runtime::event! {
     }
     /// Packets between two pods are lost.
     NetPartitioned = "net.partitioned" { a: String, b: String, }
-    /// Packets between two pods arrive again.
+    /// Packets from one pod to another are lost; those the other way are not.
+    NetBlocked = "net.blocked" { from: String, to: String, }
+    /// Packets from one pod to another take longer, by a time drawn for each.
+    NetSlowed = "net.slowed" { from: String, to: String, least_us: u64, most_us: u64, }
+    /// Some packets from one pod to another are lost, drawn for each.
+    NetLossy = "net.lossy" { from: String, to: String, loss_percent: f64, }
+    /// Packets from one pod to another wait.
+    NetJammed = "net.jammed" { from: String, to: String, }
+    /// Packets between two pods arrive again, at their usual pace; those that waited arrive now.
     NetHealed = "net.healed" { a: String, b: String, }
     /// Packets from and to a pod are lost.
     NetIsolated = "net.isolated" { pod: String, }

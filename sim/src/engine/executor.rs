@@ -126,14 +126,20 @@ impl Executor {
         wave.sort_unstable();
     }
 
-    /// Puts back what of a wave has not run.
+    /// Puts back tasks that are ready and have not run.
     pub(super) fn put_back(&self, rest: &[(Seq, Key)]) {
         self.ready.tasks.lock().expect(UNPOISONED).extend_from_slice(rest);
+        self.ready.root.wake();
     }
 
     /// Polls a task once at time `now`. `after` is asked about the scope right after the poll.
     pub(super) fn poll(&self, key: Key, now: u64, after: impl FnOnce(&Arc<Scope>, &'static str)) -> Polled {
-        let Some(mut task) = self.tasks.lock().expect(UNPOISONED).get_mut(key).and_then(Option::take) else {
+        let task = {
+            let mut tasks = self.tasks.lock().expect(UNPOISONED);
+            let ready = |task: &mut Task| !task.scope.keeps(task.handle.seq, key);
+            tasks.get_mut(key).and_then(|place| place.take_if(ready))
+        };
+        let Some(mut task) = task else {
             return Polled::Quiet;
         };
         if task.instant != now {

@@ -38,6 +38,7 @@ mod crypto;
 mod endings;
 mod events;
 mod executor;
+mod fault;
 mod net;
 mod network;
 mod ports;
@@ -57,6 +58,7 @@ use hermesh_runtime::{Runtime, Task};
 
 pub use container::{ContainerId, ContainerSpec, Exit, ExitReason, ExitStatus, Mount, PodId, PodSpec};
 pub use events::*;
+pub use fault::{LinkFault, NotShown};
 pub use network::Network;
 pub use simulation::{Config, Simulation, SimulationError};
 pub use volume::Volume;

@@ -12,6 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::PodId;
 use super::endings::Endings;
+use super::fault::{LinkFault, NotShown};
 use super::net::{Accepted, Latency, Net, Owner, Side};
 use super::slab::Key;
 use super::turmoil;
@@ -181,6 +182,28 @@ impl AnyNet {
                 true
             }
             Self::Turmoil(_) => false,
+        }
+    }
+
+    /// Breaks the way from one pod to another, if it can.
+    pub(super) fn impair(
+        &mut self,
+        from: PodId,
+        to: PodId,
+        fault: &LinkFault,
+        cause: Option<EventId>,
+    ) -> Result<Option<EventId>, NotShown> {
+        match self {
+            Self::Simulated(net) => Ok(net.impair(from, to, fault, cause)),
+            Self::Turmoil(_) => Err(NotShown::fault(fault)),
+        }
+    }
+
+    /// Sends RST to both ends of all connections between two pods, if it can; answers with their number.
+    pub(super) fn reset(&mut self, a: PodId, b: PodId, cause: Option<EventId>) -> Result<usize, NotShown> {
+        match self {
+            Self::Simulated(net) => Ok(net.reset(a, b, cause)),
+            Self::Turmoil(_) => Err(NotShown::RESET),
         }
     }
 

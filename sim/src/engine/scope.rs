@@ -48,6 +48,8 @@ pub(super) struct Namespace {
 struct Life {
     tasks: BTreeMap<Seq, Key>,
     ended: bool,
+    /// While it is paused, the tasks that would run.
+    paused: Option<Vec<(Seq, Key)>>,
 }
 
 /// What a [`Scope`] is made from.
@@ -78,7 +80,7 @@ impl Scope {
             entropy: Mutex::new(entropy),
             terminated: Signal::default(),
             exited: Once::default(),
-            life: Mutex::new(Life { tasks: BTreeMap::new(), ended: false }),
+            life: Mutex::new(Life { tasks: BTreeMap::new(), ended: false, paused: None }),
         })
     }
 
@@ -109,6 +111,32 @@ impl Scope {
         self.life.lock().expect(UNPOISONED).tasks.remove(&seq);
     }
 
+    /// SIGSTOP: its tasks wait. Whether they ran before.
+    pub(super) fn pause(&self) -> bool {
+        let mut life = self.life.lock().expect(UNPOISONED);
+        if life.ended || life.paused.is_some() {
+            return false;
+        }
+        life.paused = Some(Vec::new());
+        true
+    }
+
+    /// SIGCONT: hands out the tasks that have waited; `None` if it was not paused.
+    pub(super) fn resume(&self) -> Option<Vec<(Seq, Key)>> {
+        self.life.lock().expect(UNPOISONED).paused.take()
+    }
+
+    /// Keeps a task that is ready to run, if it is paused.
+    pub(super) fn keeps(&self, seq: Seq, key: Key) -> bool {
+        match &mut self.life.lock().expect(UNPOISONED).paused {
+            Some(waiting) => {
+                waiting.push((seq, key));
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Ends it: takes no more tasks and hands out those it has, in the order they were spawned; `None` if it has ended
     /// before.
     pub(super) fn end(&self) -> Option<BTreeMap<Seq, Key>> {
@@ -116,6 +144,7 @@ impl Scope {
         if std::mem::replace(&mut life.ended, true) {
             return None;
         }
+        life.paused = None;
         Some(std::mem::take(&mut life.tasks))
     }
 

@@ -14,6 +14,7 @@ use hermesh_runtime::{Event, EventId, Runtime};
 use super::container::{ContainerId, ContainerSpec, ExitReason, ExitStatus, PodId, PodSpec};
 use super::events;
 use super::executor::Executor;
+use super::fault::{LinkFault, NotShown};
 use super::net::{Latency, Net, Owner};
 use super::network::{AnyNet, Network};
 use super::process::Process;
@@ -314,6 +315,26 @@ impl World {
         }
     }
 
+    /// Pauses a container by SIGSTOP: none of its tasks runs. Its sockets stay as they are: its kernel takes
+    /// connections and data for it as long as there is room. A signal to end reaches it when it is resumed; SIGKILL
+    /// ends it at once.
+    pub fn pause(&self, container: ContainerId, cause: Option<EventId>) -> Option<EventId> {
+        let scope = self.scope(container);
+        if !scope.pause() {
+            return None;
+        }
+        self.0.recorder.emit(scope.at(), cause, events::ContainerPaused {})
+    }
+
+    /// Resumes a paused container by SIGCONT. Its monotonic clock has gone on: timers that were due fire now.
+    pub fn resume(&self, container: ContainerId, cause: Option<EventId>) -> Option<EventId> {
+        let scope = self.scope(container);
+        let waiting = scope.resume()?;
+        let event = self.0.recorder.emit(scope.at(), cause, events::ContainerResumed {});
+        self.0.executor.put_back(&waiting);
+        event
+    }
+
     /// How a container ended; `None` while it runs.
     #[must_use]
     pub fn status(&self, container: ContainerId) -> Option<ExitStatus> {
@@ -375,7 +396,34 @@ impl World {
         self.net(|net| net.partition(a, b, cause))
     }
 
-    /// Ends a partition. What was lost arrives when it is next retransmitted.
+    /// Breaks the way from one pod to another. What is wrong with it already stays so, unless it is of the same kind.
+    ///
+    /// # Errors
+    /// On turmoil's network, which can show none of these.
+    ///
+    /// # Panics
+    /// If a range of latencies is empty.
+    pub fn impair(
+        &self,
+        from: PodId,
+        to: PodId,
+        fault: &LinkFault,
+        cause: Option<EventId>,
+    ) -> Result<Option<EventId>, NotShown> {
+        self.net(|net| net.impair(from, to, fault, cause))
+    }
+
+    /// Sends RST to both ends of every connection between two pods; those that are being opened are none yet. Answers
+    /// with their number.
+    ///
+    /// # Errors
+    /// On turmoil's network.
+    pub fn reset(&self, a: PodId, b: PodId, cause: Option<EventId>) -> Result<usize, NotShown> {
+        self.net(|net| net.reset(a, b, cause))
+    }
+
+    /// Mends the link between two pods in both directions. What was lost arrives when it is next retransmitted, what
+    /// waited at once.
     pub fn heal(&self, a: PodId, b: PodId, cause: Option<EventId>) -> Option<EventId> {
         self.net(|net| net.heal(a, b, cause))
     }
@@ -510,7 +558,7 @@ impl fmt::Debug for World {
     }
 }
 
-fn nanos(range: &RangeInclusive<Duration>) -> Latency {
+pub(super) fn nanos(range: &RangeInclusive<Duration>) -> Latency {
     let nanos = |time: &Duration| u64::try_from(time.as_nanos()).expect("a latency is shorter than 500 years");
     let latency = (nanos(range.start()), nanos(range.end()));
     assert!(latency.0 <= latency.1, "the latency range {range:?} is empty");

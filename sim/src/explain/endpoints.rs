@@ -76,7 +76,7 @@ pub(super) fn services(applied: &Map<String, Value>, wanted: impl Fn(&Map<String
 }
 
 /// `outbound|7070|v1|echo.shop.svc.cluster.local` is of `shop/echo`.
-fn service(cluster: &str) -> Option<String> {
+pub(super) fn service(cluster: &str) -> Option<String> {
     let (name, domain) = cluster.rsplit('|').next()?.split_once('.')?;
     let (namespace, _) = domain.split_once(".svc.")?;
     Some(format!("{namespace}/{name}"))

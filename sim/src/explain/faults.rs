@@ -14,6 +14,11 @@ pub(super) struct Fault<'t> {
 }
 
 impl Fault<'_> {
+    /// Whether it lies in the world around the processes, rather than in what they make of it.
+    pub(super) fn is_of_the_world(&self) -> bool {
+        !matches!(self.event.kind, "pod.status" | "xds.nack")
+    }
+
     /// Whether it stands between the pod `client` and one of `servers`.
     pub(super) fn concerns(&self, client: &str, servers: &BTreeSet<&str>) -> bool {
         let serves = |pod: &String| servers.contains(pod.as_str());
@@ -34,11 +39,19 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             faults.retain(|_, fault| !fault.pods.contains(&key.1));
             continue;
         }
+        if event.kind == "net.healed" {
+            let ends: Vec<&str> = key.1.split(' ').collect();
+            faults.retain(|(what, _), fault| *what != "link" || fault.pods.iter().any(|pod| !ends.contains(&&**pod)));
+            continue;
+        }
         if matches!(event.kind, "xds.client.closed" | "istiod.stream.closed" | "container.exited" | "container.killed")
         {
             // What ends takes along its streams, at either end of them.
             let ends = |what: &str| what == key.0 || (event.kind.starts_with("container.") && what == "way");
             faults.retain(|(what, whose), _| !ends(what) || !whose.starts_with(&key.1));
+            if event.kind.starts_with("container.") {
+                faults.remove(&("pause", event.at.to_string()));
+            }
             continue;
         }
         if !stands {
@@ -49,9 +62,9 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             continue;
         }
         let pods = match key.0 {
-            "link" => key.1.split(' ').map(str::to_owned).collect(),
+            "link" => key.1.split(' ').take(2).map(str::to_owned).collect(),
             "way" => client(event).into_iter().collect(),
-            "response" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
+            "response" | "pause" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
             _ => vec![key.1.clone()],
         };
         faults.insert(key.clone(), Fault { event, pods, between: key.0 == "link" });
@@ -88,13 +101,15 @@ fn same_nonce(a: &Recorded, b: &Recorded) -> bool {
 /// What an event breaks (`true`) or mends.
 fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
     let (what, stands) = match event.kind {
-        "net.partitioned" => ("link", true),
+        "net.partitioned" | "net.blocked" | "net.slowed" | "net.lossy" | "net.jammed" => ("link", true),
         "net.healed" => ("link", false),
         "net.isolated" => ("isolation", true),
         "net.rejoined" => ("isolation", false),
         "power.off" => ("power", true),
         "power.on" => ("power", false),
         "netns.removed" => ("pod", false),
+        "container.paused" => ("pause", true),
+        "container.resumed" => ("pause", false),
         "pod.status" => ("status", true),
         "xds.nack" => ("response", true),
         "xds.held" | "xds.dropped" => ("way", true),
@@ -105,6 +120,10 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
     let told = fields(event);
     let field = |name: &str| text(&told, name).unwrap_or_default().to_owned();
     Some(match what {
+        "link" if !matches!(event.kind, "net.partitioned" | "net.healed") => {
+            // Several things may be wrong with one direction.
+            ((what, format!("{} {} {}", field("from"), field("to"), event.kind)), stands)
+        }
         "link" => {
             let mut ends = [field("a"), field("b")];
             ends.sort();
@@ -139,6 +158,7 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             }
             ((what, format!("{} {ordinal} {}", event.at, field("type"))), stands)
         }
+        "pause" => ((what, event.at.to_string()), stands),
         _ => ((what, field("pod")), stands),
     })
 }
@@ -152,7 +172,7 @@ mod tests {
     use hermesh_xds::client::{ClientClosed, XdsNack, XdsRequest};
 
     use super::*;
-    use crate::engine::{ContainerKilled, NetHealed, NetPartitioned};
+    use crate::engine::{ContainerKilled, NetHealed, NetJammed, NetLossy, NetPartitioned};
     use crate::trace::{Header, Trace};
 
     fn record<E: Event>(trace: &mut Trace, event: E) {
@@ -206,6 +226,21 @@ mod tests {
         assert_eq!(kinds(&trace), ["xds.nack"], "another one is content");
         record(&mut trace, ContainerKilled {});
         assert!(kinds(&trace).is_empty());
+    }
+
+    #[test]
+    fn healing_a_link_mends_all_that_is_wrong_with_it_and_nothing_else() {
+        let mut trace = trace();
+        let [web, cart, db] = ["shop/web-0", "shop/cart-0", "shop/db-0"].map(str::to_owned);
+        record(&mut trace, NetLossy { from: web.clone(), to: cart.clone(), loss_percent: 10.0 });
+        record(&mut trace, NetJammed { from: cart.clone(), to: web.clone() });
+        record(&mut trace, NetJammed { from: web.clone(), to: db.clone() });
+        assert_eq!(kinds(&trace), ["net.lossy", "net.jammed", "net.jammed"]);
+        record(&mut trace, NetHealed { a: cart, b: web });
+        let faults = standing(trace.events());
+        let left: Vec<u64> = faults.iter().map(|fault| fault.event.seq).collect();
+        assert_eq!(left, [3]);
+        assert!(faults[0].concerns("shop/web-0", &BTreeSet::from(["shop/db-0"])));
     }
 
     #[test]

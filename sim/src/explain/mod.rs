@@ -148,8 +148,17 @@ impl<'t> Story<'t> {
                 "listener.applied" if self.push_of(event).is_some_and(|push| !has_rules(push)) => return,
                 "rpc.finished" => {
                     self.tell_on_the_way(event);
-                    if fields(event).get("attempts").and_then(Value::as_u64) == Some(0) {
+                    let finished = fields(event);
+                    let unsent = finished.get("attempts").and_then(Value::as_u64) == Some(0);
+                    let late = text(&finished, "cause_kind") == Some("deadline");
+                    if unsent {
                         self.tell_unanswered(event);
+                    }
+                    if unsent && late {
+                        self.tell_cut_off(event);
+                    }
+                    if late {
+                        self.tell_in_the_way(event);
                     }
                 }
                 _ => {}
@@ -245,6 +254,28 @@ impl<'t> Story<'t> {
         let faults = faults::standing(before);
         let between = faults.iter().filter(|fault| fault.concerns(client, &istiods));
         between.for_each(|fault| self.tell(fault.event.seq));
+    }
+
+    /// Adds what stood between a client and the endpoint of an RPC that took too long, or if it found none in time,
+    /// those that it might have found.
+    fn tell_in_the_way(&mut self, finished: &Recorded) {
+        let told = fields(finished);
+        let Some((before, _)) = self.split(finished) else { return };
+        let endpoint = text(&told, "endpoint").and_then(|to| sentence::pod_at(self.trace, finished, to));
+        let service = text(&told, "cluster").and_then(endpoints::service);
+        let servers: BTreeSet<String> = match (endpoint, service) {
+            (Some(pod), _) => [pod].into(),
+            (None, Some(service)) => Endpoints::of(before, &service).ready,
+            (None, None) => return,
+        };
+        let servers: BTreeSet<&str> = servers.iter().map(String::as_str).collect();
+        let took_us = told.get("took_us").and_then(Value::as_u64).unwrap_or_default();
+        let began = before.partition_point(|event| event.t_us + took_us < finished.t_us);
+        let client = finished.at.rsplit_once('/').map_or(&*finished.at, |(pod, _)| pod);
+        for faults in [faults::standing(&before[..began]), faults::standing(before)] {
+            let between = faults.iter().filter(|fault| fault.is_of_the_world() && fault.concerns(client, &servers));
+            between.for_each(|fault| self.tell(fault.event.seq));
+        }
     }
 
     /// What the server said of a connection that failed at its client.

@@ -105,6 +105,8 @@ impl<'t> Sentences<'t> {
 
             "container.started" => "started".to_owned(),
             "container.terminating" => "told to terminate".to_owned(),
+            "container.paused" => "paused: its processes do not run".to_owned(),
+            "container.resumed" => "runs again".to_owned(),
             "container.killed" => "killed".to_owned(),
             "container.exited" => match text(&told, "message") {
                 Some(message) => format!("{} with code {}: {message}", field("reason"), field("code")),
@@ -138,6 +140,18 @@ impl<'t> Sentences<'t> {
             "net.timeout" => format!("gave up on {}: no packet came through", self.endpoint(event, &field("to"))),
             "net.stalled" => format!("packets to {} are lost", self.endpoint(event, &field("to"))),
             "net.partitioned" => return Some(format!("packets between {} and {} are lost", field("a"), field("b"))),
+            "net.blocked" => return Some(format!("packets from {} to {} are lost", field("from"), field("to"))),
+            "net.jammed" => return Some(format!("packets from {} to {} wait", field("from"), field("to"))),
+            "net.lossy" => {
+                let (loss, from, to) = (field("loss_percent"), field("from"), field("to"));
+                return Some(format!("of the packets from {from} to {to} {loss} % are lost"));
+            }
+            "net.slowed" => {
+                let ms = |name: &str| told.get(name).and_then(Value::as_f64).unwrap_or_default() / 1_000.0;
+                let (from, to, least, most) = (field("from"), field("to"), ms("least_us"), ms("most_us"));
+                let by = if least < most { format!("{least} to {most}") } else { format!("{most}") };
+                return Some(format!("packets from {from} to {to} take {by} ms longer"));
+            }
             "net.healed" => return Some(format!("packets between {} and {} arrive again", field("a"), field("b"))),
             "net.isolated" => return Some(format!("packets from and to {} are lost", field("pod"))),
             "net.rejoined" => return Some(format!("packets from and to {} arrive again", field("pod"))),

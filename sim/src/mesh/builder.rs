@@ -1,6 +1,6 @@
 //! How a mesh is set up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -10,6 +10,7 @@ use hermesh_runtime::Level;
 
 use super::clients::Clients;
 use super::dangling::Dangling;
+use super::disturb::BrokenLinks;
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
 use crate::cluster::{Cluster, ISTIOD, Setup};
 use crate::engine::{Config, Exit, Network, Simulation};
@@ -181,7 +182,7 @@ impl MeshBuilder {
             quiet,
             clients: Clients::default(),
             loads: BTreeMap::new(),
-            cuts: BTreeSet::new(),
+            broken_links: BrokenLinks::default(),
             dangling: Dangling::default(),
             _repeat: Repeat { world, by_variable: self.seed.is_none() },
         };

@@ -1,13 +1,16 @@
-//! Breaking things: killed containers, restarts, cut links.
+//! Breaking things: killed, restarted and paused containers, links.
 
-use std::collections::BTreeMap;
+mod links;
 
 use hermesh_istiod::objects::{Kind, ObjectKey};
 use hermesh_runtime::EventId;
 
 use super::events::Disturbed;
 use super::{DisturbError, Mesh, TargetError};
-use crate::engine::{ContainerId, PodId, World};
+use crate::engine::{ContainerId, World};
+
+pub(super) use links::BrokenLinks;
+pub use links::SLOW_MAX;
 
 /// Disturbances. Targets are written `web` (all pods of a workload), `web/0` (one of them) or `web/0/istio-proxy` (one
 /// container), with a namespace in front if it is another than the mesh's; `istiod` is found wherever it runs.
@@ -61,94 +64,62 @@ impl Mesh {
         Ok(names)
     }
 
-    /// Loses all packets between the pods of two targets, as they are now.
+    /// SIGSTOP: the processes of the target's containers do not run any more until they are resumed. Their sockets
+    /// stay: the kernel takes connections and data for them as long as there is room. Calls and loads that are sent
+    /// from the pod are processes of their own, and go on.
     ///
     /// # Panics
-    /// If nothing of either name runs.
+    /// If nothing of that name runs.
     #[track_caller]
-    pub fn partition(&mut self, a: &str, b: &str) -> &mut Self {
-        let result = self.try_partition(a, b);
-        self.must("partition", result);
+    pub fn pause(&mut self, target: &str) -> &mut Self {
+        let result = self.try_pause(target);
+        self.must("pause", result);
         self
     }
 
-    /// [`partition`](Self::partition) without panics; answers with the pods on either side.
+    /// [`pause`](Self::pause) without panics; answers with what was paused.
     ///
     /// # Errors
-    /// If nothing of either name runs.
-    pub fn try_partition(&mut self, a: &str, b: &str) -> Result<(Vec<String>, Vec<String>), DisturbError> {
-        let (names, pairs) = self.links("partition", a, b, |world, a, b, cause| world.partition(a, b, cause))?;
-        self.cuts.extend(pairs);
-        Ok(names)
+    /// If nothing of that name runs.
+    pub fn try_pause(&mut self, target: &str) -> Result<Vec<String>, DisturbError> {
+        self.signal("pause", target, World::pause)
     }
 
-    /// Lets packets pass again; what waited is sent once more.
+    /// SIGCONT: what is paused runs again. Its monotonic clock has gone on, and timers that were due fire now.
     ///
     /// # Panics
-    /// If nothing of either name runs.
+    /// If nothing of that name runs.
     #[track_caller]
-    pub fn heal(&mut self, a: &str, b: &str) -> &mut Self {
-        let result = self.try_heal(a, b);
-        self.must("heal", result);
+    pub fn resume(&mut self, target: &str) -> &mut Self {
+        let result = self.try_resume(target);
+        self.must("resume", result);
         self
     }
 
-    /// [`heal`](Self::heal) without panics; answers with the pods on either side.
+    /// [`resume`](Self::resume) without panics; answers with the containers that run.
     ///
     /// # Errors
-    /// If nothing of either name runs.
-    pub fn try_heal(&mut self, a: &str, b: &str) -> Result<(Vec<String>, Vec<String>), DisturbError> {
-        let (names, pairs) = self.links("heal", a, b, |world, a, b, cause| world.heal(a, b, cause))?;
-        for (a, b) in pairs {
-            self.cuts.remove(&(a, b));
-            self.cuts.remove(&(b, a));
-        }
-        Ok(names)
+    /// If nothing of that name runs.
+    pub fn try_resume(&mut self, target: &str) -> Result<Vec<String>, DisturbError> {
+        self.signal("resume", target, World::resume)
     }
 
-    /// Lets packets pass again wherever [`partition`](Self::partition) has stopped them, whatever has become of the
-    /// workloads; answers with the number of pairs of pods.
-    ///
-    /// # Errors
-    /// If the simulation fails.
-    pub fn try_heal_all(&mut self) -> Result<usize, DisturbError> {
-        let cuts = std::mem::take(&mut self.cuts);
-        let cause = self.disturb("heal", vec!["all".to_owned()]);
-        let world = self.world().clone();
-        self.at_once(|| {
-            for (a, b) in &cuts {
-                world.heal(*a, *b, cause);
-            }
-        })?;
-        Ok(cuts.len())
-    }
-
-    fn links(
+    fn signal(
         &mut self,
         what: &'static str,
-        a: &str,
-        b: &str,
-        act: impl Fn(&World, PodId, PodId, Option<EventId>) -> Option<EventId>,
-    ) -> Result<(Sides, Vec<(PodId, PodId)>), DisturbError> {
-        let (left, right) = (self.nets(a)?, self.nets(b)?);
-        let names = |side: &BTreeMap<String, PodId>| side.keys().cloned().collect::<Vec<_>>();
-        let cause = self.disturb(what, [names(&left), names(&right)].concat());
-        let with_right = |a: &PodId| right.values().filter(|b| *b != a).map(|b| (*a, *b)).collect::<Vec<_>>();
-        let pairs: Vec<(PodId, PodId)> = left.values().flat_map(with_right).collect();
+        target: &str,
+        act: impl Fn(&World, ContainerId, Option<EventId>) -> Option<EventId>,
+    ) -> Result<Vec<String>, DisturbError> {
+        let victims = self.running(target)?;
+        let names: Vec<String> = victims.iter().map(Victim::name).collect();
+        let cause = self.disturb(what, names.clone());
         let world = self.world().clone();
         self.at_once(|| {
-            for (a, b) in &pairs {
-                act(&world, *a, *b, cause);
+            for victim in &victims {
+                act(&world, victim.id, cause);
             }
         })?;
-        Ok(((names(&left), names(&right)), pairs))
-    }
-
-    fn nets(&self, target: &str) -> Result<BTreeMap<String, PodId>, TargetError> {
-        let pods = self.choose(target)?.pods;
-        let nets = pods.iter().filter_map(|row| Some((format!("{}/{}", row.namespace, row.name), self.net(row)?)));
-        let nets: BTreeMap<String, PodId> = nets.collect();
-        if nets.is_empty() { Err(TargetError::NotRunning(target.to_owned())) } else { Ok(nets) }
+        Ok(names)
     }
 
     fn running(&self, target: &str) -> Result<Vec<Victim>, TargetError> {
@@ -169,9 +140,6 @@ impl Mesh {
         self.world().emit("mesh", self.cause, Disturbed { what, targets }).or(self.cause)
     }
 }
-
-/// The names of the pods on either side.
-type Sides = (Vec<String>, Vec<String>);
 
 struct Victim {
     pod: ObjectKey,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::ReadError;
-use crate::engine::SimulationError;
+use crate::engine::{NotShown, SimulationError};
 
 /// The run cannot go on, whatever was asked for: Hermesh itself is at fault, or a program that spins.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +178,26 @@ pub enum DisturbError {
     /// Nothing of that name.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Packets would take longer than anything waits, or no time at all.
+    #[error(
+        "the latency {from:?} to {to:?}: expected a range of at most {:?} that is not empty",
+        crate::mesh::SLOW_MAX
+    )]
+    Latency {
+        /// The lower bound.
+        from: Duration,
+        /// The upper bound.
+        to: Duration,
+    },
+    /// Nothing would be lost, or everything.
+    #[error("the loss {share}: expected a share above 0 and below 1; for a link that loses all, cut it")]
+    Loss {
+        /// What was asked for.
+        share: f64,
+    },
+    /// The network of this run cannot show it.
+    #[error(transparent)]
+    NotShown(#[from] NotShown),
     /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::changing::{Change, Subject};
-use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Heal, Step, Wait};
+use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
+use super::links::LinkDeed;
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
@@ -82,12 +83,13 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                 step.expect_of_load().iter().for_each(|expect| window(expect, steps, problems));
             }
             Some(Action::Kill(targets)) => targets.iter().for_each(|target| checker.container(target)),
-            Some(Action::Restart(targets)) => targets.iter().for_each(|target| checker.populated(target)),
-            Some(Action::Partition(pair)) => checker.pair(pair),
-            Some(Action::Heal(Heal::Pair(pair))) => checker.pair(pair),
+            Some(Action::Restart(targets) | Action::Pause(targets) | Action::Resume(targets)) => {
+                targets.iter().for_each(|target| checker.populated(target))
+            }
+            Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Get(Get::Config(target))) => checker.client(target),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
-            Some(Action::Get(_) | Action::Heal(Heal::All) | Action::Together(_)) | None => {}
+            Some(Action::Get(_) | Action::Together(_)) | None => {}
         }
     }
     loads.finish(problems);
@@ -433,7 +435,7 @@ impl Checker<'_> {
         }
     }
 
-    fn pair(&self, pair: &[At<Target>; 2]) {
+    fn pair(&self, pair: &[At<Target>; 2], deed: LinkDeed<'_>) {
         for target in pair {
             self.populated(target);
             if target.value.container.is_some() {
@@ -443,7 +445,8 @@ impl Checker<'_> {
         }
         let [one, other] = pair;
         if one.value == other.value {
-            self.error(&other.place, "bad-value", "expected two different workloads or pods, found the same twice");
+            let code = if deed.is_one_way() { "overlap" } else { "bad-value" };
+            self.error(&other.place, code, "expected two different workloads or pods, found the same twice");
         }
     }
 

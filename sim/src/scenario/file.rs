@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
@@ -25,7 +26,7 @@ use super::xds;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 21] = [
+pub(super) const VERBS: [&str; 27] = [
     "apply",
     "delete",
     "scale",
@@ -40,7 +41,13 @@ pub(super) const VERBS: [&str; 21] = [
     "together",
     "kill",
     "restart",
+    "pause",
+    "resume",
     "partition",
+    "slow",
+    "lossy",
+    "jam",
+    "reset",
     "heal",
     "hold",
     "release",
@@ -50,7 +57,7 @@ pub(super) const VERBS: [&str; 21] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 15] = [
+pub(super) const DEEDS: [&str; 21] = [
     "apply",
     "delete",
     "scale",
@@ -59,7 +66,13 @@ pub(super) const DEEDS: [&str; 15] = [
     "rollout",
     "kill",
     "restart",
+    "pause",
+    "resume",
     "partition",
+    "slow",
+    "lossy",
+    "jam",
+    "reset",
     "heal",
     "hold",
     "release",
@@ -191,10 +204,24 @@ pub(super) struct Step {
     /// Workloads, pods or containers to stop with SIGTERM and start again; `istiod` is known everywhere.
     #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
     pub restart: Option<Vec<At<Target>>>,
-    /// Two workloads or pods between which no packet passes any more.
+    /// Workloads, pods or containers to pause (SIGSTOP).
+    #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
+    pub pause: Option<Vec<At<Target>>>,
+    /// Those that are to run again (SIGCONT).
+    #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
+    pub resume: Option<Vec<At<Target>>>,
+    /// Two workloads or pods between which no packet passes any more, or `from` whom `to` whom.
+    pub partition: Option<Ends>,
+    /// Between whom packets take longer from now on.
+    pub slow: Option<Slow>,
+    /// Between whom packets are lost from now on.
+    pub lossy: Option<Lossy>,
+    /// Two workloads or pods between which packets wait until the link is healed, or `from` whom `to` whom.
+    pub jam: Option<Ends>,
+    /// Two workloads or pods whose connections with each other end by RST.
     #[schemars(with = "Option<Pair>")]
-    pub partition: Option<[At<Target>; 2]>,
-    /// Two workloads or pods that a partition separates, or `all`.
+    pub reset: Option<[At<Target>; 2]>,
+    /// Two workloads or pods whose link is mended, whatever is wrong with it, or `all`.
     pub heal: Option<Heal>,
     /// Responses of istiod to keep back.
     pub hold: Option<xds::Hold>,
@@ -336,12 +363,12 @@ pub(super) struct Expect {
 /// Values by workload, in the order of the file.
 pub(super) type ByWorkload<T> = Vec<(At<Target>, At<T>)>;
 
-/// Which partitions to heal.
+/// Which links to heal.
 #[derive(Clone, Debug)]
 pub(super) enum Heal {
     /// Every one.
     All,
-    /// The one between these two.
+    /// Those between these two.
     Pair(Box<[At<Target>; 2]>),
 }
 
@@ -370,10 +397,12 @@ pub(super) enum Action<'a> {
     Kill(&'a [At<Target>]),
     /// `restart`
     Restart(&'a [At<Target>]),
-    /// `partition`
-    Partition(&'a [At<Target>; 2]),
-    /// `heal`
-    Heal(&'a Heal),
+    /// `pause`
+    Pause(&'a [At<Target>]),
+    /// `resume`
+    Resume(&'a [At<Target>]),
+    /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
+    Link(LinkDeed<'a>),
     /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
     Xds(xds::Deed<'a>),
 }
@@ -409,8 +438,14 @@ impl Step {
             self.together.as_deref().map(Action::Together),
             self.kill.as_deref().map(Action::Kill),
             self.restart.as_deref().map(Action::Restart),
-            self.partition.as_ref().map(Action::Partition),
-            self.heal.as_ref().map(Action::Heal),
+            self.pause.as_deref().map(Action::Pause),
+            self.resume.as_deref().map(Action::Resume),
+            self.partition.as_ref().map(LinkDeed::Partition).map(Action::Link),
+            self.slow.as_ref().map(LinkDeed::Slow).map(Action::Link),
+            self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),
+            self.jam.as_ref().map(LinkDeed::Jam).map(Action::Link),
+            self.reset.as_ref().map(LinkDeed::Reset).map(Action::Link),
+            self.heal.as_ref().map(LinkDeed::Heal).map(Action::Link),
             xds::Deed::of(self).map(Action::Xds),
         ];
         actions.into_iter().flatten().next()

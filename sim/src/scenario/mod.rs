@@ -16,6 +16,7 @@ mod follow;
 mod forwarded;
 mod header;
 mod inventory;
+mod links;
 mod load;
 mod namespaces;
 mod outcome;

@@ -1,7 +1,7 @@
 //! Targets of one step that mean the same, or of which one is part of another.
 
 use super::changing::{Change, Subject};
-use super::file::{Action, File, Heal, Wait};
+use super::file::{Action, File, Wait};
 use super::read::{At, Problems};
 use super::target::Target;
 
@@ -11,11 +11,12 @@ pub(super) fn check(file: &File, problems: &Problems) {
     let names = Names { namespace, problems };
     for step in file.all_steps() {
         match step.action() {
-            Some(Action::Kill(targets) | Action::Restart(targets)) => names.distinct(targets),
+            Some(
+                Action::Kill(targets) | Action::Restart(targets) | Action::Pause(targets) | Action::Resume(targets),
+            ) => names.distinct(targets),
             Some(Action::Wait(Wait::Ready { workloads: Some(targets), .. })) => names.distinct(targets),
             Some(Action::Change(changes)) => names.distinct(&workloads(changes)),
-            Some(Action::Partition(pair)) => names.apart(pair),
-            Some(Action::Heal(Heal::Pair(pair))) => names.apart(pair),
+            Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| names.apart(pair)),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod disturb;
+mod links;
 mod loads;
 mod objects;
 mod rejected;
@@ -198,8 +199,9 @@ impl<'a> Player<'a> {
             Action::Stop(load) => return self.stop(number, step, &load.value, began, reports),
             Action::Kill(targets) => self.kill(targets)?,
             Action::Restart(targets) => self.restart(targets)?,
-            Action::Partition(pair) => self.partition(pair)?,
-            Action::Heal(heal) => self.heal(heal)?,
+            Action::Pause(targets) => self.pause(targets)?,
+            Action::Resume(targets) => self.resume(targets)?,
+            Action::Link(deed) => self.link(deed)?,
             Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);

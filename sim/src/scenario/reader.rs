@@ -8,6 +8,7 @@ use super::file::{
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
 };
 use super::header;
+use super::links;
 use super::overlap;
 use super::read::{At, Cursor, Fields, Place, unknown};
 use super::rejection::{REJECTABLE, rejection};
@@ -178,10 +179,16 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         together: None,
         kill: fields.optional("kill").map(|field| targets(&field, "a container: workload/ordinal/container")),
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
-        partition: fields.optional("partition").and_then(|field| pair(&field)),
+        pause: fields.optional("pause").map(|field| targets(&field, "a workload, a pod or a container")),
+        resume: fields.optional("resume").map(|field| targets(&field, "a workload, a pod or a container")),
+        partition: fields.optional("partition").and_then(|field| links::ends(&field)),
+        slow: fields.optional("slow").and_then(|field| links::slow(&field)),
+        lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),
+        jam: fields.optional("jam").and_then(|field| links::ends(&field)),
+        reset: fields.optional("reset").and_then(|field| pair(&field, PAIR)),
         heal: fields.optional("heal").and_then(|field| match field.node.text() {
             Some("all") => Some(Heal::All),
-            _ => pair(&field).map(|pair| Heal::Pair(Box::new(pair))),
+            _ => pair(&field, PAIR).map(|pair| Heal::Pair(Box::new(pair))),
         }),
         hold: fields.optional("hold").and_then(|field| xds::hold(&field)),
         release: fields.optional("release").and_then(|field| xds::release(&field)),
@@ -384,8 +391,10 @@ pub(super) fn targets(field: &Cursor<'_>, expected: &str) -> Vec<At<Target>> {
     field.one_or_many(expected).iter().filter_map(|item| target(item, expected)).collect()
 }
 
-fn pair(field: &Cursor<'_>) -> Option<[At<Target>; 2]> {
-    let items = field.items("a list of two workloads or pods")?;
+const PAIR: &str = "a list of two workloads or pods";
+
+pub(super) fn pair(field: &Cursor<'_>, expected: &str) -> Option<[At<Target>; 2]> {
+    let items = field.items(expected)?;
     if items.len() != 2 {
         field.error("wrong-length", format!("expected two workloads or pods, found {}", items.len()));
     }

@@ -15,6 +15,7 @@ use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
 use super::xds::{RESPONSES_MAX, XDS_TYPES};
 use super::{header, url};
+use crate::mesh::SLOW_MAX;
 
 /// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
 #[must_use]
@@ -199,6 +200,8 @@ schema_types! {
     CallTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(TIMEOUT_MAX))}
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
+    LinkLatency => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(Time(SLOW_MAX)))}
+    LinkLoss => {"type": "string", "pattern": r"^(?=.*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?%$"}
     Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
     XdsType => {"enum": XDS_TYPES}
     DropCount => {"type": "integer", "minimum": 1, "maximum": RESPONSES_MAX}

@@ -57,6 +57,11 @@ impl Conn {
     pub(super) fn is_unix(&self) -> bool {
         matches!(self.destination, Destination::Unix(_))
     }
+
+    /// Whether its handshake is not over.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening.is_some() || self.ends[0].half.opens()
+    }
 }
 
 pub(super) struct End {
@@ -349,6 +354,24 @@ impl Net {
         self.queue.push(at, Event::Syn(key));
     }
 
+    /// Which way the packets of a handshake go: the client's pod and, if anybody has the address, the server's.
+    pub(super) fn route(&self, key: Key) -> Option<(PodId, PodId)> {
+        let conn = self.conns.get(key)?;
+        let (Some(from), Destination::Tcp(to)) = (conn.ends[0].pod, conn.destination) else { return None };
+        if conn.local || to.ip().is_loopback() {
+            return None;
+        }
+        Some((from, self.pod_at(to.ip())?))
+    }
+
+    /// The client's kernel gives up on a handshake whose packets wait on their way.
+    pub(super) fn await_handshake(&mut self, key: Key) {
+        if let Some(Conn { opening: Some(opening), .. }) = self.conns.get(key) {
+            let at = opening.since + ((1 << (SYN_RETRIES + 1)) - 1) * SECOND;
+            self.queue.push(at, Event::ConnectTimeout(key));
+        }
+    }
+
     /// The SYN or its answer is lost to `lost`: the client's kernel sends it again after 1, 3, 7, 15, 31 and 63 s.
     fn syn_lost(&mut self, key: Key, lost: Cause) {
         let now = self.now();
@@ -377,7 +400,8 @@ impl Net {
             return;
         }
         let Some(from) = conn.ends[0].pod else { unreachable!("{CLIENT}") };
-        if conn.opening.is_none() {
+        // It succeeded, or the kernel has given up on it meanwhile.
+        if conn.opening.as_ref().is_none_or(|opening| opening.error.is_some()) {
             return;
         }
         let Destination::Tcp(to) = conn.destination else {
@@ -389,7 +413,7 @@ impl Net {
             let lost = conn.ends[1].pod.and_then(|pod| self.pods[pod.index()].removed).flatten();
             return self.syn_lost(key, lost);
         };
-        if let Some(lost) = self.broken(from, server) {
+        if let Some(lost) = self.loses(from, server) {
             return self.syn_lost(key, lost);
         }
         let links = (server != from).then(|| (self.link(from, server), self.link(server, from)));
@@ -447,11 +471,20 @@ impl Net {
             self.remove(key);
             return;
         }
+        if conn.opening.as_ref().is_some_and(|opening| opening.error.is_some()) {
+            // Its kernel gave up, and its process has not seen that yet.
+            let conn = self.conns.get_mut(key).expect(OPENED);
+            conn.ends[1].half.closed = true;
+            let listener = conn.listener.take();
+            if let Some(listener) = listener.and_then(|listener| self.listeners.get_mut(listener)) {
+                listener.opening -= 1;
+            }
+            return;
+        }
         let (client, server) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod.expect("a server answered"));
-        if !conn.local
-            && let Some(lost) = self.broken(server, client)
-        {
-            if conn.opening.is_some() {
+        let (local, opening) = (conn.local, conn.opening.is_some());
+        if !local && let Some(lost) = self.loses(server, client) {
+            if opening {
                 self.syn_lost(key, lost);
             }
             return;
@@ -483,13 +516,14 @@ impl Net {
         let Some(conn) = self.conns.get(key) else {
             return;
         };
-        let (client, server) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod);
+        let (client, server, local) = (conn.ends[0].pod.expect(CLIENT), conn.ends[1].pod, conn.local);
         if let Some(server) = server
-            && !conn.local
-            && let Some(lost) = self.broken(server, client)
+            && !local
+            && let Some(lost) = self.loses(server, client)
         {
             return self.syn_lost(key, lost);
         }
+        let conn = self.conns.get(key).expect(OPENED);
         let to = conn.ends[1].address.clone();
         let closed_by = match conn.destination {
             Destination::Tcp(to) => {

@@ -4,6 +4,7 @@
 //! follows Linux; its constants stand beside their uses.
 
 mod connect;
+mod links;
 mod queue;
 mod transfer;
 
@@ -12,9 +13,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
-use hermesh_runtime::{Address, Draws, EventId};
+use hermesh_runtime::{Address, EventId};
 
 use self::connect::{Conn, Listener};
+use self::links::Link;
 use self::queue::{Event, Queue};
 use super::PodId;
 use super::endings::Endings;
@@ -48,6 +50,8 @@ pub(super) struct Net {
     pods: Vec<Pod>,
     by_address: BTreeMap<IpAddr, PodId>,
     links: Vec<Link>,
+    /// How many of them are jammed.
+    jams: usize,
     link_index: BTreeMap<(PodId, PodId), usize>,
     conns: Slab<Conn>,
     conns_made: u64,
@@ -78,12 +82,6 @@ struct Pod {
     closed_ports: BTreeMap<u16, Cause>,
 }
 
-struct Link {
-    cut: Option<Cause>,
-    latency: Latency,
-    draws: Draws,
-}
-
 impl Net {
     pub(super) fn new(recorder: Arc<Recorder>, seed: u64, latency: Latency) -> Self {
         Self {
@@ -94,6 +92,7 @@ impl Net {
             pods: Vec::new(),
             by_address: BTreeMap::new(),
             links: Vec::new(),
+            jams: 0,
             link_index: BTreeMap::new(),
             conns: Slab::new(),
             conns_made: 0,
@@ -119,6 +118,9 @@ impl Net {
     /// Handles what has arrived by `now`.
     pub(super) fn advance(&mut self, now: u64) {
         while let Some((at, event)) = self.queue.pop(now) {
+            if self.jams > 0 && self.is_jammed(at, event) {
+                continue;
+            }
             match event {
                 Event::Syn(conn) => self.on_syn(at, conn),
                 Event::SynAck(conn) => self.on_syn_ack(at, conn),
@@ -127,6 +129,7 @@ impl Net {
                 Event::Arrive(conn, from) => self.on_arrive(at, conn, from),
                 Event::Retransmit(conn, from) => self.on_retransmit(at, conn, from),
                 Event::Redeliver(conn, from) => self.on_redeliver(at, conn, from),
+                Event::Unacknowledged(conn, from) => self.on_unacknowledged(at, conn, from),
                 Event::Reset(conn, to) => self.on_reset(conn, to),
             }
         }
@@ -205,107 +208,6 @@ impl Net {
         ends.filter(|(_, side, conn)| conn.ends[side.index()].is_open_to(owner))
             .map(|(key, side, _)| (key, side))
             .collect()
-    }
-}
-
-/// Links and faults.
-impl Net {
-    pub(super) fn partition(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
-        let event = events::NetPartitioned { a: self.name(a), b: self.name(b) };
-        let event = self.recorder.emit(&self.network, cause, event);
-        for (from, to) in [(a, b), (b, a)] {
-            let link = self.link(from, to);
-            self.links[link].cut = Some(event.or(cause));
-        }
-        event
-    }
-
-    pub(super) fn heal(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
-        for (from, to) in [(a, b), (b, a)] {
-            let link = self.link(from, to);
-            self.links[link].cut = None;
-        }
-        let event = events::NetHealed { a: self.name(a), b: self.name(b) };
-        self.recorder.emit(&self.network, cause, event)
-    }
-
-    pub(super) fn isolate(&mut self, pod: PodId, cause: Cause) -> Cause {
-        let event = self.recorder.emit(&self.network, cause, events::NetIsolated { pod: self.name(pod) });
-        self.pods[pod.index()].isolated = Some(event.or(cause));
-        event
-    }
-
-    pub(super) fn rejoin(&mut self, pod: PodId, cause: Cause) -> Cause {
-        self.pods[pod.index()].isolated = None;
-        self.recorder.emit(&self.network, cause, events::NetRejoined { pod: self.name(pod) })
-    }
-
-    pub(super) fn power_off(&mut self, pod: PodId, cause: Cause) -> Cause {
-        let event = self.recorder.emit(&self.network, cause, events::PowerOff { pod: self.name(pod) });
-        let pod = &mut self.pods[pod.index()];
-        pod.off = Some(event.or(cause));
-        pod.time_wait.clear();
-        event
-    }
-
-    pub(super) fn power_on(&mut self, pod: PodId, cause: Cause) -> Cause {
-        self.pods[pod.index()].off = None;
-        self.recorder.emit(&self.network, cause, events::PowerOn { pod: self.name(pod) })
-    }
-
-    pub(super) fn is_off(&self, pod: PodId) -> bool {
-        self.pods[pod.index()].off.is_some()
-    }
-
-    pub(super) fn set_latency(&mut self, from: PodId, to: PodId, latency: Latency) {
-        let link = self.link(from, to);
-        self.links[link].latency = latency;
-    }
-
-    fn name(&self, pod: PodId) -> String {
-        self.pods[pod.index()].name.to_string()
-    }
-
-    /// Why packets from one pod to another are lost, if they are.
-    fn broken(&self, from: PodId, to: PodId) -> Option<Cause> {
-        let link = if from == to { None } else { self.link_index.get(&(from, to)).copied() };
-        self.broken_on(from, to, link)
-    }
-
-    /// The same where the link between the two is known.
-    fn broken_on(&self, from: PodId, to: PodId, link: Option<usize>) -> Option<Cause> {
-        let (a, b) = (&self.pods[from.index()], &self.pods[to.index()]);
-        a.off.or(b.off).or_else(|| {
-            if from == to {
-                return None;
-            }
-            a.isolated.or(b.isolated).or_else(|| self.links[link?].cut)
-        })
-    }
-
-    fn link(&mut self, from: PodId, to: PodId) -> usize {
-        if let Some(&link) = self.link_index.get(&(from, to)) {
-            return link;
-        }
-        let (a, b) = (&self.pods[from.index()], &self.pods[to.index()]);
-        let draws = Draws::new(self.seed, &format!("net/{}->{}", a.name, b.name), a.incarnation << 32 | b.incarnation);
-        self.links.push(Link { cut: None, latency: self.latency, draws });
-        self.link_index.insert((from, to), self.links.len() - 1);
-        self.links.len() - 1
-    }
-
-    /// When a packet sent at `now` arrives.
-    fn arrival(&mut self, now: u64, from: PodId, to: PodId) -> u64 {
-        if from == to {
-            return now;
-        }
-        let link = self.link(from, to);
-        self.arrival_on(now, link)
-    }
-
-    fn arrival_on(&mut self, now: u64, link: usize) -> u64 {
-        let Link { latency: (low, high), draws, .. } = &mut self.links[link];
-        now + if low == high { *low } else { draws.between(*low, *high) }
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Event {
     Retransmit(Key, Side),
     /// What this end retransmitted arrives at the other.
     Redeliver(Key, Side),
+    /// This end has seen no ACK for so long.
+    Unacknowledged(Key, Side),
     /// RST arrives at this end.
     Reset(Key, Side),
 }

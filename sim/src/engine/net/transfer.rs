@@ -9,8 +9,10 @@ use hermesh_runtime::Level;
 use sha2::{Digest as _, Sha256};
 use tokio::io::ReadBuf;
 
+use super::super::PodId;
 use super::super::events;
 use super::super::slab::Key;
+use super::connect::Conn;
 use super::queue::Event;
 use super::{Cause, Net};
 
@@ -76,6 +78,8 @@ pub(super) struct Half {
     /// How many of them have met a broken path.
     stuck: u32,
     stall: Option<Stall>,
+    /// Since something arrived whose ACK cannot.
+    unacknowledged: Option<Stall>,
     last_arrival: u64,
     /// Bytes sent and not yet read.
     unread: usize,
@@ -292,7 +296,7 @@ impl Net {
     }
 
     /// Why what this end sends is lost, if it is.
-    fn lost(&self, key: Key, from: Side) -> Option<Cause> {
+    pub(super) fn lost(&self, key: Key, from: Side) -> Option<Cause> {
         let conn = self.conns.get(key)?;
         let (from, to) = (&conn.ends[from.index()], &conn.ends[from.other().index()]);
         let (Some(from_pod), Some(to_pod)) = (from.pod, to.pod) else {
@@ -318,7 +322,7 @@ impl Net {
             half.stuck += 1;
             return;
         }
-        if let Some(cause) = self.lost(key, from) {
+        if let Some(cause) = self.drops(key, from) {
             let conn = self.conns.get_mut(key).expect(SENDING);
             let end = &mut conn.ends[from.index()];
             end.half.stuck = 1;
@@ -373,7 +377,7 @@ impl Net {
         if half.vanished || half.dead || half.stall.is_none() {
             return;
         }
-        if let Some(cause) = self.lost(key, from) {
+        if let Some(cause) = self.drops(key, from) {
             return self.back_off(at, key, from, cause);
         }
         let conn = self.conns.get_mut(key).expect(SENDING);
@@ -397,6 +401,11 @@ impl Net {
             self.queue.push(at + timeout, Event::Retransmit(key, from));
             return;
         }
+        self.give_up(key, from, cause);
+    }
+
+    /// The kernel of this end gives up on the other.
+    fn give_up(&mut self, key: Key, from: Side, cause: Cause) {
         let conn = self.conns.get_mut(key).expect(SENDING);
         let peer = conn.ends[from.other().index()].address.clone();
         let end = &mut conn.ends[from.index()];
@@ -408,6 +417,59 @@ impl Net {
             conn.trail.set_trouble(self.recorder.emit(&owner.at, cause, event).or(cause));
         }
         self.wakes.extend(wakers.into_iter().flatten());
+    }
+
+    /// What this end has sent arrives, or waits on its way, and its ACK does not arrive: the kernel retransmits, and
+    /// gives up in the end.
+    pub(super) fn await_ack(&mut self, at: u64, key: Key, from: Side) {
+        if self.withheld_ack(key, from).is_none() {
+            return;
+        }
+        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        if half.unacknowledged.is_none() {
+            half.unacknowledged = Some(Stall { retries: 0, timeout: RTO_MIN });
+            self.queue.push(at + RTO_MIN, Event::Unacknowledged(key, from));
+        }
+    }
+
+    pub(super) fn on_unacknowledged(&mut self, at: u64, key: Key, from: Side) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let end = &conn.ends[from.index()];
+        let half = &end.half;
+        let gone = end.pod.is_some_and(|pod| self.is_removed(pod));
+        if half.vanished || half.dead || half.closed || gone {
+            return;
+        }
+        let withheld = self.withheld_ack(key, from);
+        let half = &mut self.conns.get_mut(key).expect(SENDING).ends[from.index()].half;
+        let (Some(cause), Some(timer)) = (withheld, &mut half.unacknowledged) else {
+            half.unacknowledged = None;
+            return;
+        };
+        timer.retries += 1;
+        timer.timeout = (timer.timeout * 2).min(RTO_MAX);
+        let Stall { retries, timeout } = *timer;
+        if retries > RETRIES {
+            return self.give_up(key, from, cause);
+        }
+        self.queue.push(at + timeout, Event::Unacknowledged(key, from));
+    }
+
+    /// RST arrives at both ends of all connections between two pods, as a firewall sends it that forgets them.
+    pub(in super::super) fn reset(&mut self, a: PodId, b: PodId, cause: Cause) -> usize {
+        let between = |conn: &Conn| {
+            let pods = conn.ends.each_ref().map(|end| end.pod);
+            !conn.is_unix() && !conn.is_opening() && (pods == [Some(a), Some(b)] || pods == [Some(b), Some(a)])
+        };
+        let keys: Vec<Key> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(key, _)| key).collect();
+        for key in &keys {
+            for side in Side::BOTH {
+                self.take_reset(*key, side, cause);
+            }
+        }
+        keys.len()
     }
 
     /// Hands the next segment of `from` to the other end.
@@ -447,7 +509,9 @@ impl Net {
             Segment::Open => return self.on_open(key),
             Segment::Data(data) => {
                 half.received.push_back(data);
-                half.reader.take()
+                let waker = half.reader.take();
+                self.await_ack(at, key, from);
+                waker
             }
             Segment::Fin => {
                 half.fin_received = true;
@@ -462,9 +526,14 @@ impl Net {
     }
 
     pub(super) fn on_reset(&mut self, key: Key, to: Side) {
-        if self.lost(key, to.other()).is_some() {
+        if self.drops(key, to.other()).is_some() {
             return;
         }
+        let cause = self.conns.get(key).and_then(|conn| conn.event);
+        self.take_reset(key, to, cause);
+    }
+
+    fn take_reset(&mut self, key: Key, to: Side, cause: Cause) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -480,8 +549,8 @@ impl Net {
         half.die(if late { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
         let wakers = [half.reader.take(), half.writer.take()];
         if let Some(owner) = &end.owner {
-            let reset = self.recorder.emit(&owner.at, conn.event, events::NetReset { conn: conn.number, peer });
-            conn.trail.set_trouble(reset.or(conn.event));
+            let reset = self.recorder.emit(&owner.at, cause, events::NetReset { conn: conn.number, peer });
+            conn.trail.set_trouble(reset.or(cause));
         }
         self.wakes.extend(wakers.into_iter().flatten());
     }
@@ -493,12 +562,18 @@ impl Half {
         Self { closed: true, ..Self::default() }
     }
 
+    /// Whether the last packet of the handshake is under way.
+    pub(super) fn opens(&self) -> bool {
+        matches!(self.in_flight.front(), Some(Segment::Open))
+    }
+
     /// Nothing is sent or received any more; what has been received can still be read.
     fn die(&mut self, error: ErrorKind) {
         self.dead = true;
         self.error = Some(error);
         self.in_flight = VecDeque::new();
         self.stall = None;
+        self.unacknowledged = None;
         self.stuck = 0;
     }
 }

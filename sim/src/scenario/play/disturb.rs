@@ -1,6 +1,5 @@
-//! `kill`, `restart`, `partition` and `heal`.
+//! `kill`, `restart`, `pause` and `resume`.
 
-use super::super::file::Heal;
 use super::super::read::At;
 use super::super::settle::{Trouble, settle};
 use super::super::target::Target;
@@ -18,26 +17,14 @@ impl Player<'_> {
         Ok((format!("restart {}", list(targets)), words(outcome)))
     }
 
-    pub(super) fn partition(&mut self, [a, b]: &[At<Target>; 2]) -> Played {
-        let cut = self.mesh.try_partition(&a.value.to_string(), &b.value.to_string());
-        let outcome = settle(cut, "no packet passes between them")?;
-        Ok((format!("partition {} from {}", a.value, b.value), words(outcome.map(|_| String::new()))))
+    pub(super) fn pause(&mut self, targets: &[At<Target>]) -> Played {
+        let outcome = self.each(targets, "is paused", Mesh::try_pause)?;
+        Ok((format!("pause {}", list(targets)), words(outcome)))
     }
 
-    pub(super) fn heal(&mut self, heal: &Heal) -> Played {
-        let (said, outcome) = match heal {
-            Heal::All => {
-                let outcome = settle(self.mesh.try_heal_all(), "packets pass everywhere again")?;
-                ("heal all".to_owned(), outcome.map(|_| String::new()))
-            }
-            Heal::Pair(pair) => {
-                let [a, b] = &**pair;
-                let healed = self.mesh.try_heal(&a.value.to_string(), &b.value.to_string());
-                let outcome = settle(healed, "packets pass between them again")?;
-                (format!("heal {} and {}", a.value, b.value), outcome.map(|_| String::new()))
-            }
-        };
-        Ok((said, words(outcome)))
+    pub(super) fn resume(&mut self, targets: &[At<Target>]) -> Played {
+        let outcome = self.each(targets, "runs again", Mesh::try_resume)?;
+        Ok((format!("resume {}", list(targets)), words(outcome)))
     }
 
     fn each<T>(

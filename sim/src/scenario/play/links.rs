@@ -1,0 +1,78 @@
+//! What is done to links.
+
+use super::super::file::Heal;
+use super::super::links::{Ends, LinkDeed};
+use super::super::read::At;
+use super::super::settle::settle;
+use super::super::target::Target;
+use super::super::units::{Time, TimeRange};
+use super::{Played, Player, words};
+use crate::engine::LinkFault;
+use crate::mesh::{DisturbError, Mesh};
+
+impl Player<'_> {
+    pub(super) fn link(&mut self, deed: LinkDeed<'_>) -> Played {
+        match deed {
+            LinkDeed::Partition(ends) if ends.one_way => {
+                self.impair("partition", ends, &LinkFault::Cut, "no packet passes", String::new())
+            }
+            LinkDeed::Partition(ends) => {
+                let [a, b] = names(&ends.pair);
+                let cut = self.mesh.try_partition(&a, &b);
+                let outcome = settle(cut, "no packet passes between them")?;
+                Ok((format!("partition {a} from {b}"), words(outcome.map(|_| String::new()))))
+            }
+            LinkDeed::Slow(slow) => {
+                let by = format!(" by {}", range(&slow.latency));
+                let fault = LinkFault::Slow(slow.latency.0.clone());
+                self.impair("slow", &slow.ends, &fault, "packets take longer", by)
+            }
+            LinkDeed::Lossy(lossy) => {
+                let share = format!(": {}", lossy.loss);
+                self.impair("lossy", &lossy.ends, &LinkFault::Lossy(lossy.loss.fraction()), "packets are lost", share)
+            }
+            LinkDeed::Jam(ends) => self.impair("jam", ends, &LinkFault::Jammed, "packets wait", String::new()),
+            LinkDeed::Reset(pair) => {
+                let [a, b] = names(pair);
+                let outcome = settle(self.mesh.try_reset(&a, &b), "their connections are reset")?;
+                let count = |connections| match connections {
+                    1 => "1 connection".to_owned(),
+                    many => format!("{many} connections"),
+                };
+                Ok((format!("reset {a} and {b}"), words(outcome.map(count))))
+            }
+            LinkDeed::Heal(Heal::All) => {
+                let outcome = settle(self.mesh.try_heal_all(), "packets pass everywhere again")?;
+                Ok(("heal all".to_owned(), words(outcome.map(|_| String::new()))))
+            }
+            LinkDeed::Heal(Heal::Pair(pair)) => {
+                let [a, b] = names(pair);
+                let outcome = settle(self.mesh.try_heal(&a, &b), "packets pass between them again")?;
+                Ok((format!("heal {a} and {b}"), words(outcome.map(|_| String::new()))))
+            }
+        }
+    }
+
+    /// Breaks one direction, or first that and then the other.
+    fn impair(&mut self, verb: &str, ends: &Ends, fault: &LinkFault, expected: &str, how: String) -> Played {
+        let [a, b] = names(&ends.pair);
+        let impair = |mesh: &mut Mesh| -> Result<(), DisturbError> {
+            mesh.try_impair(&a, &b, fault)?;
+            if !ends.one_way {
+                mesh.try_impair(&b, &a, fault)?;
+            }
+            Ok(())
+        };
+        let outcome = settle(impair(&mut self.mesh), &format!("{expected} {ends}"))?;
+        Ok((format!("{verb} {ends}{how}"), words(outcome.map(|()| String::new()))))
+    }
+}
+
+fn names(pair: &[At<Target>; 2]) -> [String; 2] {
+    pair.each_ref().map(|end| end.value.to_string())
+}
+
+fn range(range: &TimeRange) -> String {
+    let (least, most) = (Time(*range.0.start()), Time(*range.0.end()));
+    if least == most { most.to_string() } else { format!("{least}..{most}") }
+}
