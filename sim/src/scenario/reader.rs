@@ -147,6 +147,7 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
                     "nothing-to-expect",
                     "only a `call`, a `stop` and what changes objects have something to expect",
                 );
+                return Expected::Nothing;
             }
             expect(&field).map_or(Expected::Nothing, |expect| Expected::OfCall(Box::new(expect)))
         }),

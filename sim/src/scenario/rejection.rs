@@ -60,7 +60,10 @@ pub(super) fn rejection(cursor: &Cursor<'_>) -> Expected {
         return word.map_or(Expected::Nothing, |_| Expected::Rejected(Rejection { text: None, place }));
     }
     let Some(mut fields) = cursor.fields(EXPECTED) else { return Expected::Nothing };
-    let text = fields.required("rejected").and_then(|field| field.text("what a reason says"));
+    // Whatever stands in its place is told by `finish`.
+    let is_empty = cursor.node.entries().is_some_and(|entries| entries.is_empty());
+    let field = if is_empty { fields.required("rejected") } else { fields.optional("rejected") };
+    let text = field.and_then(|field| field.text("what a reason says"));
     fields.finish(&[]);
     text.map_or(Expected::Nothing, |text| Expected::Rejected(Rejection { text: Some(text), place }))
 }

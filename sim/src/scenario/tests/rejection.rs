@@ -67,8 +67,9 @@ fn what_a_cluster_would_not_reject_is_a_mistake_all_the_same() {
     );
     refused_step(
         "- apply: echo.yaml\n  expect: {ok: all}",
-        "s.yaml:9:11: steps[1].expect: field `rejected` is missing",
+        "s.yaml:9:12: steps[1].expect.ok: unknown field; expected rejected",
     );
+    refused_step("- apply: echo.yaml\n  expect: {}", "s.yaml:9:11: steps[1].expect: field `rejected` is missing");
     refused_step(
         "- rollout: {restart: echo-v1}\n  expect: rejected",
         "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
