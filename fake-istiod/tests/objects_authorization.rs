@@ -48,7 +48,7 @@ fn what_the_webhook_refuses_is_refused() {
             rule("{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}"),
             "serviceAccounts: service accounts say principals and namespaces already",
         ),
-        (rule("{to: [{operation: {ports: [\"http\"]}}]}"), "ports[0]: expected a port from 1 to 65535, found \"http\""),
+        (rule("{to: [{operation: {ports: [\"http\"]}}]}"), "ports[0]: expected a port from 0 to 65535, found \"http\""),
         (rule("{to: [{operation: {ports: [80]}}]}"), "ports[0]: expected a string, found a number (80)"),
         (rule("{when: [{values: [a]}]}"), "when[0].key: missing; a condition of what?"),
         (rule("{when: [{key: source.ip}]}"), "when[0]: needs values or notValues"),
@@ -58,7 +58,7 @@ fn what_the_webhook_refuses_is_refused() {
             "no condition is about \"sorce.ip\"; did you mean `source.ip`?",
         ),
         (rule("{when: [{key: request.headers, values: [a]}]}"), "write `request.headers[name]`"),
-        (rule("{when: [{key: destination.port, notValues: [\"0\"]}]}"), "notValues[0]: expected a port"),
+        (rule("{when: [{key: destination.port, notValues: [\"65536\"]}]}"), "notValues[0]: expected a port"),
     ] {
         let (errors, _) = said(&spec);
         assert!(errors.iter().any(|error| error.contains(expected)), "{spec}: {errors:?}");

@@ -241,7 +241,15 @@ impl Mesh {
                 Err(WaitError::Rejected { rejections })
             };
         }
-        let missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
+        let mut missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
+        if missing.is_empty() {
+            let quiet = self.quiet + self.broken_links.delay();
+            missing.push(format!(
+                "nothing is under way as far as can be seen, but links are slow or lossy, and only {} s without \
+                 anything would show it: wait `within` longer",
+                quiet.as_secs()
+            ));
+        }
         Err(WaitError::Timeout { what: "converged", within, missing })
     }
 

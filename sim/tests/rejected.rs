@@ -76,4 +76,24 @@ fn what_is_beyond_hermesh_is_refused_before_the_first_step() {
 fn a_scale_beyond_hermesh_is_no_rejection() {
     let run = play("- scale: {echo-v1: 20000}\n  expect: rejected\n").unwrap();
     assert_eq!(run.verdict, Verdict::Failed);
+    let seen = &run.steps.last().unwrap().failure.as_ref().unwrap().seen;
+    assert!(seen.contains("more than the 10000"), "{seen}");
+}
+
+#[test]
+fn numbers_that_the_api_server_or_istiod_refuses_are_rejections() {
+    for step in [
+        "- patch: {object: deployment/echo-v1, with: {spec: {replicas: -1}}}\n  expect: rejected\n",
+        "- patch: {object: service/echo, with: {spec: {ports: [{name: grpc, port: 70700}]}}}\n  expect: rejected\n",
+    ] {
+        let run = play(step).unwrap_or_else(|error| panic!("{step}: {error}"));
+        assert_eq!(run.verdict, Verdict::Held, "{step}");
+    }
+}
+
+#[test]
+fn a_text_that_only_says_where_is_no_reason() {
+    let patch = "- patch: {object: deployment/echo-v1, with: {spec: {replicas: -1}}}";
+    let run = play(&format!("{patch}\n  expect: {{rejected: patch}}\n")).unwrap();
+    assert_eq!(run.verdict, Verdict::Failed);
 }

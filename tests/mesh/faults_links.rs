@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hermesh::{LinkFault, Load};
+use hermesh::{LinkFault, Load, Responses};
 use hermesh_tests::for_each_seed;
 use hermesh_tests::manifests::{self, TARGET};
 
@@ -27,4 +27,40 @@ fn what_lossy_and_slow_links_make_late_they_do_not_lose() {
         assert_eq!(calls.during(to_v2).workloads().keys().collect::<Vec<_>>(), ["echo-v2"], "seed {seed}");
         assert!(calls.iter().any(|call| call.took > Duration::from_millis(200)), "seed {seed}: none was late");
     });
+}
+
+#[test]
+fn a_client_whose_connection_ended_by_an_rst_that_was_lost_is_told_by_the_next_one() {
+    let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+    mesh.apply(manifests::echo(&["v1", "v2"])).wait_ready().wait_converged();
+    let load = mesh.load(Load::new("echo-v1", TARGET).qps(20).timeout(Duration::from_secs(1)));
+    // What the paused process has not read makes its end an abort.
+    mesh.run_for(Duration::from_secs(2));
+    mesh.pause("echo-v2/0/app").run_for(Duration::from_secs(1));
+    mesh.impair("echo-v2", "echo-v1", LinkFault::Cut).kill("echo-v2/0/app").run_for(Duration::from_millis(100));
+    mesh.heal("echo-v1", "echo-v2").run_for(Duration::from_secs(30));
+    mesh.wait_ready();
+    let after = load.during(mesh.run_for(Duration::from_secs(10)));
+    after.assert_no_errors();
+    assert_eq!(after.workloads().keys().collect::<Vec<_>>(), ["echo-v1", "echo-v2"]);
+}
+
+#[test]
+fn a_process_that_is_paused_is_not_asked_what_it_has() {
+    let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+    mesh.apply(manifests::echo(&["v1"])).wait_ready().wait_converged().pause("echo-v1/0/app");
+    let error = mesh.try_client_config("echo-v1").unwrap_err().to_string();
+    assert!(error.ends_with("/app is paused and answers nothing; resume it first"), "{error}");
+    mesh.resume("echo-v1/0/app");
+    assert!(!mesh.client_config("echo-v1").0.is_empty());
+}
+
+#[test]
+fn delays_and_orders_that_make_no_sense_are_refused() {
+    let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+    let seconds = Duration::from_secs;
+    let error = mesh.try_delay(&Responses::all(), seconds(5)..=seconds(1)).unwrap_err().to_string();
+    assert_eq!(error, "the delay 5s to 1s: expected a range that is not empty");
+    let error = mesh.try_reorder(&Responses::all(), 1).unwrap_err().to_string();
+    assert_eq!(error, "1 responses have one order: expected 2 at least");
 }

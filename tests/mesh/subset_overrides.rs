@@ -1,8 +1,8 @@
-//! Which of the traffic policies that DestinationRules have for a host, its subsets and its ports a call goes by, for any
-//! of them, against a small model.
+//! Which of the traffic policies that DestinationRules have for a host, its subsets and its ports a call goes by, for
+//! any of them, against a small model.
 //!
-//! Source: Istio `pilot/pkg/model/push_context.go` (the most specific host wins) and `networking/util` (a subset overrides
-//! the fields that it sets, a port replaces all).
+//! Source: Istio `pilot/pkg/model/push_context.go` (the most specific host wins) and `networking/util` (a subset
+//! overrides the fields that it sets, a port replaces all).
 
 use hermesh::{Call, Mesh};
 use hermesh_tests::manifests::{self, TARGET};

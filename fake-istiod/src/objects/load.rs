@@ -276,7 +276,7 @@ impl<'a> Loader<'a> {
                 }
                 Some(Treatment::RefusedByIstio) => {
                     let message = "istiod refuses this: it is in Istio's API, and no proxy can do it yet";
-                    errors.push(Diagnostic::error("not-supported", field.location.clone(), message));
+                    errors.push(Diagnostic::error("invalid-value", field.location.clone(), message));
                     unread.add(path);
                 }
                 Some(Treatment::Replaceable(other)) => {

@@ -320,7 +320,6 @@ impl Connection {
         };
         let sent = self.rt.emit_because(cause, event);
         self.rt.sent(&response.nonce, sent);
-        self.sent.insert(resource_type, sent);
         let last = LastResponse {
             version: response.version_info.clone(),
             nonce: response.nonce.clone(),

@@ -141,7 +141,8 @@ impl<T> Outbox<T> {
             Some((by, Deed::Drop { .. })) => Say::Drop(by),
             Some((by, Deed::Reverse { count })) => Say::Gather(by, *count),
             Some((by, Deed::Delay { by: range })) => {
-                let due = drawn.map_or_else(|| since + time_from(range, draw), |(due, _)| due);
+                let own = drawn.filter(|(_, of)| *of == by);
+                let due = own.map_or_else(|| since + time_from(range, draw), |(due, _)| due);
                 self.waiting[index].due = Some((due, by));
                 if due > now { Say::Stay(by) } else { Say::Leave }
             }

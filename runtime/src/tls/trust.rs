@@ -37,8 +37,8 @@ impl TrustBundle {
         if roots.is_empty() { Err(refused) } else { Ok(Self(Roots::Known(roots.into()))) }
     }
 
-    /// Trusts whoever holds the key of the certificate that they show, whoever issued it: for tools that are told not to
-    /// verify, such as `grpc_health_probe -tls-no-verify`.
+    /// Trusts whoever holds the key of the certificate that they show, whoever issued it: for tools that are told not
+    /// to verify, such as `grpc_health_probe -tls-no-verify`.
     #[must_use]
     pub fn unverified() -> Self {
         Self(Roots::Unverified)

@@ -123,7 +123,8 @@ pub fn run(size: &Size) -> Result<Measurement, MeshError> {
     })
 }
 
-/// Has every pod call the next service for the time that is asked for; answers with the calls that succeeded and failed.
+/// Has every pod call the next service for the time that is asked for; answers with how many calls succeeded and how
+/// many failed.
 fn traffic(mesh: &mut Mesh, size: &Size) -> Result<(u64, u64), MeshError> {
     let mut loads = Vec::new();
     if size.rps > 0 {

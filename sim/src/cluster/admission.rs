@@ -295,7 +295,7 @@ fn pods(
     }
     let prefix = if workload.is_some() { "spec.template.spec" } else { "spec" };
     let too_large = bounds::pod_spec(prefix, &spec).into_iter();
-    let error = |it: bounds::TooLarge| Diagnostic::error("out-of-range", place(object, &it.field), it.message);
+    let error = |it: bounds::TooLarge| Diagnostic::error("beyond-bounds", place(object, &it.field), it.message);
     review.errors.extend(too_large.map(error));
     let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
     let numbered = |(list, containers): (&'static str, &'_ Vec<Container>)| {

@@ -121,6 +121,11 @@ impl Scope {
         true
     }
 
+    /// Whether its processes do not run.
+    pub(super) fn is_paused(&self) -> bool {
+        self.life.lock().expect(UNPOISONED).paused.is_some()
+    }
+
     /// SIGCONT: hands out the tasks that have waited; `None` if it was not paused.
     pub(super) fn resume(&self) -> Option<Vec<(Seq, Key)>> {
         self.life.lock().expect(UNPOISONED).paused.take()

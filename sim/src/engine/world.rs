@@ -341,6 +341,12 @@ impl World {
         self.scope(container).exited.get()
     }
 
+    /// Whether it was paused and has not been resumed.
+    #[must_use]
+    pub fn is_paused(&self, container: ContainerId) -> bool {
+        self.scope(container).is_paused()
+    }
+
     /// Ends when the container has.
     pub fn exited(&self, container: ContainerId) -> impl Future<Output = ExitStatus> + Send + 'static {
         let exited = self.scope(container).exited.clone();

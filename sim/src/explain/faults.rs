@@ -16,7 +16,7 @@ pub(super) struct Fault<'t> {
 impl Fault<'_> {
     /// Whether it lies in the world around the processes, rather than in what they make of it.
     pub(super) fn is_of_the_world(&self) -> bool {
-        !matches!(self.event.kind, "pod.status" | "xds.nack")
+        !matches!(self.event.kind, "pod.status" | "xds.nack" | "xds.held" | "xds.dropped")
     }
 
     /// Whether it stands between the pod `client` and one of `servers`.
@@ -38,6 +38,11 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         if event.kind == "netns.removed" {
             faults.retain(|_, fault| !fault.pods.contains(&key.1));
             continue;
+        }
+        if event.kind == "xds.dropped" {
+            // It may have been held before.
+            let told = fields(event);
+            faults.remove(&("way", format!("{}{}", key.1, text(&told, "nonce").unwrap_or_default())));
         }
         if event.kind == "net.healed" {
             let ends: Vec<&str> = key.1.split(' ').collect();

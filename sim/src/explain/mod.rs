@@ -149,15 +149,10 @@ impl<'t> Story<'t> {
                 "rpc.finished" => {
                     self.tell_on_the_way(event);
                     let finished = fields(event);
-                    let unsent = finished.get("attempts").and_then(Value::as_u64) == Some(0);
-                    let late = text(&finished, "cause_kind") == Some("deadline");
-                    if unsent {
+                    if finished.get("attempts").and_then(Value::as_u64) == Some(0) {
                         self.tell_unanswered(event);
                     }
-                    if unsent && late {
-                        self.tell_cut_off(event);
-                    }
-                    if late {
+                    if text(&finished, "cause_kind") == Some("deadline") {
                         self.tell_in_the_way(event);
                     }
                 }

@@ -75,6 +75,11 @@ impl Mesh {
     pub fn try_patch(&mut self, object: &str, patch: &str) -> Result<Applied, ApplyError> {
         let name: ObjectName = object.parse().map_err(ApplyError::Name)?;
         let documents = parse("patch", patch).map_err(ApplyError::Refused)?;
+        if let Some(second) = documents.get(1) {
+            let place = Location::in_file("patch").at(second.root.position);
+            let message = "a second document; a patch is one";
+            return Err(ApplyError::Refused(vec![Diagnostic::error("two-documents", place, message)]));
+        }
         let root = documents.into_iter().next().map(|document| document.root);
         let Some(tree) = root.filter(|root| root.entries().is_some()) else {
             let message = "expected a mapping, such as `spec: {replicas: 3}`";

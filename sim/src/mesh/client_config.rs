@@ -48,12 +48,15 @@ impl Mesh {
     /// [`client_config`](Self::client_config) without panics.
     ///
     /// # Errors
-    /// If there is no such workload or pod.
+    /// If there is no such workload or pod, or if a process of it is paused.
     pub fn try_client_config(&mut self, target: &str) -> Result<ClientConfig, DisturbError> {
         let pods = self.choose(target)?.pods;
         let world = self.world().clone();
         let containers = pods.iter().filter_map(|row| self.net(row)).flat_map(|net| world.containers(net));
         let running: Vec<_> = containers.filter(|id| world.status(*id).is_none()).collect();
+        if let Some(paused) = running.iter().find(|id| world.is_paused(**id)) {
+            return Err(DisturbError::Paused(world.container_name(*paused).to_string()));
+        }
         let told = async {
             let mut resources = Vec::new();
             for id in running {

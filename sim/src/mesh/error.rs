@@ -189,6 +189,20 @@ pub enum DisturbError {
         /// The upper bound.
         to: Duration,
     },
+    /// It does not run, and cannot be asked.
+    #[error("{0} is paused and answers nothing; resume it first")]
+    Paused(String),
+    /// Nothing lies between these.
+    #[error("the delay {from:?} to {to:?}: expected a range that is not empty")]
+    Delay {
+        /// The lower bound.
+        from: Duration,
+        /// The upper bound.
+        to: Duration,
+    },
+    /// So many have no order.
+    #[error("{0} responses have one order: expected 2 at least")]
+    Count(usize),
     /// Nothing would be lost, or everything.
     #[error("the loss {share}: expected a share above 0 and below 1; for a link that loses all, cut it")]
     Loss {

@@ -7,12 +7,14 @@ use hermesh_istiod::objects::{Kind, ObjectKey};
 use hermesh_istiod::yaml::nearest;
 
 /// The kinds that kubectl knows by a shorter name.
-const SHORT: [(&str, &str); 9] = [
+const SHORT: [(&str, &str); 11] = [
+    ("ap", "AuthorizationPolicy"),
     ("cm", "ConfigMap"),
     ("deploy", "Deployment"),
     ("dr", "DestinationRule"),
     ("ns", "Namespace"),
     ("pa", "PeerAuthentication"),
+    ("po", "Pod"),
     ("sa", "ServiceAccount"),
     ("sts", "StatefulSet"),
     ("svc", "Service"),

@@ -57,8 +57,8 @@ impl Responses {
 }
 
 /// What istiod's responses go through on their way. Rules about them outlive streams, pods and istiod; of those that
-/// are about a response the latest decides. Targets are written as everywhere, without a container: the clients of a pod
-/// are one node to istiod.
+/// are about a response the latest decides. Targets are written as everywhere, without a container: the clients of a
+/// pod are one node to istiod.
 impl Mesh {
     /// Keeps responses back until they are [released](Self::release). They leave in order then.
     ///
@@ -129,8 +129,8 @@ impl Mesh {
         self.rule("drop", responses, |_| Deed::Drop { count })
     }
 
-    /// Delays responses, each by a time that the seed draws, until they are [released](Self::release). On one stream those
-    /// of one type do not overtake one another.
+    /// Delays responses, each by a time that the seed draws, until they are [released](Self::release). On one stream
+    /// those of one type do not overtake one another.
     ///
     /// # Panics
     /// If there is no such workload or pod.
@@ -144,8 +144,11 @@ impl Mesh {
     /// [`delay`](Self::delay) without panics.
     ///
     /// # Errors
-    /// If there is no such workload or pod.
+    /// If there is no such workload or pod, or if the range is empty.
     pub fn try_delay(&mut self, responses: &Responses, by: RangeInclusive<Duration>) -> Result<(), DisturbError> {
+        if by.is_empty() {
+            return Err(DisturbError::Delay { from: *by.start(), to: *by.end() });
+        }
         self.rule("delay", responses, |_| Deed::Delay { by })
     }
 
@@ -163,8 +166,11 @@ impl Mesh {
     /// [`reorder`](Self::reorder) without panics.
     ///
     /// # Errors
-    /// If there is no such workload or pod.
+    /// If there is no such workload or pod, or if `count` is below 2.
     pub fn try_reorder(&mut self, responses: &Responses, count: usize) -> Result<(), DisturbError> {
+        if count < 2 {
+            return Err(DisturbError::Count(count));
+        }
         self.rule("reorder", responses, |_| Deed::Reverse { count })
     }
 

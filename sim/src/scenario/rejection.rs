@@ -13,7 +13,15 @@ use super::read::{At, Cursor, Place};
 pub(super) const REJECTABLE: [&str; 4] = ["apply", "scale", "label", "patch"];
 
 /// What Hermesh refuses and a cluster would not: nobody can expect that.
-const LIMITS: [&str; 5] = ["not-supported", "image-not-found", "too-many-pods", "too-many-services", "out-of-range"];
+const LIMITS: [&str; 7] = [
+    "not-supported",
+    "image-not-found",
+    "too-many-pods",
+    "too-many-services",
+    "beyond-bounds",
+    "leading-zero",
+    "not-written",
+];
 
 /// That something is rejected.
 #[derive(Clone, Debug)]
@@ -27,7 +35,8 @@ pub(super) struct Rejection {
 impl Rejection {
     /// Judges the reasons that were given.
     pub(super) fn judge(&self, reasons: &[Diagnostic]) -> Check {
-        let says = |reason: &Diagnostic, text: &str| reason.to_string().contains(text);
+        // Not where it stands: a file's name or a field's path says nothing about the reason.
+        let says = |reason: &Diagnostic, text: &str| reason.message.contains(text);
         let fits = |text: &At<String>| reasons.iter().any(|reason| says(reason, &text.value));
         let seen = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         self.check(seen, self.text.as_ref().is_none_or(fits))

@@ -162,7 +162,7 @@ fn rule_operation(check: &mut Check<'_>, path: &str, operation: &RuleOperation) 
     ];
     not_empty(check, path, &fields);
     for (field, values) in &fields[6..] {
-        values_are(check, &format!("{path}.{field}"), values, is_port, "a port from 1 to 65535");
+        values_are(check, &format!("{path}.{field}"), values, is_port, "a port from 0 to 65535");
     }
     for (field, values) in &fields[4..6] {
         for (index, _) in values.iter().enumerate().filter(|(_, value)| value.contains(['{', '}'])) {
@@ -213,7 +213,7 @@ fn rule_condition(check: &mut Check<'_>, path: &str, condition: &RuleCondition) 
             "source.ip" | "remote.ip" | "destination.ip" => {
                 values_are(check, &path, values, is_range, "an IP address or a range such as 10.0.0.0/8");
             }
-            "destination.port" => values_are(check, &path, values, is_port, "a port from 1 to 65535"),
+            "destination.port" => values_are(check, &path, values, is_port, "a port from 0 to 65535"),
             _ => values_are(check, &path, values, |value| !value.is_empty(), "a value that is not empty"),
         }
         let of_metadata = key.starts_with("request.auth.") || key.starts_with(ATTRIBUTES[14]);
@@ -261,7 +261,7 @@ fn values_are(check: &mut Check<'_>, path: &str, values: &[String], is_good: imp
 }
 
 fn is_port(value: &str) -> bool {
-    value.parse().is_ok_and(|port: u16| port > 0)
+    value.parse::<u16>().is_ok()
 }
 
 fn is_range(value: &str) -> bool {

@@ -18,9 +18,8 @@ pub(super) fn locality_lb_setting(check: &mut Check<'_>, path: &str, setting: &L
     for (index, failover) in setting.failover.iter().enumerate() {
         let path = format!("{path}.failover[{index}]");
         for (field, region) in [("from", &failover.from), ("to", &failover.to)] {
-            if region.is_empty() {
-                check.error("missing-field", &format!("{path}.{field}"), "missing; which region?");
-            } else if region.contains(['/', '*']) {
+            // An empty one is that of pods without a locality.
+            if region.contains(['/', '*']) {
                 let message = format!("expected a region alone, found {region:?}");
                 check.error("invalid-value", &format!("{path}.{field}"), message);
             }

@@ -183,11 +183,16 @@ impl Connection {
             match self.leaving.outbox.next(&rules, now, &mut draw) {
                 Some(Fate::Leaves { response: made, resource_type, waited }) => {
                     let Made { response, event } = made;
-                    if let Some(waited) = waited {
-                        let released = self.released(resource_type, &response, event, waited);
-                        self.rt.sent(&response.nonce, released);
-                        self.sent.insert(resource_type, released);
-                    }
+                    let sent = match waited {
+                        Some(waited) => {
+                            let released = self.released(resource_type, &response, event, waited);
+                            self.rt.sent(&response.nonce, released);
+                            released
+                        }
+                        None => event,
+                    };
+                    // Of those that wait none can have been answered.
+                    self.sent.insert(resource_type, sent);
                     let gone = |_| Status::cancelled("the client closed the stream");
                     self.responses.send(Ok(response)).await.map_err(gone)?;
                 }

@@ -545,7 +545,7 @@ impl Net {
 
     fn fail_connect(&mut self, key: Key, error: ErrorKind, cause: Cause, event: impl hermesh_runtime::Event) {
         let conn = self.conns.get_mut(key).expect(OPENED);
-        let Some(opening) = &mut conn.opening else {
+        let Some(opening) = conn.opening.as_mut().filter(|opening| opening.error.is_none()) else {
             return;
         };
         let cause = cause.or(conn.event);

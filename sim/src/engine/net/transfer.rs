@@ -492,14 +492,15 @@ impl Net {
         };
         let receiver = &mut conn.ends[from.other().index()];
         let half = &mut receiver.half;
-        if half.dead {
-            return;
-        }
         if half.closed {
-            // A socket that closed in order takes the peer's FIN; any other packet has no socket to go to.
+            // A socket that closed in order takes the peer's FIN; any other packet has no socket to go to. Where an RST
+            // was lost, the next one tells the peer.
             if matches!(segment, Segment::Data(_)) || (half.vanished && !matches!(segment, Segment::Window)) {
                 self.send_reset(at, key, from.other());
             }
+            return;
+        }
+        if half.dead {
             return;
         }
         if let (Some(event), Some(owner)) = (wire, &receiver.owner) {
