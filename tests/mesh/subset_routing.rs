@@ -53,7 +53,12 @@ impl Match {
             && self.headers.iter().all(|(name, text)| headers.get(name).is_some_and(|value| text.matches(value)))
             // Envoy takes an absent header for an empty one here. gRPC does not, and holds no condition on it true.
             && self.without.iter().all(|(name, text)| headers.get(name).is_some_and(|value| !text.matches(value)))
-            && self.port.is_none_or(|port| port == 7070)
+            && self.is_for_the_caller()
+    }
+
+    /// What istiod looks at, before any request.
+    fn is_for_the_caller(&self) -> bool {
+        self.port.is_none_or(|port| port == 7070)
             && self.source.is_none_or(|version| CALLER_LABELS.contains(&("version", version)))
     }
 
@@ -78,6 +83,10 @@ struct Rule {
 }
 
 impl Rule {
+    fn is_for_the_caller(&self) -> bool {
+        self.matches.is_empty() || self.matches.iter().any(Match::is_for_the_caller)
+    }
+
     fn matches(&self, headers: &BTreeMap<&'static str, &'static str>) -> bool {
         self.matches.is_empty() || self.matches.iter().any(|alternative| alternative.holds(headers))
     }
@@ -112,6 +121,10 @@ const SUBSETS: [(&str, &[(&str, &str)]); 5] = [
 
 /// The model: the workloads that a call may reach.
 fn reachable(rules: &[Rule], headers: &BTreeMap<&'static str, &'static str>) -> BTreeSet<String> {
+    // istiod takes a VirtualService of which nothing is for the client's port and labels for none at all.
+    if !rules.iter().any(Rule::is_for_the_caller) {
+        return PODS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    }
     let Some(rule) = rules.iter().find(|rule| rule.matches(headers)) else { return BTreeSet::new() };
     let (_, wanted) = SUBSETS.iter().find(|(name, _)| *name == rule.subset).expect("rules name known subsets");
     let selected = PODS.iter().filter(|(_, labels)| wanted.iter().all(|label| labels.contains(label)));
