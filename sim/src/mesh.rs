@@ -242,8 +242,10 @@ impl Mesh {
             };
         }
         let mut missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
-        if missing.is_empty() {
-            let quiet = self.quiet + self.broken_links.delay();
+        // Where no link is broken, what is under way can be seen.
+        let delay = self.broken_links.delay();
+        if missing.is_empty() && !delay.is_zero() {
+            let quiet = self.quiet + delay;
             missing.push(format!(
                 "nothing is under way as far as can be seen, but links are slow or lossy, and only {} s without \
                  anything would show it: wait `within` longer",

@@ -40,20 +40,20 @@ fn a_port_of_its_own_for_health_checks_works_around_it() {
 
 #[test]
 fn a_health_check_with_the_agents_certificate_works_around_it() {
-    assert_serves_by_mtls(&format!(
-        "exec: {{command: [grpc_health_probe, \"-addr=localhost:17070\", -tls, -tls-no-verify, \
-         -tls-client-cert={CERTIFICATES}/cert-chain.pem, -tls-client-key={CERTIFICATES}/key.pem]}}"
-    ));
+    assert_serves_by_mtls(&probe_with_certificate());
 }
 
 #[test]
 fn a_health_check_with_a_certificate_needs_the_server_to_speak_tls() {
-    let probe = format!(
+    let mut mesh = mesh(&probe_with_certificate());
+    assert!(mesh.try_wait_ready(&["echo-v1"], Duration::from_secs(60)).is_err(), "{}", mesh.get_pods());
+}
+
+fn probe_with_certificate() -> String {
+    format!(
         "exec: {{command: [grpc_health_probe, \"-addr=localhost:17070\", -tls, -tls-no-verify, \
          -tls-client-cert={CERTIFICATES}/cert-chain.pem, -tls-client-key={CERTIFICATES}/key.pem]}}"
-    );
-    let mut mesh = mesh(&probe);
-    assert!(mesh.try_wait_ready(&["echo-v1"], Duration::from_secs(60)).is_err(), "{}", mesh.get_pods());
+    )
 }
 
 fn assert_serves_by_mtls(probe: &str) {
