@@ -1,0 +1,7 @@
+//! The tests of the agent.
+
+mod bootstrap;
+mod common;
+mod program;
+mod publish;
+mod with_istiod;

@@ -1,0 +1,4 @@
+//! The tests of the echo application.
+
+mod program;
+mod server;

@@ -1,0 +1,29 @@
+//! The tests of the whole: the engine, the cluster, the network, scenarios and the command line.
+
+mod cli;
+mod cli_files;
+mod cluster_bounds;
+mod cluster_delete;
+mod cluster_faults;
+mod cluster_tutorial;
+mod engine_determinism;
+mod engine_faults;
+mod engine_links;
+mod engine_mtls;
+mod engine_pause;
+mod engine_processes;
+mod engine_sockets;
+mod engine_trail;
+mod eventually;
+mod faults;
+mod loads;
+mod mesh_waits;
+mod network_turmoil;
+mod network_tutorial;
+mod policies;
+mod rejected;
+mod report_width;
+mod schema;
+mod tutorial_output;
+mod why;
+mod xds;
