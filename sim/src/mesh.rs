@@ -189,11 +189,10 @@ impl Mesh {
         let began = self.now();
         let (cluster, mut changes) = (self.cluster.clone(), self.cluster.store.changes());
         let done = |key: &ObjectKey| all && cluster.has_succeeded(key);
-        let missing =
-            || keys.iter().filter(|key| !done(key)).filter_map(|key| cluster.unready(key)).collect::<Vec<_>>();
+        let missing = || keys.iter().filter(|key| !done(key)).filter_map(|key| cluster.unready(key));
         loop {
             let ready = async {
-                while !missing().is_empty() {
+                while missing().next().is_some() {
                     changes.raised().await;
                 }
             };
@@ -201,13 +200,13 @@ impl Mesh {
             let waited = self.simulation.block_on(async { tokio::time::timeout(left, ready).await });
             self.check_fault()?;
             if waited.map_err(Fault::from)?.is_err() {
-                return Err(WaitError::Timeout { what: "ready", within, missing: missing() });
+                return Err(WaitError::Timeout { what: "ready", within, missing: missing().collect() });
             }
             // What stands in the way of telling is not this wait's business: a partition, a dead istiod.
             let left = within.saturating_sub(self.now() - began);
             self.settle(Until::Told, left.min(TELLING))?;
             // What was done to pods just before, their status tells only now.
-            if missing().is_empty() {
+            if missing().next().is_none() {
                 break;
             }
         }

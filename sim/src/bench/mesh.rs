@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hermesh_runtime::Level;
+use hermesh_xds::RpcFinished;
 use serde::Serialize;
 
 use super::memory::{peak_rss, rss};
@@ -126,23 +127,21 @@ pub fn run(size: &Size) -> Result<Measurement, MeshError> {
 /// Has every pod call the next service for the time that is asked for; answers with how many calls succeeded and how
 /// many failed.
 fn traffic(mesh: &mut Mesh, size: &Size) -> Result<(u64, u64), MeshError> {
-    let mut loads = Vec::new();
     if size.rps > 0 {
         for pod in 0..size.pods {
             let (own, ordinal) = (pod / PODS_OF_A_SERVICE, pod % PODS_OF_A_SERVICE);
             let next = (own + 1) % services(size.pods);
             let load = Load::new(format!("app-{own}/{ordinal}"), format!("xds:///app-{next}:7070"));
-            loads.push(mesh.try_load(load.name(format!("pod-{pod}")).qps(size.rps))?);
+            mesh.try_load(load.name(format!("pod-{pod}")).qps(size.rps))?;
         }
     }
     mesh.try_run_for(size.time)?;
     let (mut answered, mut failed) = (0, 0);
-    for load in &loads {
-        let calls = load.calls();
-        let errors = calls.errors().count() as u64;
-        failed += errors;
-        answered += calls.len() as u64 - errors;
-    }
+    mesh.with_trace(|trace| {
+        for (_, rpc) in trace.of::<RpcFinished>() {
+            *(if rpc.code == "Ok" { &mut answered } else { &mut failed }) += 1;
+        }
+    });
     Ok((answered, failed))
 }
 

@@ -27,6 +27,8 @@ struct State {
     members: BTreeMap<ObjectKey, Membership>,
     /// How many pods each place of each Deployment has had: every one draws its name afresh.
     incarnations: BTreeMap<(ObjectKey, u32), u64>,
+    /// The hash of each Deployment's template, and the resource version it was made of.
+    hashes: BTreeMap<ObjectKey, (u64, Arc<str>)>,
 }
 
 /// A pod's place in its Deployment.
@@ -74,7 +76,7 @@ impl Deployments {
         let Some(Object::Deployment(deployment)) = self.pods.store.get(key) else {
             return Some(format!("{}: there is no such Deployment", key.name));
         };
-        let members = self.members(&deployment, &hash(&deployment));
+        let members = self.members(&deployment, &self.hash(&deployment));
         let replicas = deployment.spec.replicas as usize;
         let current = || members.iter().filter(|member| member.current && !member.terminating);
         let ready = current().filter(|member| member.ready).count();
@@ -98,10 +100,11 @@ impl Deployments {
     /// moment to mark them.
     pub(crate) fn delete(&self, key: &ObjectKey, cause: Option<EventId>) -> bool {
         let Some(Object::Deployment(deployment)) = self.pods.store.get(key) else { return false };
-        let members = self.members(&deployment, &hash(&deployment));
+        let members = self.members(&deployment, &self.hash(&deployment));
         for member in members.into_iter().filter(|member| !member.terminating) {
             self.pods.delete(&pods::key(key, &member.name), cause);
         }
+        self.lock().hashes.remove(key);
         self.pods.store.delete(key, cause)
     }
 
@@ -113,7 +116,7 @@ impl Deployments {
 
     fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
         let Some(Object::Deployment(deployment)) = self.pods.store.get(key) else { return };
-        let hash = hash(&deployment);
+        let hash = self.hash(&deployment);
         let plan = plan(&deployment.spec, &self.members(&deployment, &hash));
         for name in plan.delete {
             self.pods.delete(&pods::key(key, &name), cause);
@@ -125,10 +128,9 @@ impl Deployments {
 
     /// The pods of this very Deployment: those of one that had its name before belong to nobody any more.
     fn members(&self, deployment: &Deployment, hash: &str) -> Vec<Member> {
-        let (key, uid) = (deployment.key(), &deployment.metadata.uid);
+        let uid = &deployment.metadata.uid;
         let state = self.lock();
-        let of_name = state.members.iter().filter(|(_, membership)| membership.deployment == key);
-        let own = of_name.filter(|(_, membership)| membership.uid == *uid);
+        let own = state.members.iter().filter(|(_, membership)| membership.uid == *uid);
         let member = |(pod, membership): (&ObjectKey, &Membership)| match self.pods.store.get(pod) {
             Some(Object::Pod(found)) => Some(Member {
                 name: pod.name.clone(),
@@ -169,11 +171,19 @@ impl Deployments {
         }
     }
 
+    fn hash(&self, deployment: &Deployment) -> Arc<str> {
+        let (key, version) = (deployment.key(), deployment.metadata.resource_version);
+        if let Some((of, hash)) = self.lock().hashes.get(&key)
+            && *of == version
+        {
+            return Arc::clone(hash);
+        }
+        let hash: Arc<str> = pods::template_hash(&deployment.spec.template).into();
+        self.lock().hashes.insert(key, (version, Arc::clone(&hash)));
+        hash
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hash(deployment: &Deployment) -> String {
-    pods::template_hash(&deployment.spec.template)
 }

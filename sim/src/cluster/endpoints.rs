@@ -2,12 +2,12 @@
 //!
 //! Source: kubernetes `staging/src/k8s.io/endpointslice` and `pkg/controller/endpointslice`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hermesh_istiod::objects::{
-    AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Kind, Metadata, Object,
-    ObjectKey, Pod, PodPhase, SERVICE_NAME_LABEL, Service, ServicePort, TargetReference, selects,
+    AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Kind, Labels, Metadata,
+    Object, ObjectKey, Pod, PodPhase, SERVICE_NAME_LABEL, Service, ServicePort, TargetReference, selects,
 };
 use hermesh_runtime::EventId;
 
@@ -19,17 +19,19 @@ use crate::engine::World;
 pub(crate) struct Endpoints {
     world: World,
     store: Store,
+    /// The labels that each pod had when it was last seen: a Service that selected it then may have to let it go.
+    labels: BTreeMap<ObjectKey, Labels>,
 }
 
 impl Endpoints {
     pub(crate) const WATCHED: [Kind; 2] = [Kind::Service, Kind::Pod];
 
     pub(crate) fn new(world: &World, store: &Store) -> Self {
-        Self { world: world.clone(), store: store.clone() }
+        Self { world: world.clone(), store: store.clone(), labels: BTreeMap::new() }
     }
 
     /// Follows the store for good.
-    pub(crate) async fn run(self, mut watch: Watch) {
+    pub(crate) async fn run(mut self, mut watch: Watch) {
         loop {
             let delivery = watch.next().await;
             match delivery.change {
@@ -37,17 +39,25 @@ impl Endpoints {
                 Change::Deleted(key) if key.kind == Kind::Service => {
                     self.store.delete(&self.slice_key(&key), delivery.cause);
                 }
-                Change::Applied(Object::Pod(pod)) => self.namespace(&pod.metadata.namespace, delivery.cause),
-                Change::Deleted(key) if key.kind == Kind::Pod => self.namespace(&key.namespace, delivery.cause),
+                Change::Applied(Object::Pod(pod)) => {
+                    let labels = pod.metadata.labels.clone();
+                    let before = self.labels.insert(pod.key(), labels.clone());
+                    self.services_of(&pod.metadata.namespace, [Some(&labels), before.as_ref()], delivery.cause);
+                }
+                Change::Deleted(key) if key.kind == Kind::Pod => {
+                    let before = self.labels.remove(&key);
+                    self.services_of(&key.namespace, [None, before.as_ref()], delivery.cause);
+                }
                 _ => {}
             }
         }
     }
 
-    fn namespace(&self, namespace: &str, cause: Option<EventId>) {
-        for object in self.store.list(Kind::Service) {
+    /// The Services that select a pod by the labels that it has or had.
+    fn services_of(&self, namespace: &str, pod: [Option<&Labels>; 2], cause: Option<EventId>) {
+        for object in self.store.list_in(Kind::Service, namespace) {
             if let Object::Service(service) = object
-                && service.metadata.namespace == namespace
+                && pod.into_iter().flatten().any(|labels| selects(&service.spec.selector, labels))
             {
                 self.service(&service, cause);
             }
@@ -58,10 +68,11 @@ impl Endpoints {
         if service.spec.selector.is_empty() || !self.store.contains(&service.key()) {
             return;
         }
-        let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
-            Object::Pod(pod) => Some(pod),
-            _ => None,
-        });
+        let pods =
+            self.store.list_in(Kind::Pod, &service.metadata.namespace).into_iter().filter_map(|object| match object {
+                Object::Pod(pod) => Some(pod),
+                _ => None,
+            });
         let key = self.slice_key(&service.key());
         self.store.apply(slice(service, pods, &key.name).into(), cause);
     }

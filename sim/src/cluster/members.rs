@@ -30,14 +30,12 @@ impl Members {
     }
 
     pub(crate) fn of(&self, pod: &Pod) -> Member {
-        let (name, owner) = (&pod.metadata.name, pod.metadata.owner.as_ref());
-        let ordinal = match owner.map(|owner| owner.kind) {
+        let ordinal = match pod.metadata.owner.as_ref().map(|owner| owner.kind) {
             Some(Kind::StatefulSet) => stateful_sets::ordinal(pod),
             Some(Kind::Job) => self.jobs.ordinal(pod),
             _ => self.deployments.membership(&pod.key()).map(|membership| membership.ordinal),
         };
-        let workload = owner.map_or(name, |owner| &owner.name).clone();
-        Member { workload, ordinal: ordinal.unwrap_or_default() }
+        Member { workload: workload(pod).to_owned(), ordinal: ordinal.unwrap_or_default() }
     }
 
     /// The same of a pod that goes by its name.
@@ -47,4 +45,9 @@ impl Members {
             _ => None,
         }
     }
+}
+
+/// The workload that a pod belongs to: its owner, or itself.
+pub(crate) fn workload(pod: &Pod) -> &str {
+    pod.metadata.owner.as_ref().map_or(&pod.metadata.name, |owner| &owner.name)
 }

@@ -258,13 +258,24 @@ impl Cluster {
 
     /// All pods of a namespace as kubectl shows them; of all namespaces if none is named.
     pub(crate) fn pods(&self, namespace: Option<&str>) -> Vec<PodRow> {
-        let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
+        self.pods_in(namespace).map(|pod| self.row(&pod)).collect()
+    }
+
+    /// Those pods of a namespace that belong to a workload, or are called so themselves.
+    pub(crate) fn pods_of(&self, namespace: &str, workload: &str) -> Vec<PodRow> {
+        let named = |pod: &Arc<Pod>| pod.metadata.name == workload || members::workload(pod) == workload;
+        self.pods_in(Some(namespace)).filter(named).map(|pod| self.row(&pod)).collect()
+    }
+
+    fn pods_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Arc<Pod>> {
+        let objects = match namespace {
+            Some(namespace) => self.store.list_in(Kind::Pod, namespace),
+            None => self.store.list(Kind::Pod),
+        };
+        objects.into_iter().filter_map(|object| match object {
             Object::Pod(pod) => Some(pod),
             _ => None,
-        });
-        pods.filter(|pod| namespace.is_none_or(|namespace| pod.metadata.namespace == namespace))
-            .map(|pod| self.row(&pod))
-            .collect()
+        })
     }
 
     fn row(&self, pod: &Pod) -> PodRow {

@@ -172,14 +172,20 @@ impl Store {
 
     /// All objects of a kind, by namespace and name.
     pub(crate) fn list(&self, kind: Kind) -> Vec<Object> {
+        self.lock().of_kind(kind).map(|(_, stored)| stored.object.clone()).collect()
+    }
+
+    /// All objects of a kind in one namespace, by name.
+    pub(crate) fn list_in(&self, kind: Kind, namespace: &str) -> Vec<Object> {
         let inner = self.lock();
-        let of_kind = inner.objects.iter().filter(|(key, _)| key.kind == kind);
-        of_kind.map(|(_, stored)| stored.object.clone()).collect()
+        let from = inner.objects.range(ObjectKey::new(kind, namespace, "")..);
+        let there = from.take_while(|(key, _)| key.kind == kind && key.namespace == namespace);
+        there.map(|(_, stored)| stored.object.clone()).collect()
     }
 
     /// All keys of a kind.
     pub(crate) fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
-        self.lock().objects.keys().filter(|key| key.kind == kind).cloned().collect()
+        self.lock().of_kind(kind).map(|(key, _)| key.clone()).collect()
     }
 
     /// Everything in one namespace.
@@ -201,8 +207,7 @@ impl Store {
             wake: Notify::new(),
         });
         for kind in kinds {
-            let of_kind = inner.objects.iter().filter(|(key, _)| key.kind == *kind);
-            for (_, stored) in of_kind {
+            for (_, stored) in inner.of_kind(*kind) {
                 queue.push(*kind, Change::Applied(stored.object.clone()), stored.event);
             }
             queue.push(*kind, Change::Synced(*kind), None);
@@ -229,6 +234,11 @@ impl Store {
 }
 
 impl Inner {
+    /// Keys are ordered by kind first.
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&ObjectKey, &Stored)> {
+        self.objects.range(ObjectKey::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind)
+    }
+
     fn keep_written(&mut self, key: &ObjectKey, written: &Written) {
         if let Some(stored) = self.objects.get_mut(key).filter(|_| written.live.is_some()) {
             stored.object.metadata_mut().written.clone_from(written);

@@ -71,10 +71,9 @@ pub(super) fn unsettled(world: &World, cluster: &Cluster, clients: &mut Clients,
     if undelivered > 0 {
         missing.push(format!("{undelivered} watch events are not delivered"));
     }
-    let pods = cluster.pods(Some(ISTIO_NAMESPACE));
-    let runs = pods
+    let runs = cluster
+        .pods_of(ISTIO_NAMESPACE, ISTIOD)
         .iter()
-        .filter(|row| row.workload == ISTIOD)
         .any(|row| !cluster.kubelet.running(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name)).is_empty());
     if !runs {
         missing.push("istiod does not run".to_owned());

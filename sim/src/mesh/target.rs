@@ -36,11 +36,10 @@ impl Mesh {
     }
 
     fn choose_in(&self, namespace: &str, parts: &[&str]) -> Result<Chosen, TargetError> {
-        let rows = self.cluster.pods(Some(namespace));
         let (workload, rest) = (parts[0], &parts[1..]);
-        let mut pods: Vec<PodRow> =
-            rows.iter().filter(|row| row.workload == workload || row.name == workload).cloned().collect();
+        let mut pods = self.cluster.pods_of(namespace, workload);
         if pods.is_empty() {
+            let rows = self.cluster.pods(Some(namespace));
             let known: Vec<&str> = rows.iter().map(|row| row.workload.as_str()).collect();
             return Err(unknown("workload", workload, &known));
         }
