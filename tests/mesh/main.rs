@@ -14,6 +14,7 @@ mod converged;
 mod dangling;
 mod determinism;
 mod fault_injection;
+mod faults_certificates;
 mod faults_links;
 mod faults_pause;
 mod host_header;

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
+use hermesh_istiod::disruption::Disruptions;
 use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase};
 use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_runtime::EventId;
@@ -249,6 +250,11 @@ impl Cluster {
     /// What may be done to responses of istiod.
     pub(crate) fn gate(&self) -> &Gate {
         self.control_plane.gate()
+    }
+
+    /// What may make istiod's services late or wrong.
+    pub(crate) fn disruptions(&self) -> &Disruptions {
+        self.control_plane.disruptions()
     }
 
     /// Tells whose a pod is.

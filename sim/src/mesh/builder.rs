@@ -1,6 +1,6 @@
 //! How a mesh is set up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use hermesh_runtime::Level;
 
 use super::clients::Clients;
 use super::dangling::Dangling;
-use super::disturb::BrokenLinks;
+use super::disturb::{BrokenLinks, Endings};
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
 use crate::cluster::{Cluster, ISTIOD, Setup};
 use crate::engine::{Config, Exit, Network, Simulation};
@@ -183,6 +183,10 @@ impl MeshBuilder {
             clients: Clients::default(),
             loads: BTreeMap::new(),
             broken_links: BrokenLinks::default(),
+            skewed: BTreeSet::new(),
+            tokens_kept: BTreeSet::new(),
+            disks: BTreeSet::new(),
+            endings: Endings::default(),
             dangling: Dangling::default(),
             _repeat: Repeat { world, by_variable: self.seed.is_none() },
         };

@@ -200,6 +200,15 @@ pub enum DisturbError {
         /// The upper bound.
         to: Duration,
     },
+    /// A clock is not that wrong.
+    #[error("a clock that is wrong by {by:?}: expected ten years at most")]
+    Skew {
+        /// What was asked for.
+        by: Duration,
+    },
+    /// What is asked for is how it is.
+    #[error("nothing is wrong with the service: expected an error other than OK, or a delay")]
+    NoDisruption,
     /// So many have no order.
     #[error("{0} responses have one order: expected 2 at least")]
     Count(usize),

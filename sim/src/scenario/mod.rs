@@ -38,6 +38,7 @@ mod target;
 mod tests;
 mod together;
 mod traffic;
+mod trouble;
 mod units;
 mod unreadable;
 mod url;

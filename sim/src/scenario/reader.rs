@@ -15,6 +15,7 @@ use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
 use super::together;
 use super::traffic;
+use super::trouble;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
@@ -187,8 +188,15 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),
         jam: fields.optional("jam").and_then(|field| links::ends(&field)),
         reset: fields.optional("reset").and_then(|field| pair(&field, PAIR)),
-        heal: fields.optional("heal").and_then(|field| match field.node.text() {
-            Some("all") => Some(Heal::All),
+        disrupt: fields.optional("disrupt").and_then(|field| trouble::disrupt(&field)),
+        clock: fields.optional("clock").and_then(|field| trouble::clock(&field)),
+        expire: fields.optional("expire").and_then(|field| trouble::expire(&field)),
+        fill: fields.optional("fill").and_then(|field| trouble::fill(&field)),
+        tear: fields.optional("tear").and_then(|field| trouble::tear(&field)),
+        r#for: trouble::lasting(fields),
+        heal: fields.optional("heal").and_then(|field| match (field.node.text(), field.node.entries()) {
+            (Some("all"), _) => Some(Heal::All),
+            (_, Some(_)) => trouble::mended(&field).map(Heal::Other),
             _ => pair(&field, PAIR).map(|pair| Heal::Pair(Box::new(pair))),
         }),
         hold: fields.optional("hold").and_then(|field| xds::hold(&field)),
