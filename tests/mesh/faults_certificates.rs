@@ -121,11 +121,13 @@ fn a_token_that_is_kept_stays_until_it_is_renewed() {
 #[test]
 fn an_agent_without_room_for_its_bootstrap_ends_and_is_started_again_until_there_is_room() {
     let mut mesh = echo(6);
-    mesh.fill_volume("echo-v1", "istio-xds").kill("echo-v1/0/istio-proxy").run_for(secs(40));
+    mesh.fill_volume("echo-v1", "istio-xds").kill("echo-v1/0/istio-proxy").run_for(secs(60));
     let row = mesh.get_pods().0[0].clone();
-    assert!(row.restarts >= 3, "{}", mesh.get_pods());
+    assert!(row.restarts >= 2, "{}", mesh.get_pods());
     assert_eq!(row.exits["istio-proxy"].code, 255, "{:?}", row.exits);
-    mesh.free_volume("echo-v1", "istio-xds").wait_ready();
+    mesh.free_volume("echo-v1", "istio-xds");
+    // It has backed off meanwhile.
+    mesh.try_wait_ready(&[], secs(300)).unwrap();
     assert!(mesh.call(Call::new("echo-v1", TARGET)).is_ok());
 }
 

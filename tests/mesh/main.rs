@@ -30,6 +30,7 @@ mod objects_changed;
 mod pods;
 mod prober;
 mod restarts_under_load;
+mod start_delays;
 mod startup_order;
 mod subset_overrides;
 mod subset_routing;

@@ -50,6 +50,8 @@ event! {
         image: String,
         wait_ms: u64,
     }
+    /// A container waits before its program starts.
+    ProgramDelayed = "program.delayed" { by_ms: u64, }
     /// A volume of a pod has no room any more.
     VolumeFilled = "volume.full" { pod: String, volume: String, }
     /// It has room again, and writes to it end as they should.

@@ -54,7 +54,7 @@ use deployments::Deployments;
 use endpoints::Endpoints;
 use istio_system::ControlPlane;
 use jobs::Jobs;
-use kubelet::Kubelet;
+use kubelet::{Kubelet, StartDelay};
 use members::{Member, Members};
 use namespaces::Namespaces;
 use pods::Pods;
@@ -85,6 +85,7 @@ pub(crate) struct Setup {
     pub(crate) images: Images,
     /// Istio's release, such as `1.32`.
     pub(crate) istio: String,
+    pub(crate) delays: Vec<StartDelay>,
 }
 
 impl Cluster {
@@ -105,7 +106,7 @@ impl Cluster {
             istio_namespace: ISTIO_NAMESPACE.to_owned(),
             hold_application: false,
         };
-        let kubelet = Kubelet::new(world, &store, images, tokens());
+        let kubelet = Kubelet::new(world, &store, images, tokens(), setup.delays);
         let pods = Pods::new(world, &store, values);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);

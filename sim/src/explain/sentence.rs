@@ -103,6 +103,7 @@ impl<'t> Sentences<'t> {
                 });
             }
 
+            "program.delayed" => format!("its program starts after {} ms only", field("by_ms")),
             "container.started" => "started".to_owned(),
             "container.terminating" => "told to terminate".to_owned(),
             "container.paused" => "paused: its processes do not run".to_owned(),

@@ -42,6 +42,14 @@ pub enum StartError {
         /// The upper bound.
         to: Duration,
     },
+    /// A delay's bounds are the wrong way round.
+    #[error("start delay: the shortest, {from:?}, is above the longest, {to:?}")]
+    Delay {
+        /// The lower bound.
+        from: Duration,
+        /// The upper bound.
+        to: Duration,
+    },
     /// Packets would take longer than anything waits.
     #[error("latency: the longest, {asked:?}, is above {:?}", crate::mesh::builder::LATENCY_MAX)]
     LongLatency {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::changing::{Change, Subject};
+use super::delays;
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
@@ -29,6 +30,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
     objects.values().for_each(|objects| ever.apply_all(objects));
 
     names_are_unique(&file.steps, problems);
+    delays::check(&file.mesh.delays, &ever, problems);
     let mut unsettled = None;
     let mut loads = Loads::default();
     let steps: Vec<&Step> = file.all_steps().collect();

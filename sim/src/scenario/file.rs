@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::delays::{Delays, DelaysByWorkload};
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::read::{At, Place};
 use super::rejection::Rejection;
@@ -164,6 +165,10 @@ pub(super) struct MeshOptions {
     /// How long a packet travels between two pods.
     #[schemars(with = "Option<Latency>")]
     pub latency: Option<At<TimeRange>>,
+    /// How long containers take before their programs start, by workload: `web: {app: 5s, istio-proxy: 1s..3s}`.
+    #[schemars(with = "DelaysByWorkload")]
+    #[schemars(default)]
+    pub delays: Delays,
 }
 
 /// One thing to do, and for calls what must come of them.

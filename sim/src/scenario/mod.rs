@@ -8,6 +8,7 @@ mod again;
 mod brackets;
 mod changing;
 mod check;
+mod delays;
 mod excerpt;
 mod expect;
 mod explain;

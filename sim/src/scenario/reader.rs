@@ -3,6 +3,7 @@
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::changing;
+use super::delays;
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, Expected, File, Get, Heal, ISTIO_VERSIONS,
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
@@ -49,7 +50,12 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     });
     fields.finish(&[]);
     let name = name.unwrap_or_else(|| At { value: String::new(), place: cursor.place() });
-    let mesh = mesh.unwrap_or_else(|| MeshOptions { istio: some_istio(cursor), images: Vec::new(), latency: None });
+    let mesh = mesh.unwrap_or_else(|| MeshOptions {
+        istio: some_istio(cursor),
+        images: Vec::new(),
+        latency: None,
+        delays: Vec::new(),
+    });
     let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
     overlap::check(&file, cursor.problems());
     Some(file)
@@ -94,9 +100,11 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         at_most(&field, Time(*range.value.0.end()), LATENCY_MAX)?;
         Some(range)
     });
+    let delays = fields.optional("delays").and_then(|field| delays::delays(&field));
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
     let istio = istio.unwrap_or_else(|| some_istio(cursor));
-    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency })
+    let (images, delays) = (images.unwrap_or_default(), delays.unwrap_or_default());
+    Some(MeshOptions { istio, images, latency, delays })
 }
 
 /// What takes the place of a version of Istio that is wrong or missing.

@@ -22,6 +22,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     store: Store,
     images: Images,
     tokens: SignedTokens,
+    delays: Vec<StartDelay>,
     /// The node's own network.
     node: Runtime,
     host_ip: IpAddr,
@@ -107,6 +109,16 @@ pub(crate) enum Disk {
     Torn { count: u64 },
 }
 
+/// How long a container of a workload takes before its program starts.
+#[derive(Clone, Debug)]
+pub(crate) struct StartDelay {
+    pub(crate) namespace: String,
+    pub(crate) workload: String,
+    pub(crate) container: String,
+    /// Drawn for each start.
+    pub(crate) by: RangeInclusive<Duration>,
+}
+
 /// Environment and volumes of a container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inside {
@@ -116,7 +128,13 @@ pub(crate) struct Inside {
 
 impl Kubelet {
     /// A node with its kubelet. Pods run from the moment [`run`](Self::run) is polled.
-    pub(crate) fn new(world: &World, store: &Store, images: Images, tokens: SignedTokens) -> Self {
+    pub(crate) fn new(
+        world: &World,
+        store: &Store,
+        images: Images,
+        tokens: SignedTokens,
+        delays: Vec<StartDelay>,
+    ) -> Self {
         let host_ip = IpAddr::from(NODE_ADDRESS);
         let net = world.add_pod(PodSpec::new(format!("node/{NODE}"), [host_ip]), None);
         // It has no program of its own: its runtime is the node's end of probes.
@@ -127,6 +145,7 @@ impl Kubelet {
             store: store.clone(),
             images,
             tokens,
+            delays,
             node: world.runtime_in(container),
             host_ip,
             state: Mutex::new(State { addresses: Some(Pool::pods()), ..State::default() }),

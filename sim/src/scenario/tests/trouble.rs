@@ -29,7 +29,7 @@ fn what_is_missing_or_too_much_is_named() {
         &[
             "s.yaml:8:12: steps[1].disrupt: nothing is wrong with the service; expected an `error` or a `delay`",
             "s.yaml:9:12: steps[2].disrupt: field `service` is missing",
-            "s.yaml:10:22: steps[3].disrupt.service: unknown service of istiod \"cb\"; did you mean `ca`?",
+            "s.yaml:10:22: steps[3].disrupt.service: unknown service of istiod \"cb\"; expected ca or xds",
             "s.yaml:10:33: steps[3].disrupt.error: unknown status code \"UNAVAILBLE\"; did you mean `UNAVAILABLE`?",
             "s.yaml:11:33: steps[4].disrupt.delay: a delay of no time is none; expected 1ms at least",
             "s.yaml:12:43: steps[5].disrupt.for: `for` stands beside the step's verb, not in it",
@@ -81,11 +81,31 @@ fn targets_are_pods_that_are_deployed() {
             "s.yaml:8:30: steps[1].disrupt.to: no workload `echo-v3` in namespace shop; did you mean `echo-v1`?",
             "s.yaml:9:15: steps[2].clock.of: the containers of a pod share the clock of its node: leave the container out",
             "s.yaml:10:34: steps[3].fill.of: the containers of a pod share its volumes: leave the container out",
-            "s.yaml:11:28: steps[4].heal.to: istiod knows its callers by their pods' addresses: leave the container out",
+            "s.yaml:11:27: steps[4].heal.to: istiod knows its callers by their pods' addresses: leave the container out",
         ],
     );
     refused_step(
         "- heal: {tokens: echo-v1/1}",
         "s.yaml:8:18: steps[1].heal.tokens: workload `echo-v1` has no pod 1; its only pod is `echo-v1/0`",
     );
+}
+
+#[test]
+fn delays_are_of_containers_that_some_step_deploys() {
+    let with = |delays: &str| {
+        steps("").replace("mesh: {istio: \"1.32\"}", &format!("mesh: {{istio: \"1.32\", delays: {delays}}}"))
+    };
+    open(&with("{echo-v1: {app: 5s, istio-proxy: 1s..3s}, shop/echo-v2: {app: 1ms}}")).unwrap();
+    for (delays, expected) in [
+        ("{echo-v3: {app: 5s}}", "no workload `echo-v3` in namespace shop; did you mean `echo-v1`?"),
+        ("{echo-v1/0: {app: 5s}}", "expected a workload, such as `echo-v1`, found `echo-v1/0`"),
+        ("{echo-v1: {ap: 5s}}", "unknown container \"ap\"; expected app or istio-proxy"),
+        ("{istiod: {discovery: 5s}}", "istiod runs before the first step; to have it late, pause or restart it"),
+        ("{echo-v1: {app: 0s}}", "a delay of no time is none; expected 1ms at least"),
+        ("{echo-v1: {}}", "expected at least one container, found an empty mapping"),
+        ("{echo-v1: 5s}", "expected times by container: a mapping such as `app: 5s`, found the text \"5s\""),
+    ] {
+        let errors = open(&with(delays)).expect_err(delays);
+        assert!(errors.len() == 1 && errors[0].ends_with(expected), "{delays}: {errors:?}");
+    }
 }
