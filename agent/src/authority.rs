@@ -14,7 +14,7 @@ use crate::CertificateIssued;
 use crate::publish::Certificates;
 use crate::rotation;
 use crate::settings::Settings;
-use crate::upstream::{self, Client, Upstream};
+use crate::upstream::{self, Client, Unreached, Upstream};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod proto {
@@ -33,6 +33,9 @@ pub(crate) struct Secret {
     pub(crate) event: Option<EventId>,
 }
 
+/// The path of the authority's one method.
+const CREATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
 /// The authority's client.
 pub(crate) struct Authority {
     rt: Runtime,
@@ -47,17 +50,17 @@ impl Authority {
 
     /// A fresh key and certificate for the pod's identity. After an error the connection is built anew, which is how a
     /// changed root comes into use.
-    pub(crate) async fn request(&mut self, settings: &Settings, cause: Option<EventId>) -> Result<Secret, Status> {
+    pub(crate) async fn request(&mut self, settings: &Settings, cause: Option<EventId>) -> Result<Secret, Unreached> {
         let key = KeyPair::generate(&self.rt);
         let csr = certificate_request(&key, &identity(settings))?;
         let mut waits = rotation::retry_waits(&mut self.draws).into_iter();
         let response = loop {
             match self.attempt(settings, &csr, cause).await {
                 Ok(response) => break response,
-                Err(status) => {
+                Err(error) => {
                     self.connection = None;
-                    let wait = waits.next().filter(|_| rotation::is_retriable(status.code()));
-                    tokio::time::sleep(wait.ok_or(status)?).await;
+                    let wait = waits.next().filter(|_| rotation::is_retriable(error.status.code()));
+                    tokio::time::sleep(wait.ok_or(error)?).await;
                 }
             }
         };
@@ -65,7 +68,7 @@ impl Authority {
         if secret.is_err() {
             self.connection = None;
         }
-        secret
+        Ok(secret?)
     }
 
     async fn attempt(
@@ -73,11 +76,11 @@ impl Authority {
         settings: &Settings,
         csr: &str,
         cause: Option<EventId>,
-    ) -> Result<IstioCertificateResponse, Status> {
+    ) -> Result<IstioCertificateResponse, Unreached> {
         let upstream = Upstream::authority(settings);
         let client = match self.connection.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => upstream.connect(&self.rt, cause).await.map_err(|error| error.status)?,
+            None => upstream.connect(&self.rt, cause).await?,
         };
         self.connection = Some(client.clone());
         let mut request = Request::new(IstioCertificateRequest {
@@ -87,8 +90,12 @@ impl Authority {
         });
         let cause = client.event().or(cause);
         upstream::credentials(&self.rt, settings, &settings.ca_headers, cause, request.metadata_mut()).await;
-        let mut service = IstioCertificateServiceClient::with_origin(client, upstream.origin());
-        service.create_certificate(request).await.map(tonic::Response::into_inner)
+        let mut service = IstioCertificateServiceClient::with_origin(client.clone(), upstream.origin());
+        let answer = service.create_certificate(request).await.map(tonic::Response::into_inner);
+        answer.map_err(|status| Unreached {
+            status,
+            event: client.refusal(&self.rt, CREATE).or_else(|| client.trouble()),
+        })
     }
 }
 

@@ -187,7 +187,8 @@ impl OpenStream {
         };
         let downward = async {
             let client = Upstream::xds(settings).connect(rt, self.opened).await?;
-            let broken = |status| Ended { status, cause: client.trouble() };
+            let path = format!("/{SERVICE}/{}", self.variant.method());
+            let broken = |status| Ended { status, cause: client.refusal(rt, &path).or_else(|| client.trouble()) };
             let upstream = self.open_upstream(client.clone(), rt, settings, upstream_rx).await;
             let mut upstream = upstream.map_err(broken)?;
             while let Some(message) = upstream.message().await.map_err(broken)? {

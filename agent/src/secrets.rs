@@ -14,7 +14,7 @@ use crate::authority::{self, Authority, Secret};
 use crate::publish::publish;
 use crate::rotation::Backoff;
 use crate::settings::Settings;
-use crate::upstream::Upstream;
+use crate::upstream::{Unreached, Upstream};
 use crate::{
     CertificatePublishFailed, CertificateRequestFailed, CertificateRequested, CertificatesPublished, RootChanged,
     RotationScheduled,
@@ -31,6 +31,8 @@ pub(crate) struct SecretManager {
     draws: Draws,
     /// For the waits between attempts to write the files.
     publish_draws: Draws,
+    /// For the waits after certificates that had expired when they came.
+    expired_draws: Draws,
     root: Option<String>,
 }
 
@@ -42,12 +44,14 @@ impl SecretManager {
             authority: Authority::new(rt),
             draws: rt.draws("agent/rotation"),
             publish_draws: rt.draws("agent/publish"),
+            expired_draws: rt.draws("agent/expired"),
             root: None,
         }
     }
 
     /// Never ends.
     pub(crate) async fn run(mut self, mut cause: Option<EventId>) {
+        let mut expired = Backoff::new();
         loop {
             let secret = self.obtain(cause).await;
             let received = self.rt.wall();
@@ -63,6 +67,12 @@ impl SecretManager {
                 }
             }
             self.wait_until(due).await;
+            if secret.not_after <= received {
+                // By a clock that is far ahead the next one is no better: to ask at once would be to ask without end.
+                tokio::time::sleep(expired.wait(&mut self.expired_draws)).await;
+            } else {
+                expired = Backoff::new();
+            }
         }
     }
 
@@ -77,14 +87,14 @@ impl SecretManager {
             let requested = self.rt.emit_because(cause, event);
             match self.authority.request(&self.settings, requested).await {
                 Ok(secret) => return secret,
-                Err(status) => {
+                Err(Unreached { status, event: why }) => {
                     let wait = backoff.wait(&mut self.draws);
                     let event = CertificateRequestFailed {
                         code: format!("{:?}", status.code()),
                         message: self.explained(&status),
                         retry_in_ms: millis(wait),
                     };
-                    self.rt.emit_because(requested, event);
+                    self.rt.emit_because(why.or(requested), event);
                     tokio::time::sleep(wait).await;
                 }
             }

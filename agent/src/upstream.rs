@@ -124,7 +124,7 @@ async fn client_tls(rt: &Runtime, name: &str, root: &Path) -> Result<ClientTls, 
     ClientTls::new(rt, name, trust, None, PeerRule::dns(name)).map_err(|error| unusable(&error))
 }
 
-/// Why there is no connection, and the event that tells of it.
+/// Why there is no connection or no answer, and the event that tells of it.
 #[derive(Debug)]
 pub(crate) struct Unreached {
     pub(crate) status: Status,
@@ -150,6 +150,11 @@ impl Client {
     /// The event behind what goes wrong with it.
     pub(crate) fn trouble(&self) -> Option<EventId> {
         self.0.trouble()
+    }
+
+    /// The event of the server that tells how it ended the call to `path` on this connection, if it did.
+    pub(crate) fn refusal(&self, rt: &Runtime, path: &str) -> Option<EventId> {
+        rt.received(&format!("{}{path}", self.0.local_address()))
     }
 
     /// Whether it takes no more calls.

@@ -5,12 +5,13 @@
 //! snapshot, a [`node`] and resource names into what istiod would send. All of that is plain functions over values.
 //!
 //! [`Istiod`] puts them to work: it follows the cluster through a [`watch`], pushes to every stream ([`push`]), and
-//! is the mesh's certificate authority ([`ca`]). Outside a simulation the cluster is a folder of YAML ([`files`]), and
-//! the authority's key lies in another ([`state`]).
+//! is the mesh's certificate authority ([`ca`]); a [`disruption`] makes either late or wrong. Outside a simulation the
+//! cluster is a folder of YAML ([`files`]), and the authority's key lies in another ([`state`]).
 
 mod authentication;
 pub mod ca;
 mod debug;
+pub mod disruption;
 pub mod files;
 pub mod node;
 pub mod objects;

@@ -24,6 +24,7 @@ use crate::ca::{
     StoredRootError, TokenReview,
 };
 use crate::debug;
+use crate::disruption::{Disruptions, Door, Service};
 use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Update};
 use crate::snapshot::Mesh;
 use crate::watch::{Store, WatchSource, Watched};
@@ -94,6 +95,8 @@ pub struct Config {
     pub token_review: Arc<dyn TokenReview>,
     /// What is done to responses before they leave for their clients; nothing if none.
     pub gate: Option<Gate>,
+    /// What makes services late or wrong; nothing if none.
+    pub disruptions: Option<Disruptions>,
 }
 
 impl Config {
@@ -121,6 +124,7 @@ impl Config {
             publish_root: Arc::new(|_| ()),
             token_review,
             gate: None,
+            disruptions: None,
         }
     }
 }
@@ -223,10 +227,14 @@ impl Istiod {
 
         let authenticator = Authenticator::new(Arc::clone(&config.token_review), &config.trust_domain);
         let tls = server_tls(&rt, &config, &authority, &serials)?;
-        let certificates = CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), serials);
-        let plaintext = Router::new().add_service(discovery(&rt, &hub, config.rules, None));
+        let door = |service| Door::new(&rt, service, config.disruptions.clone());
+        let ca_door = door(Service::Authority);
+        let certificates =
+            CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), serials, ca_door);
+        let xds_door = door(Service::Discovery);
+        let plaintext = Router::new().add_service(discovery(&rt, &hub, config.rules, None, xds_door.clone()));
         let secure = Router::new()
-            .add_service(discovery(&rt, &hub, config.rules, Some(authenticator)))
+            .add_service(discovery(&rt, &hub, config.rules, Some(authenticator), xds_door))
             .add_service(IstioCertificateServiceServer::new(certificates));
 
         let (failed_tx, mut failed) = mpsc::channel(1);
@@ -392,8 +400,9 @@ fn discovery(
     hub: &Hub,
     rules: Rules,
     authenticator: Option<Authenticator>,
+    door: Door,
 ) -> AggregatedDiscoveryServiceServer<DiscoveryService> {
-    let service = DiscoveryService::new(rt, hub, rules, authenticator);
+    let service = DiscoveryService::new(rt, hub, rules, authenticator, door);
     AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
 

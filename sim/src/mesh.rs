@@ -20,9 +20,11 @@ mod calls;
 mod changes;
 mod client_config;
 mod clients;
+mod clock;
 mod conditions;
 mod converged;
 mod dangling;
+mod disruption;
 mod disturb;
 mod error;
 mod events;
@@ -34,9 +36,11 @@ mod named;
 mod objects;
 mod pods;
 mod target;
+mod tokens;
+mod volumes;
 mod xds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,6 +56,7 @@ pub use builder::{ISTIO_VERSIONS, MeshBuilder, mesh};
 pub use call::{Answer, Call, CallFailure, CallReport, code_text};
 pub use calls::{Calls, LoadedCall};
 pub use client_config::{ClientConfig, ClientResource};
+pub use disruption::Disruption;
 pub use disturb::SLOW_MAX;
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
 pub use inject::{Resource, ResourceError};
@@ -66,13 +71,13 @@ pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
 use crate::cluster::kubelet::Inside;
-use crate::engine::{ContainerSpec, Simulation, World};
+use crate::engine::{ContainerSpec, PodId, Simulation, World};
 use crate::image::Process;
 use crate::trace::Trace;
 use clients::Clients;
 use converged::Until;
 use dangling::Dangling;
-use disturb::BrokenLinks;
+use disturb::{BrokenLinks, Endings};
 use events::{CallEnded, CallStarted};
 
 /// How long waits last, in simulated time, unless they say more.
@@ -99,6 +104,13 @@ pub struct Mesh {
     /// How many loads there were of each name in each pod.
     loads: BTreeMap<String, u32>,
     broken_links: BrokenLinks,
+    /// Pods whose clocks are wrong, or were.
+    skewed: BTreeSet<PodId>,
+    /// Pods whose tokens are not replaced, or were not.
+    tokens_kept: BTreeSet<ObjectKey>,
+    /// Volumes that are full or torn, or were, with their pods.
+    disks: BTreeSet<(ObjectKey, String)>,
+    endings: Endings,
     _repeat: Repeat,
 }
 
@@ -242,7 +254,7 @@ impl Mesh {
         }
         let mut missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
         // Where no link is broken, what is under way can be seen.
-        let delay = self.broken_links.delay();
+        let delay = self.broken_links.delay(self.now());
         if missing.is_empty() && !delay.is_zero() {
             let quiet = self.quiet + delay;
             missing.push(format!(
@@ -257,7 +269,7 @@ impl Mesh {
     /// Waits for convergence; answers whether it came.
     fn settle(&mut self, until: Until, within: Duration) -> Result<bool, Fault> {
         let world = self.simulation.world().clone();
-        let quiet = self.quiet + self.broken_links.delay();
+        let quiet = self.quiet + self.broken_links.delay(self.now());
         let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, quiet);
         let waited = self.simulation.block_on(async { tokio::time::timeout(within, converged).await.is_ok() });
         self.check_fault()?;

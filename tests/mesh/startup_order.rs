@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hermesh::{Call, Images, Mesh, Process, Responses, image};
+use hermesh::{Call, Disruption, Images, IstiodService, Mesh, Process, Responses, image};
 use hermesh_tests::for_each_seed;
 use hermesh_tests::manifests::{self, TARGET};
+use tonic::Code;
 
 #[test]
 fn held_applications_start_once_and_last() {
@@ -42,8 +43,10 @@ enum Part {
     Application,
     /// The agent's can.
     Agent,
-    /// istiod runs, with its CA.
+    /// istiod runs, with its CA unless that comes later.
     Istiod,
+    /// Its CA signs certificates.
+    Authority,
     /// It sends its responses; certificates it issues all the same.
     Responses,
     /// The DestinationRule and the PeerAuthentication that ask for mTLS are there.
@@ -61,19 +64,63 @@ enum Application {
     Robust,
 }
 
+/// Whether the application is held, and which it is.
+const KINDS: [(bool, Application); 4] = [
+    (false, Application::Fragile),
+    (false, Application::Robust),
+    (true, Application::Fragile),
+    (true, Application::Robust),
+];
+
+/// istiod serves xDS before it signs certificates: the CA comes at any time after it, and in between whatever else
+/// there is. Each order is played with one kind of application.
+#[test]
+fn in_whatever_order_the_ca_comes_after_xds_the_pod_serves_by_mtls_in_the_end() {
+    let at = |order: &[Part], part| order.iter().position(|it| *it == part).expect("it is one of all");
+    let mut orders = permutations(&[PARTS.as_slice(), &[Part::Authority]].concat());
+    orders.retain(|order| at(order, Part::Istiod) < at(order, Part::Authority));
+    assert_eq!(orders.len(), 360);
+    for_each_seed(1..=orders.len() as u64, |seed| {
+        let case = seed as usize - 1;
+        let (order, (hold, application)) = (&orders[case], KINDS[case % KINDS.len()]);
+        let what = format!("{order:?}, held: {hold}, {application:?}");
+        let mut world = World::new(seed, hold, application);
+        world.mesh.disrupt(Disruption::of(IstiodService::Authority).error(Code::Unavailable));
+        for part in order {
+            assert_eq!(certificates(&world.mesh), 0, "before {part:?}: {what}");
+            world.bring(*part);
+            if *part == Part::Authority {
+                break;
+            }
+            world.mesh.run_for(Duration::from_secs(7));
+        }
+        for part in &order[at(order, Part::Authority) + 1..] {
+            world.mesh.run_for(Duration::from_secs(7));
+            world.bring(*part);
+        }
+        world.mesh.try_wait_ready(&[], Duration::from_secs(200)).unwrap_or_else(|error| panic!("{error}: {what}"));
+        world.mesh.wait_converged();
+        // The agent waits a minute at most before it asks again.
+        let report = world.mesh.try_call_until(&Call::new("echo-v1", TARGET), Duration::from_secs(70), |report| {
+            report.is_ok() && report.answers[0].caller.is_some()
+        });
+        report.unwrap_or_else(|error| panic!("{error}: {what}"));
+        assert!(certificates(&world.mesh) > 0, "{what}");
+    });
+}
+
+/// How many certificates agents have got.
+fn certificates(mesh: &Mesh) -> usize {
+    mesh.with_trace(|trace| trace.events().iter().filter(|event| event.kind == "cert.issued").count())
+}
+
 #[test]
 fn in_whatever_order_all_comes_the_pod_serves_by_mtls_in_the_end() {
     let orders = permutations(&PARTS);
     assert_eq!(orders.len(), 120);
-    let kinds = [
-        (false, Application::Fragile),
-        (false, Application::Robust),
-        (true, Application::Fragile),
-        (true, Application::Robust),
-    ];
-    for_each_seed(1..=(orders.len() * kinds.len()) as u64, |seed| {
+    for_each_seed(1..=(orders.len() * KINDS.len()) as u64, |seed| {
         let case = seed as usize - 1;
-        let (order, (hold, application)) = (&orders[case / kinds.len()], kinds[case % kinds.len()]);
+        let (order, (hold, application)) = (&orders[case / KINDS.len()], KINDS[case % KINDS.len()]);
         let what = format!("{order:?}, held: {hold}, {application:?}");
         let mut world = World::new(seed, hold, application);
         for part in order {
@@ -128,6 +175,7 @@ impl World {
             Part::Application => self.registry.restore(APPLICATION),
             Part::Agent => self.registry.restore(AGENT),
             Part::Istiod => drop(self.mesh.resume("istiod")),
+            Part::Authority => drop(self.mesh.end_disruption(Disruption::of(IstiodService::Authority))),
             Part::Responses => drop(self.mesh.release(Responses::all())),
             Part::Configuration => {
                 self.mesh.apply(manifests::client_tls("ISTIO_MUTUAL")).apply(manifests::server_tls("STRICT"));

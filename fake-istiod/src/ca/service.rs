@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::{CertificateAuthority, SignError};
 use crate::authentication::{Authenticator, Caller, Credentials};
+use crate::disruption::{self, Door};
 
 /// The generated messages and server of `istio.v1.auth`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -48,6 +49,18 @@ pub struct CertificateService {
     authority: Arc<CertificateAuthority>,
     authenticator: Authenticator,
     serials: Arc<Mutex<Draws>>,
+    door: Door,
+}
+
+/// The path of the one method.
+const CREATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
+/// What is known of a call besides its request.
+struct Call {
+    /// What it follows from.
+    cause: Option<EventId>,
+    /// What names it to who made it.
+    name: Option<String>,
 }
 
 impl CertificateService {
@@ -56,26 +69,27 @@ impl CertificateService {
         authority: Arc<CertificateAuthority>,
         authenticator: Authenticator,
         serials: Arc<Mutex<Draws>>,
+        door: Door,
     ) -> Self {
-        Self { rt: rt.clone(), authority, authenticator, serials }
+        Self { rt: rt.clone(), authority, authenticator, serials, door }
     }
 
     async fn create(
         &self,
         credentials: &Credentials,
         request: &IstioCertificateRequest,
-        cause: Option<EventId>,
+        call: &Call,
     ) -> Result<IstioCertificateResponse, Status> {
         let caller = match self.authenticator.authenticate(credentials).await {
             Ok(caller) => caller,
             Err(error) => {
                 let status = Status::unauthenticated("request authenticate failure");
-                return Err(self.refuse(cause, None, status, error));
+                return Err(self.refuse(call, None, status, error));
             }
         };
         if impersonates(request) {
             let status = Status::unauthenticated("request impersonation authentication failure");
-            return Err(self.refuse(cause, Some(&caller), status, "no account may act for others".to_owned()));
+            return Err(self.refuse(call, Some(&caller), status, "no account may act for others".to_owned()));
         }
         let serial = draw_serial(&self.serials);
         let (identities, validity_s) = (caller.identities(), request.validity_duration);
@@ -88,7 +102,7 @@ impl CertificateService {
                     not_before_s: issued.not_before.as_secs(),
                     not_after_s: issued.not_after.as_secs(),
                 };
-                self.rt.emit_because(cause, event);
+                self.rt.emit_because(call.cause, event);
                 Ok(IstioCertificateResponse {
                     cert_chain: vec![issued.cert_pem, self.authority.root().cert_pem.clone()],
                 })
@@ -99,14 +113,18 @@ impl CertificateService {
                     SignError::Signer(_) => Status::internal(message),
                     _ => Status::invalid_argument(message),
                 };
-                Err(self.refuse(cause, Some(&caller), status, error.to_string()))
+                Err(self.refuse(call, Some(&caller), status, error.to_string()))
             }
         }
     }
 
-    fn refuse(&self, cause: Option<EventId>, caller: Option<&Caller>, status: Status, error: String) -> Status {
+    fn refuse(&self, call: &Call, caller: Option<&Caller>, status: Status, error: String) -> Status {
         let identity = caller.map(ToString::to_string);
-        self.rt.emit_because(cause, CertificateRefused { identity, code: format!("{:?}", status.code()), error });
+        let event = CertificateRefused { identity, code: format!("{:?}", status.code()), error };
+        let refused = self.rt.emit_because(call.cause, event);
+        if let Some(name) = &call.name {
+            self.rt.sent(name, refused);
+        }
         status
     }
 }
@@ -119,8 +137,16 @@ impl IstioCertificateService for CertificateService {
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         let connection = request.extensions().get::<ConnectionInfo>();
         let credentials = Credentials::new(request.metadata().as_ref(), connection);
-        let cause = connection.and_then(|connection| connection.event);
-        self.create(&credentials, request.get_ref(), cause).await.map(Response::new)
+        let mut call = Call {
+            cause: connection.and_then(|connection| connection.event),
+            name: disruption::call_name(connection, CREATE),
+        };
+        if let Err(refusal) = self.door.enter(connection).await {
+            call.cause = refusal.cause.or(call.cause);
+            let error = refusal.status.message().to_owned();
+            return Err(self.refuse(&call, None, refusal.status, error));
+        }
+        self.create(&credentials, request.get_ref(), &call).await.map(Response::new)
     }
 }
 

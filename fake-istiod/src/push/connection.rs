@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::protobuf::Any;
 use hermesh_runtime::server::ConnectionInfo;
-use hermesh_runtime::{EventId, Runtime, TaskGuard};
+use hermesh_runtime::{Address, EventId, Runtime, TaskGuard};
 use hermesh_xds::ResourceType;
 use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subscription};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict, Way};
 use crate::authentication::{Authenticator, Caller, Credentials};
+use crate::disruption::{self, Door, Watch};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
@@ -48,6 +49,14 @@ hermesh_runtime::event! {
         /// The gRPC status that ended it.
         code: String,
         message: String,
+    }
+
+    /// A call that is to be an ADS stream was refused. Its cause is its connection, or who wants it so.
+    ConnectionRefused = "istiod.stream.refused" {
+        peer: Option<Address>,
+        /// The gRPC status.
+        code: String,
+        error: String,
     }
 
     /// A response went out. Its cause is the push it belongs to; of one that a client asked for, the last change of the
@@ -85,11 +94,15 @@ pub(crate) struct DiscoveryService {
     rules: Rules,
     /// None where nobody is asked who they are.
     authenticator: Option<Authenticator>,
+    door: Door,
 }
 
+/// The path of the method that is served.
+const STREAM: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+
 impl DiscoveryService {
-    pub(crate) fn new(rt: &Runtime, hub: &Hub, rules: Rules, authenticator: Option<Authenticator>) -> Self {
-        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator }
+    pub(crate) fn new(rt: &Runtime, hub: &Hub, rules: Rules, authenticator: Option<Authenticator>, door: Door) -> Self {
+        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator, door }
     }
 }
 
@@ -102,23 +115,31 @@ impl AggregatedDiscoveryService for DiscoveryService {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let cause = connection.and_then(|connection| connection.event);
+        let door = self.door.watch(connection);
+        if let Err(refusal) = self.door.enter(connection).await {
+            let error = refusal.status.message().to_owned();
+            return Err(self.refuse(connection, refusal.cause.or(cause), refusal.status, error));
+        }
         if self.hub.context().is_none() {
             return Err(Status::unavailable("server is not ready to serve discovery information"));
         }
-        let connection = request.extensions().get::<ConnectionInfo>();
-        let cause = connection.and_then(|connection| connection.event);
         let caller = match &self.authenticator {
             None => None,
             Some(authenticator) => {
                 let credentials = Credentials::new(request.metadata().as_ref(), connection);
                 let authenticated = authenticator.authenticate(&credentials).await;
-                Some(authenticated.map_err(|_| Status::unauthenticated("authentication failure"))?)
+                Some(authenticated.map_err(|error| {
+                    self.refuse(connection, cause, Status::unauthenticated("authentication failure"), error)
+                })?)
             }
         };
+        let call = Call { caller, cause, name: disruption::call_name(connection, STREAM), door };
         let (responses_tx, responses) = mpsc::channel(RESPONSES_AHEAD);
         let (service, requests) = (self.clone(), request.into_inner());
         let task = self.rt.spawn("ads", async move {
-            let ended = service.serve(requests, &responses_tx, caller, cause).await;
+            let ended = service.serve(requests, &responses_tx, call).await;
             if let Err(status) = ended {
                 // Nobody hears it if the client is gone.
                 let _ = responses_tx.send(Err(status)).await;
@@ -138,14 +159,25 @@ impl AggregatedDiscoveryService for DiscoveryService {
 
 type ResponseSender = mpsc::Sender<Result<DiscoveryResponse, Status>>;
 
+/// What is known of a call that has come in.
+struct Call {
+    /// Who makes it; nobody asks without TLS.
+    caller: Option<Caller>,
+    cause: Option<EventId>,
+    /// What names it to who made it.
+    name: Option<String>,
+    /// Tells when it is to be closed.
+    door: Watch,
+}
+
 impl DiscoveryService {
     async fn serve(
         &self,
         mut requests: Streaming<DiscoveryRequest>,
         responses: &ResponseSender,
-        caller: Option<Caller>,
-        cause: Option<EventId>,
+        call: Call,
     ) -> Result<(), Status> {
+        let Call { caller, cause, name, door } = call;
         let Some(first) = requests.message().await? else { return Ok(()) };
         let node = first.node.as_ref().filter(|node| !node.id.is_empty());
         let node = node.ok_or_else(|| Status::invalid_argument("missing node information"))?;
@@ -171,11 +203,31 @@ impl DiscoveryService {
             sent: BTreeMap::new(),
             responses: responses.clone(),
             opened,
+            name,
+            door,
             end: Status::cancelled("the client closed the stream"),
+            ended_by: None,
         };
         let ended = connection.run(first, requests).await;
         connection.end = ended.as_ref().err().cloned().unwrap_or_else(|| Status::ok(""));
         ended
+    }
+
+    /// Tells that a call is refused, and why: `error` may say more than the caller is told.
+    fn refuse(
+        &self,
+        connection: Option<&ConnectionInfo>,
+        cause: Option<EventId>,
+        status: Status,
+        error: String,
+    ) -> Status {
+        let peer = connection.map(|connection| connection.peer.clone());
+        let event = ConnectionRefused { peer, code: format!("{:?}", status.code()), error };
+        let refused = self.rt.emit_because(cause, event);
+        if let Some(name) = disruption::call_name(connection, STREAM) {
+            self.rt.sent(&name, refused);
+        }
+        status
     }
 }
 
@@ -215,7 +267,12 @@ struct Connection {
     leaving: Leaving,
     responses: ResponseSender,
     opened: Option<EventId>,
+    /// What names the call to who made it.
+    name: Option<String>,
+    door: Watch,
     end: Status,
+    /// Who wants it to end, if it ends because somebody does.
+    ended_by: Option<EventId>,
 }
 
 impl Connection {
@@ -226,6 +283,10 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = responses.closed() => return Err(Status::cancelled("the client closed the stream")),
+                refusal = self.door.closed() => {
+                    self.ended_by = refusal.cause;
+                    return Err(refusal.status);
+                }
                 request = requests.message() => match request? {
                     Some(request) => self.answer(&request).await?,
                     None => return Ok(()),
@@ -370,7 +431,10 @@ impl Drop for Connection {
             code: format!("{:?}", self.end.code()),
             message: self.end.message().to_owned(),
         };
-        self.rt.emit_because(self.opened, event);
+        let closed = self.rt.emit_because(self.ended_by.or(self.opened), event);
+        if let (Some(name), Some(_)) = (&self.name, self.ended_by) {
+            self.rt.sent(name, closed);
+        }
     }
 }
 

@@ -263,6 +263,18 @@ impl Pods {
     pub fn new(name: impl Into<String>, has: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         Self { name: name.into(), has: Arc::new(has) }
     }
+
+    /// Their name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the pod `name` of `namespace` is one of them.
+    #[must_use]
+    pub fn contain(&self, namespace: &str, name: &str) -> bool {
+        (self.has)(namespace, name)
+    }
 }
 
 impl fmt::Debug for Pods {

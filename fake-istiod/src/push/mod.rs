@@ -20,7 +20,7 @@ use crate::objects::ObjectKey;
 use crate::snapshot::Snapshot;
 
 pub(crate) use connection::DiscoveryService;
-pub use connection::{ConnectionClosed, ConnectionOpened, Dropped, Held, Nacked, Pushed, Released};
+pub use connection::{ConnectionClosed, ConnectionOpened, ConnectionRefused, Dropped, Held, Nacked, Pushed, Released};
 pub use debounce::{Debounce, DebounceTimes};
 pub use gate::Gate;
 pub use status::{Addresses, ConnectionStatus, IstiodStatus, LastResponse, State, Unsettled, Verdict, Way};

@@ -50,6 +50,20 @@ event! {
         image: String,
         wait_ms: u64,
     }
+    /// A container waits before its program starts.
+    ProgramDelayed = "program.delayed" { by_ms: u64, }
+    /// A volume of a pod has no room any more.
+    VolumeFilled = "volume.full" { pod: String, volume: String, }
+    /// It has room again, and writes to it end as they should.
+    VolumeFreed = "volume.freed" { pod: String, volume: String, }
+    /// What becomes of a pod's tokens was decided anew.
+    TokensSet = "pod.tokens" {
+        pod: String,
+        /// Whether the kubelet replaces them in time.
+        refreshed: bool,
+        /// After which time those that are there now expire, if they were made just now.
+        life_s: Option<u64>,
+    }
     /// A container is not started because something it needs is not there yet.
     PodWaits = "pod.waits" {
         pod: String,

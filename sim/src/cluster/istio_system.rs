@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hermesh_istiod::ca::{SignedTokens, StoredRoot};
+use hermesh_istiod::disruption::Disruptions;
 use hermesh_istiod::objects::{Object, load};
 use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_istiod::watch::{KINDS, WatchEvent, watch};
@@ -27,12 +28,15 @@ pub(crate) struct ControlPlane {
     status: Arc<Mutex<Option<IstiodStatus>>>,
     /// It too outlives every istiod.
     gate: Gate,
+    /// And so do these.
+    disruptions: Disruptions,
 }
 
 impl ControlPlane {
     pub(crate) fn new(store: &Store, tokens: SignedTokens) -> Self {
         let root = Latest::new(None);
-        Self { store: store.clone(), tokens: Arc::new(tokens), root, status: Arc::default(), gate: Gate::new() }
+        let (gate, disruptions) = (Gate::new(), Disruptions::new());
+        Self { store: store.clone(), tokens: Arc::new(tokens), root, status: Arc::default(), gate, disruptions }
     }
 
     /// The root certificate, once there is one.
@@ -43,6 +47,11 @@ impl ControlPlane {
     /// What is done to the responses of every istiod.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// What makes the services of every istiod late or wrong.
+    pub(crate) fn disruptions(&self) -> &Disruptions {
+        &self.disruptions
     }
 
     /// What the latest istiod is doing.
@@ -84,6 +93,7 @@ impl ControlPlane {
             }
         });
         config.gate = Some(self.gate.clone());
+        config.disruptions = Some(self.disruptions.clone());
         let istiod = Istiod::new(rt, config, source)?;
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(istiod.status());
         istiod.run().await

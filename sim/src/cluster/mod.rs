@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
+use hermesh_istiod::disruption::Disruptions;
 use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase};
 use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_runtime::EventId;
@@ -53,7 +54,7 @@ use deployments::Deployments;
 use endpoints::Endpoints;
 use istio_system::ControlPlane;
 use jobs::Jobs;
-use kubelet::Kubelet;
+use kubelet::{Kubelet, StartDelay};
 use members::{Member, Members};
 use namespaces::Namespaces;
 use pods::Pods;
@@ -84,6 +85,7 @@ pub(crate) struct Setup {
     pub(crate) images: Images,
     /// Istio's release, such as `1.32`.
     pub(crate) istio: String,
+    pub(crate) delays: Vec<StartDelay>,
 }
 
 impl Cluster {
@@ -104,7 +106,7 @@ impl Cluster {
             istio_namespace: ISTIO_NAMESPACE.to_owned(),
             hold_application: false,
         };
-        let kubelet = Kubelet::new(world, &store, images, tokens());
+        let kubelet = Kubelet::new(world, &store, images, tokens(), setup.delays);
         let pods = Pods::new(world, &store, values);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);
@@ -249,6 +251,11 @@ impl Cluster {
     /// What may be done to responses of istiod.
     pub(crate) fn gate(&self) -> &Gate {
         self.control_plane.gate()
+    }
+
+    /// What may make istiod's services late or wrong.
+    pub(crate) fn disruptions(&self) -> &Disruptions {
+        self.control_plane.disruptions()
     }
 
     /// Tells whose a pod is.

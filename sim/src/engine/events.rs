@@ -72,12 +72,18 @@ hermesh_runtime::event! {
     NetLossy = "net.lossy" { from: String, to: String, loss_percent: f64, }
     /// Packets from one pod to another wait.
     NetJammed = "net.jammed" { from: String, to: String, }
+    /// One of the things that are wrong with the way from a pod to another is over.
+    NetMended = "net.mended" { from: String, to: String, fault: &'static str, }
     /// Packets between two pods arrive again, at their usual pace; those that waited arrive now.
     NetHealed = "net.healed" { a: String, b: String, }
     /// Packets from and to a pod are lost.
     NetIsolated = "net.isolated" { pod: String, }
     /// Packets from and to a pod arrive again.
     NetRejoined = "net.rejoined" { pod: String, }
+    /// The wall clock of a pod's node was set: it is ahead of the right time by so much, or behind.
+    ClockSet = "clock.set" { pod: String, ahead_ms: i64, }
+    /// A write stopped in the middle, without a word to who wrote.
+    FileTorn = "file.torn" { path: String, written: usize, of: usize, }
     /// A pod's node lost power: nothing closes, nothing answers.
     PowerOff = "power.off" { pod: String, }
     /// A pod's node has power again; its containers have not been started.

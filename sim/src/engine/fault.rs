@@ -28,6 +28,16 @@ pub enum LinkFault {
 }
 
 impl LinkFault {
+    /// What the trace calls it when it is over.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Slow(_) => "slow",
+            Self::Lossy(_) => "lossy",
+            Self::Jammed => "jam",
+        }
+    }
+
     /// How many of [`LOSS_WHOLE`] packets are lost.
     pub(super) fn lost(&self) -> u64 {
         match self {

@@ -199,6 +199,20 @@ impl AnyNet {
         }
     }
 
+    /// Ends one kind of fault of the way from a pod to another. Turmoil knows one only, of both ways.
+    pub(super) fn mend(
+        &mut self,
+        from: PodId,
+        to: PodId,
+        fault: &LinkFault,
+        cause: Option<EventId>,
+    ) -> Option<EventId> {
+        match self {
+            Self::Simulated(net) => net.mend(from, to, fault, cause),
+            Self::Turmoil(net) => net.heal(from, to, cause),
+        }
+    }
+
     /// Sends RST to both ends of all connections between two pods, if it can; answers with their number.
     pub(super) fn reset(&mut self, a: PodId, b: PodId, cause: Option<EventId>) -> Result<usize, NotShown> {
         match self {

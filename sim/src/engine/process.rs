@@ -14,6 +14,7 @@ use hermesh_runtime::{Address, AnyEvent, Backend, Draws, EventId, Level, Listene
 use rustls::crypto::CryptoProvider;
 
 use super::crypto;
+use super::events;
 use super::scope::Scope;
 use super::socket;
 use super::volume::Files;
@@ -81,11 +82,17 @@ impl Backend for Process {
             alive(&scope)?;
             let file = scope.files.open(&path, mode)?;
             // A process may be killed, and others may read, between the pages of a write.
-            file.write(contents.slice(..contents.len() / 2), Some(scope.world.now()));
+            let half = contents.slice(..contents.len() / 2);
+            file.write(half.clone(), Some(scope.world.now()))?;
+            if let Some(cause) = file.tears() {
+                let path = path.display().to_string();
+                let event = events::FileTorn { path, written: half.len(), of: contents.len() };
+                scope.world.recorder().emit(scope.at(), cause, event);
+                return Ok(());
+            }
             yield_once().await;
             alive(&scope)?;
-            file.write(contents, Some(scope.world.now()));
-            Ok(())
+            file.write(contents, Some(scope.world.now()))
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hermesh_runtime::{FileKind, Metadata};
+use hermesh_runtime::{EventId, FileKind, Metadata};
 
 /// Symbolic links followed before a path is taken for a loop, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
@@ -44,6 +44,8 @@ impl Volume {
             inodes: BTreeMap::from([(ROOT, Inode::directory(0o755))]),
             next: ROOT + 1,
             memory,
+            full: false,
+            tearing: None,
         })))
     }
 
@@ -60,8 +62,7 @@ impl Volume {
     /// # Errors
     /// Those of a file system.
     pub fn write(&self, path: impl AsRef<Path>, contents: impl Into<Bytes>, mode: u32) -> io::Result<()> {
-        self.files().open(path.as_ref(), mode)?.write(contents.into(), None);
-        Ok(())
+        self.files().open(path.as_ref(), mode)?.write(contents.into(), None)
     }
 
     /// Renames, replacing what has the new name.
@@ -120,6 +121,16 @@ impl Volume {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Sets whether there is no room: writes and new directories fail, whatever else is done to files does not.
+    pub fn set_full(&self, full: bool) {
+        self.tree().full = full;
+    }
+
+    /// Lets the next `count` writes of containers stop in the middle, because of `cause`.
+    pub fn tear_writes(&self, count: u64, cause: Option<EventId>) {
+        self.tree().tearing = (count > 0).then_some((count, cause));
+    }
+
     /// What a power failure at `now` leaves of it.
     pub(super) fn lose_power(&self, now: Duration) {
         let mut tree = self.tree();
@@ -165,13 +176,24 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// Replaces the contents; a file removed or replaced meanwhile is written to and lost, as in a kernel. `now` marks
     /// it as not yet on disk.
-    pub(super) fn write(&self, contents: Bytes, now: Option<Duration>) {
-        if let Some(Inode { kind: Kind::File { contents: old, dirty }, .. }) =
-            self.volume.tree().inodes.get_mut(&self.inode)
-        {
+    pub(super) fn write(&self, contents: Bytes, now: Option<Duration>) -> io::Result<()> {
+        let mut tree = self.volume.tree();
+        if tree.full && !contents.is_empty() {
+            return Err(no_room());
+        }
+        if let Some(Inode { kind: Kind::File { contents: old, dirty }, .. }) = tree.inodes.get_mut(&self.inode) {
             *old = contents;
             *dirty = now;
         }
+        Ok(())
+    }
+
+    /// Whether this write is to stop in the middle, and because of what.
+    pub(super) fn tears(&self) -> Option<Option<EventId>> {
+        let tearing = &mut self.volume.tree().tearing;
+        let (left, cause) = tearing.take()?;
+        *tearing = (left > 1).then_some((left - 1, cause));
+        Some(cause)
     }
 }
 
@@ -308,7 +330,11 @@ impl Files {
                     }
                 }
                 Place::Missing { volume, directory, name } => {
-                    volume.tree().add(directory, name, Inode::directory(mode));
+                    let mut tree = volume.tree();
+                    if tree.full {
+                        return Err(no_room());
+                    }
+                    tree.add(directory, name, Inode::directory(mode));
                 }
             }
         }
@@ -457,6 +483,11 @@ fn fits_socket(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, "path must be shorter than SUN_LEN"))
 }
 
+/// ENOSPC, in the words of Go.
+fn no_room() -> io::Error {
+    io::Error::new(ErrorKind::StorageFull, "no space left on device")
+}
+
 const ROOT: u64 = 0;
 const RESOLVED: &str = "a path resolves to an inode that exists, and no other task runs meanwhile";
 
@@ -466,6 +497,10 @@ struct Tree {
     removed_sockets: BTreeMap<(u64, OsString), u64>,
     next: u64,
     memory: bool,
+    /// Whether there is no room.
+    full: bool,
+    /// How many of the next writes stop in the middle, and because of what.
+    tearing: Option<(u64, Option<EventId>)>,
 }
 
 struct Inode {
@@ -598,12 +633,29 @@ mod tests {
     }
 
     #[test]
+    fn a_full_volume_takes_no_contents_and_no_directory_and_lets_all_else_be_done() {
+        let volume = Volume::new();
+        volume.create_dir_all("a", 0o755).unwrap();
+        volume.write("a/old", "text", 0o644).unwrap();
+        volume.set_full(true);
+        assert_eq!(kind(volume.write("a/new", "text", 0o644)), ErrorKind::StorageFull);
+        assert_eq!(kind(volume.create_dir_all("b", 0o755)), ErrorKind::StorageFull);
+        volume.create_dir_all("a", 0o755).unwrap();
+        volume.rename("a/old", "a/renamed").unwrap();
+        volume.symlink("renamed", "a/link").unwrap();
+        assert_eq!((volume.read("a/link").unwrap(), volume.read("a/new").unwrap()), ("text".into(), Bytes::new()));
+        volume.remove("a/link").unwrap();
+        volume.set_full(false);
+        volume.write("a/new", "text", 0o644).unwrap();
+    }
+
+    #[test]
     fn a_power_failure_loses_what_was_not_on_disk() {
         let (disk, memory) = (Volume::new(), Volume::memory());
         memory.write("token", "t", 0o600).unwrap();
         let at = |seconds| Some(Duration::from_secs(seconds));
         for (name, written) in [("early", 10), ("late", 90), ("renamed.tmp", 90)] {
-            disk.files().open(Path::new(name), 0o644).unwrap().write("text".into(), at(written));
+            disk.files().open(Path::new(name), 0o644).unwrap().write("text".into(), at(written)).unwrap();
         }
         disk.rename("renamed.tmp", "renamed").unwrap();
         for volume in [&disk, &memory] {

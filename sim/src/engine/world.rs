@@ -226,8 +226,17 @@ impl World {
     }
 
     /// Sets how far the wall clock of a pod's node is ahead, in nanoseconds. Monotonic time is not touched.
-    pub fn set_clock_skew(&self, pod: PodId, skew_ns: i64) {
-        self.state().pods[pod.index()].namespace.skew_ns.store(skew_ns, Relaxed);
+    pub fn set_clock_skew(&self, pod: PodId, skew_ns: i64, cause: Option<EventId>) -> Option<EventId> {
+        let namespace = Arc::clone(&self.state().pods[pod.index()].namespace);
+        namespace.skew_ns.store(skew_ns, Relaxed);
+        let event = events::ClockSet { pod: namespace.name.to_string(), ahead_ms: skew_ns / 1_000_000 };
+        self.emit("network", cause, event)
+    }
+
+    /// How far the wall clock of a pod's node is ahead, in nanoseconds.
+    #[must_use]
+    pub fn clock_skew(&self, pod: PodId) -> i64 {
+        self.state().pods[pod.index()].namespace.skew_ns.load(Relaxed)
     }
 
     /// Turns a pod's power off: its processes are gone, its kernel sends nothing, its peers learn of it by silence.
@@ -426,6 +435,11 @@ impl World {
     /// On turmoil's network.
     pub fn reset(&self, a: PodId, b: PodId, cause: Option<EventId>) -> Result<usize, NotShown> {
         self.net(|net| net.reset(a, b, cause))
+    }
+
+    /// Ends one kind of fault of the way from a pod to another. What else is wrong with it stays so.
+    pub fn mend(&self, from: PodId, to: PodId, fault: &LinkFault, cause: Option<EventId>) -> Option<EventId> {
+        self.net(|net| net.mend(from, to, fault, cause))
     }
 
     /// Mends the link between two pods in both directions. What was lost arrives when it is next retransmitted, what

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{fields, text};
 use crate::trace::Recorded;
 
 /// Something that is broken.
 pub(super) struct Fault<'t> {
     pub(super) event: &'t Recorded,
+    what: &'static str,
     pods: Vec<String>,
     /// Whether it concerns only what goes on between its pods.
     between: bool,
@@ -16,7 +19,8 @@ pub(super) struct Fault<'t> {
 impl Fault<'_> {
     /// Whether it lies in the world around the processes, rather than in what they make of it.
     pub(super) fn is_of_the_world(&self) -> bool {
-        !matches!(self.event.kind, "pod.status" | "xds.nack" | "xds.held" | "xds.dropped")
+        !matches!(self.event.kind, "pod.status" | "xds.nack" | "xds.held" | "xds.dropped" | "cert.request.failed")
+            && !["clock", "tokens", "volume"].contains(&self.what)
     }
 
     /// Whether it stands between the pod `client` and one of `servers`.
@@ -28,6 +32,22 @@ impl Fault<'_> {
             self.pods.iter().any(|pod| pod == client || serves(pod))
         }
     }
+}
+
+/// Whether a fault of a link is of both its directions.
+fn event_of_both(fault: &Fault<'_>) -> bool {
+    fault.event.kind == "net.partitioned"
+}
+
+/// Whether what is over is what this fault is.
+fn mends(mended: &Recorded, fault: &Fault<'_>) -> bool {
+    let kinds: &[&str] = match text(&fields(mended), "fault") {
+        Some("cut") => &["net.partitioned", "net.blocked"],
+        Some("slow") => &["net.slowed"],
+        Some("lossy") => &["net.lossy"],
+        _ => &["net.jammed"],
+    };
+    kinds.contains(&fault.event.kind)
 }
 
 /// All that is broken after `events`, in the order in which it broke.
@@ -44,6 +64,14 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             let told = fields(event);
             faults.remove(&("way", format!("{}{}", key.1, text(&told, "nonce").unwrap_or_default())));
         }
+        if event.kind == "net.mended" {
+            let ends: Vec<&str> = key.1.split(' ').take(2).collect();
+            let over = |fault: &Fault<'_>| {
+                fault.pods == ends || (event_of_both(fault) && fault.pods.iter().all(|pod| ends.contains(&&**pod)))
+            };
+            faults.retain(|(what, _), fault| *what != "link" || !over(fault) || !mends(event, fault));
+            continue;
+        }
         if event.kind == "net.healed" {
             let ends: Vec<&str> = key.1.split(' ').collect();
             faults.retain(|(what, _), fault| *what != "link" || fault.pods.iter().any(|pod| !ends.contains(&&**pod)));
@@ -56,6 +84,7 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
             faults.retain(|(what, whose), _| !ends(what) || !whose.starts_with(&key.1));
             if event.kind.starts_with("container.") {
                 faults.remove(&("pause", event.at.to_string()));
+                faults.remove(&("certificate", event.at.to_string()));
             }
             continue;
         }
@@ -69,10 +98,13 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         let pods = match key.0 {
             "link" => key.1.split(' ').take(2).map(str::to_owned).collect(),
             "way" => client(event).into_iter().collect(),
-            "response" | "pause" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
+            "response" | "pause" | "certificate" => {
+                event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect()
+            }
+            "volume" => key.1.split(' ').take(1).map(str::to_owned).collect(),
             _ => vec![key.1.clone()],
         };
-        faults.insert(key.clone(), Fault { event, pods, between: key.0 == "link" });
+        faults.insert(key.clone(), Fault { event, what: key.0, pods, between: key.0 == "link" });
     }
     let mut faults: Vec<Fault<'_>> = faults.into_values().collect();
     faults.sort_by_key(|fault| fault.event.seq);
@@ -107,7 +139,13 @@ fn same_nonce(a: &Recorded, b: &Recorded) -> bool {
 fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
     let (what, stands) = match event.kind {
         "net.partitioned" | "net.blocked" | "net.slowed" | "net.lossy" | "net.jammed" => ("link", true),
-        "net.healed" => ("link", false),
+        "net.healed" | "net.mended" => ("link", false),
+        "clock.set" => ("clock", true),
+        "pod.tokens" => ("tokens", true),
+        "volume.full" => ("volume", true),
+        "volume.freed" => ("volume", false),
+        "cert.request.failed" => ("certificate", true),
+        "cert.issued" => ("certificate", false),
         "net.isolated" => ("isolation", true),
         "net.rejoined" => ("isolation", false),
         "power.off" => ("power", true),
@@ -163,7 +201,10 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             }
             ((what, format!("{} {ordinal} {}", event.at, field("type"))), stands)
         }
-        "pause" => ((what, event.at.to_string()), stands),
+        "pause" | "certificate" => ((what, event.at.to_string()), stands),
+        "clock" => ((what, field("pod")), told.get("ahead_ms").and_then(Value::as_i64) != Some(0)),
+        "tokens" => ((what, field("pod")), told.get("refreshed") == Some(&Value::Bool(false))),
+        "volume" => ((what, format!("{} {}", field("pod"), field("volume"))), stands),
         _ => ((what, field("pod")), stands),
     })
 }

@@ -5,6 +5,7 @@
 //! pods that its endpoints lack, and what stands between it and istiod while it waits. All of it leads on to the step
 //! that did it.
 
+mod certificates;
 mod endpoints;
 mod faults;
 mod sentence;
@@ -128,7 +129,10 @@ impl<'t> Story<'t> {
             }
             match event.kind {
                 "conn.failed" => {
-                    if let Some(rejection) = self.rejection(event) {
+                    let rejection = self.rejection(event);
+                    if !self.tell_certificates(event, rejection)
+                        && let Some(rejection) = rejection
+                    {
                         self.tell(rejection);
                     }
                 }
@@ -156,10 +160,40 @@ impl<'t> Story<'t> {
                         self.tell_in_the_way(event);
                     }
                 }
-                _ => {}
+                _ => self.tell_behind(event),
             }
             next = event.cause.and_then(|cause| trace.get(cause));
         }
+    }
+
+    /// Adds why a certificate is out of its time that ended a handshake, and what the server said of it; answers
+    /// whether anything is known. That the server asks for certificates is then as it should be.
+    fn tell_certificates(&mut self, failed: &Recorded, rejection: Option<u64>) -> bool {
+        let rejection = rejection.and_then(|rejection| self.trace.get(rejection));
+        let is_out_of_time = |event: &Recorded| text(&fields(event), "error").is_some_and(certificates::is_out_of_time);
+        if !is_out_of_time(failed) && !rejection.is_some_and(is_out_of_time) {
+            return false;
+        }
+        let server = text(&fields(failed), "address").and_then(|to| sentence::pod_at(self.trace, failed, to));
+        let client = failed.at.rsplit_once('/').map_or(&*failed.at, |(pod, _)| pod);
+        let pods: BTreeSet<&str> = server.as_deref().into_iter().chain([client]).collect();
+        let Some((before, _)) = self.split(failed) else { return false };
+        let trouble = certificates::trouble(before, &pods);
+        trouble.iter().for_each(|event| self.tell(event.seq));
+        if !trouble.is_empty() {
+            self.seqs.extend(rejection.map(|event| event.seq));
+        }
+        !trouble.is_empty()
+    }
+
+    /// Adds what is behind an event of an agent, or of an application's certificates.
+    fn tell_behind(&mut self, event: &Recorded) {
+        let kinds = certificates::behind(event);
+        let Some((before, _)) = self.split(event).filter(|_| !kinds.is_empty()) else { return };
+        let pod = event.at.rsplit_once('/').map_or(&*event.at, |(pod, _)| pod);
+        let trouble = certificates::trouble(before, &[pod].into());
+        let behind = trouble.iter().filter(|event| kinds.contains(&event.kind));
+        behind.for_each(|event| self.tell(event.seq));
     }
 
     /// Adds why an RPC found no server to be sent to.

@@ -103,6 +103,7 @@ impl<'t> Sentences<'t> {
                 });
             }
 
+            "program.delayed" => format!("its program starts after {} ms only", field("by_ms")),
             "container.started" => "started".to_owned(),
             "container.terminating" => "told to terminate".to_owned(),
             "container.paused" => "paused: its processes do not run".to_owned(),
@@ -152,6 +153,18 @@ impl<'t> Sentences<'t> {
                 let by = if least < most { format!("{least} to {most}") } else { format!("{most}") };
                 return Some(format!("packets from {from} to {to} take {by} ms longer"));
             }
+            "net.mended" => {
+                return Some(format!("the {} from {} to {} is over", field("fault"), field("from"), field("to")));
+            }
+            "clock.set" => return Some(clock(&field("pod"), told.get("ahead_ms").and_then(Value::as_i64))),
+            "file.torn" => {
+                format!("a write to {} stops after {} of {} bytes", field("path"), field("written"), field("of"))
+            }
+            "volume.full" => return Some(format!("the volume {} of {} is full", field("volume"), field("pod"))),
+            "volume.freed" => {
+                return Some(format!("the volume {} of {} has room again", field("volume"), field("pod")));
+            }
+            "pod.tokens" => return Some(tokens(&told, &field("pod"))),
             "net.healed" => return Some(format!("packets between {} and {} arrive again", field("a"), field("b"))),
             "net.isolated" => return Some(format!("packets from and to {} are lost", field("pod"))),
             "net.rejoined" => return Some(format!("packets from and to {} arrive again", field("pod"))),
@@ -212,7 +225,14 @@ impl<'t> Sentences<'t> {
                     field("error")
                 )
             }
-            "ca.refused" => format!("signs no certificate for {}: {}", field("identity"), field("error")),
+            "ca.refused" => match text(&told, "identity") {
+                Some(identity) => format!("signs no certificate for {identity}: {}", field("error")),
+                None => format!("signs no certificate: {}", field("error")),
+            },
+            "istiod.stream.refused" => format!("refuses an xDS stream: {}", field("error")),
+            "istiod.call.delayed" => {
+                format!("looks at a call of {} after {} ms only", self.endpoint(event, &field("peer")), field("by_ms"))
+            }
             "xds.nack" => format!("rejects a response: {}", field("error")),
             "config.applied" => format!("uses for {}: {}", field("target"), clusters(&told)),
             "listener.applied" => format!("serves {}: {}", field("listener"), filter_chains(&told)),
@@ -305,6 +325,24 @@ impl<'t> Sentences<'t> {
             Some(pod) => format!("{} ({address})", pod.rsplit('/').next().unwrap_or(&pod)),
             None => address.to_owned(),
         }
+    }
+}
+
+/// How wrong a clock is.
+fn clock(pod: &str, ahead_ms: Option<i64>) -> String {
+    match ahead_ms.unwrap_or_default() {
+        0 => format!("the clock of {pod} is right"),
+        ms if ms > 0 => format!("the clock of {pod} is {} s ahead", ms as f64 / 1_000.0),
+        ms => format!("the clock of {pod} is {} s behind", -ms as f64 / 1_000.0),
+    }
+}
+
+/// What becomes of a pod's tokens.
+fn tokens(told: &Map<String, Value>, pod: &str) -> String {
+    match (told.get("refreshed"), told.get("life_s").and_then(Value::as_u64)) {
+        (Some(Value::Bool(true)), _) => format!("the tokens of {pod} are replaced in time"),
+        (_, Some(life)) => format!("the tokens of {pod} expire in {life} s and are not replaced"),
+        _ => format!("the tokens of {pod} are not replaced any more"),
     }
 }
 

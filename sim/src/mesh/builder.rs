@@ -1,6 +1,6 @@
 //! How a mesh is set up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -10,8 +10,9 @@ use hermesh_runtime::Level;
 
 use super::clients::Clients;
 use super::dangling::Dangling;
-use super::disturb::BrokenLinks;
+use super::disturb::{BrokenLinks, Endings};
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
+use crate::cluster::kubelet::StartDelay;
 use crate::cluster::{Cluster, ISTIOD, Setup};
 use crate::engine::{Config, Exit, Network, Simulation};
 use crate::image::{Images, Process};
@@ -39,6 +40,8 @@ pub struct MeshBuilder {
     seed: Option<u64>,
     namespace: String,
     latency: Option<RangeInclusive<Duration>>,
+    /// By workload, perhaps with its namespace, and container.
+    delays: Vec<(String, String, RangeInclusive<Duration>)>,
     network: Network,
     level: Level,
     scenario_digest: Option<String>,
@@ -52,6 +55,7 @@ impl Default for MeshBuilder {
             seed: None,
             namespace: "default".to_owned(),
             latency: None,
+            delays: Vec::new(),
             network: Network::default(),
             level: Level::Debug,
             scenario_digest: None,
@@ -103,6 +107,19 @@ impl MeshBuilder {
     #[must_use]
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.latency = Some(latency);
+        self
+    }
+
+    /// How long a container of a workload, `web`, or `shop/web` in another namespace, takes before its program starts:
+    /// drawn for each start. The container runs meanwhile, and others go on without it; probes fail.
+    #[must_use]
+    pub fn start_delay(
+        mut self,
+        workload: impl Into<String>,
+        container: impl Into<String>,
+        by: RangeInclusive<Duration>,
+    ) -> Self {
+        self.delays.push((workload.into(), container.into(), by));
         self
     }
 
@@ -163,13 +180,20 @@ impl MeshBuilder {
             }
             config.latency = latency;
         }
+        if let Some((_, _, by)) = self.delays.iter().find(|(_, _, by)| by.is_empty()) {
+            return Err(StartError::Delay { from: *by.start(), to: *by.end() });
+        }
         config.level = self.level;
         config.scenario_digest = self.scenario_digest;
         config.network = self.network;
         // There and back through the agent, and a little more.
         let quiet = (*config.latency.end() + self.network.delay()) * 4 + Duration::from_millis(5);
         let mut simulation = Simulation::new(config);
-        let setup = Setup { images: self.images, istio: self.istio };
+        let delays = self.delays.into_iter().map(|(workload, container, by)| {
+            let (namespace, workload) = workload.split_once('/').unwrap_or((&self.namespace, &workload));
+            StartDelay { namespace: namespace.to_owned(), workload: workload.to_owned(), container, by }
+        });
+        let setup = Setup { images: self.images, istio: self.istio, delays: delays.collect() };
         let world = simulation.world().clone();
         let cluster = simulation
             .block_on(async { Cluster::start(&world, setup) })
@@ -183,6 +207,10 @@ impl MeshBuilder {
             clients: Clients::default(),
             loads: BTreeMap::new(),
             broken_links: BrokenLinks::default(),
+            skewed: BTreeSet::new(),
+            tokens_kept: BTreeSet::new(),
+            disks: BTreeSet::new(),
+            endings: Endings::default(),
             dangling: Dangling::default(),
             _repeat: Repeat { world, by_variable: self.seed.is_none() },
         };

@@ -1,6 +1,9 @@
 //! Breaking things: killed, restarted and paused containers, links.
 
+mod endings;
 mod links;
+
+use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, ObjectKey};
 use hermesh_runtime::EventId;
@@ -9,6 +12,7 @@ use super::events::Disturbed;
 use super::{DisturbError, Mesh, TargetError};
 use crate::engine::{ContainerId, World};
 
+pub(super) use endings::{Ending, Endings};
 pub(super) use links::BrokenLinks;
 pub use links::SLOW_MAX;
 
@@ -82,7 +86,39 @@ impl Mesh {
     /// # Errors
     /// If nothing of that name runs.
     pub fn try_pause(&mut self, target: &str) -> Result<Vec<String>, DisturbError> {
-        self.signal("pause", target, World::pause)
+        self.pause_lasting(target, None)
+    }
+
+    /// [`pause`](Self::pause) for a time: then what is paused runs again. Time does not pass within this.
+    ///
+    /// # Panics
+    /// If nothing of that name runs.
+    #[track_caller]
+    pub fn pause_for(&mut self, target: &str, time: Duration) -> &mut Self {
+        let result = self.try_pause_for(target, time);
+        self.must("pause_for", result);
+        self
+    }
+
+    /// [`pause_for`](Self::pause_for) without panics; answers with what was paused.
+    ///
+    /// # Errors
+    /// If nothing of that name runs.
+    pub fn try_pause_for(&mut self, target: &str, time: Duration) -> Result<Vec<String>, DisturbError> {
+        self.pause_lasting(target, Some(time))
+    }
+
+    pub(crate) fn pause_lasting(
+        &mut self,
+        target: &str,
+        lasting: Option<Duration>,
+    ) -> Result<Vec<String>, DisturbError> {
+        let (names, victims, cause) = self.signal("pause", target, World::pause)?;
+        for id in victims {
+            let world = self.world().clone();
+            self.ends(Ending::Pause(id), lasting, move || world.resume(id, cause));
+        }
+        Ok(names)
     }
 
     /// SIGCONT: what is paused runs again. Its monotonic clock has gone on, and timers that were due fire now.
@@ -101,7 +137,9 @@ impl Mesh {
     /// # Errors
     /// If nothing of that name runs.
     pub fn try_resume(&mut self, target: &str) -> Result<Vec<String>, DisturbError> {
-        self.signal("resume", target, World::resume)
+        let (names, victims, _) = self.signal("resume", target, World::resume)?;
+        victims.into_iter().for_each(|id| self.forget(&Ending::Pause(id)));
+        Ok(names)
     }
 
     fn signal(
@@ -109,7 +147,7 @@ impl Mesh {
         what: &'static str,
         target: &str,
         act: impl Fn(&World, ContainerId, Option<EventId>) -> Option<EventId>,
-    ) -> Result<Vec<String>, DisturbError> {
+    ) -> Result<Signalled, DisturbError> {
         let victims = self.running(target)?;
         let names: Vec<String> = victims.iter().map(Victim::name).collect();
         let cause = self.disturb(what, names.clone());
@@ -119,7 +157,7 @@ impl Mesh {
                 act(&world, victim.id, cause);
             }
         })?;
-        Ok(names)
+        Ok((names, victims.iter().map(|victim| victim.id).collect(), cause))
     }
 
     fn running(&self, target: &str) -> Result<Vec<Victim>, TargetError> {
@@ -140,6 +178,9 @@ impl Mesh {
         self.world().emit("mesh", self.cause, Disturbed { what, targets }).or(self.cause)
     }
 }
+
+/// The names of containers that were sent a signal, the containers, and the event of what was done.
+type Signalled = (Vec<String>, Vec<ContainerId>, Option<EventId>);
 
 struct Victim {
     pod: ObjectKey,

@@ -42,6 +42,14 @@ pub enum StartError {
         /// The upper bound.
         to: Duration,
     },
+    /// A delay's bounds are the wrong way round.
+    #[error("start delay: the shortest, {from:?}, is above the longest, {to:?}")]
+    Delay {
+        /// The lower bound.
+        from: Duration,
+        /// The upper bound.
+        to: Duration,
+    },
     /// Packets would take longer than anything waits.
     #[error("latency: the longest, {asked:?}, is above {:?}", crate::mesh::builder::LATENCY_MAX)]
     LongLatency {
@@ -200,6 +208,15 @@ pub enum DisturbError {
         /// The upper bound.
         to: Duration,
     },
+    /// A clock is not that wrong.
+    #[error("a clock that is wrong by {by:?}: expected ten years at most")]
+    Skew {
+        /// What was asked for.
+        by: Duration,
+    },
+    /// What is asked for is how it is.
+    #[error("nothing is wrong with the service: expected an error other than OK, or a delay")]
+    NoDisruption,
     /// So many have no order.
     #[error("{0} responses have one order: expected 2 at least")]
     Count(usize),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hermesh_istiod::yaml::Diagnostic;
 
 use super::changing::{Change, Subject};
+use super::delays;
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
@@ -12,6 +13,7 @@ use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
+use super::trouble;
 use super::units::{Calls, Percent};
 use super::url::{Scheme, Url};
 use crate::mesh::{LOAD_CALLS_MAX, TRY_AGAIN};
@@ -28,6 +30,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
     objects.values().for_each(|objects| ever.apply_all(objects));
 
     names_are_unique(&file.steps, problems);
+    delays::check(&file.mesh.delays, &ever, problems);
     let mut unsettled = None;
     let mut loads = Loads::default();
     let steps: Vec<&Step> = file.all_steps().collect();
@@ -87,6 +90,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                 targets.iter().for_each(|target| checker.populated(target))
             }
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
+            Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
             Some(Action::Get(Get::Config(target))) => checker.client(target),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Together(_)) | None => {}
@@ -447,6 +451,15 @@ impl Checker<'_> {
         if one.value == other.value {
             let code = if deed.is_one_way() { "overlap" } else { "bad-value" };
             self.error(&other.place, code, "expected two different workloads or pods, found the same twice");
+        }
+    }
+
+    /// What is done to pods as wholes.
+    fn of_pods(&self, target: &At<Target>, deed: trouble::Deed<'_>) {
+        self.populated(target);
+        if target.value.container.is_some() {
+            let message = format!("{}: leave the container out", deed.not_of_containers());
+            self.error(&target.place, "bad-value", message);
         }
     }
 

@@ -9,16 +9,18 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::delays::{Delays, DelaysByWorkload};
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
-    Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
-    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
+    Code, Container, Headers, IstioVersion, Kind, LastingTime, Latency, LoadName, Namespace, OneOrMany, OneOrMore,
+    Pair, PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
+use super::trouble::{self, Mended};
 use super::units::{Calls, Percent, Time, TimeRange};
 use super::xds;
 
@@ -26,7 +28,7 @@ use super::xds;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 27] = [
+pub(super) const VERBS: [&str; 32] = [
     "apply",
     "delete",
     "scale",
@@ -48,6 +50,11 @@ pub(super) const VERBS: [&str; 27] = [
     "lossy",
     "jam",
     "reset",
+    "disrupt",
+    "clock",
+    "expire",
+    "fill",
+    "tear",
     "heal",
     "hold",
     "release",
@@ -57,7 +64,7 @@ pub(super) const VERBS: [&str; 27] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 21] = [
+pub(super) const DEEDS: [&str; 26] = [
     "apply",
     "delete",
     "scale",
@@ -73,6 +80,11 @@ pub(super) const DEEDS: [&str; 21] = [
     "lossy",
     "jam",
     "reset",
+    "disrupt",
+    "clock",
+    "expire",
+    "fill",
+    "tear",
     "heal",
     "hold",
     "release",
@@ -153,6 +165,10 @@ pub(super) struct MeshOptions {
     /// How long a packet travels between two pods.
     #[schemars(with = "Option<Latency>")]
     pub latency: Option<At<TimeRange>>,
+    /// How long containers take before their programs start, by workload: `web: {app: 5s, istio-proxy: 1s..3s}`.
+    #[schemars(with = "DelaysByWorkload")]
+    #[schemars(default)]
+    pub delays: Delays,
 }
 
 /// One thing to do, and for calls what must come of them.
@@ -221,8 +237,21 @@ pub(super) struct Step {
     /// Two workloads or pods whose connections with each other end by RST.
     #[schemars(with = "Option<Pair>")]
     pub reset: Option<[At<Target>; 2]>,
-    /// Two workloads or pods whose link is mended, whatever is wrong with it, or `all`.
+    /// A service of istiod that answers late or with an error from now on.
+    pub disrupt: Option<trouble::Disrupt>,
+    /// Whose clock is wrong from now on, and by how much.
+    pub clock: Option<trouble::Clock>,
+    /// Whose service account tokens the kubelet replaces no more.
+    pub expire: Option<trouble::Expire>,
+    /// A volume that has no room from now on.
+    pub fill: Option<trouble::Fill>,
+    /// A volume to which the next writes stop in the middle.
+    pub tear: Option<trouble::Tear>,
+    /// Two workloads or pods whose link is mended, whatever is wrong with it, or what else is mended, or `all`.
     pub heal: Option<Heal>,
+    /// After what time a fault ends by itself. The next step does not wait for that.
+    #[schemars(with = "Option<LastingTime>")]
+    pub r#for: Option<At<Time>>,
     /// Responses of istiod to keep back.
     pub hold: Option<xds::Hold>,
     /// Responses of istiod to let go, and to do nothing to any more.
@@ -363,13 +392,15 @@ pub(super) struct Expect {
 /// Values by workload, in the order of the file.
 pub(super) type ByWorkload<T> = Vec<(At<Target>, At<T>)>;
 
-/// Which links to heal.
+/// What to heal.
 #[derive(Clone, Debug)]
 pub(super) enum Heal {
     /// Every one.
     All,
     /// Those between these two.
     Pair(Box<[At<Target>; 2]>),
+    /// Something that is no link.
+    Other(Mended),
 }
 
 /// A step's verb with what it needs.
@@ -403,6 +434,8 @@ pub(super) enum Action<'a> {
     Resume(&'a [At<Target>]),
     /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
     Link(LinkDeed<'a>),
+    /// `disrupt`, `clock`, `expire`, `fill`, `tear`, and `heal` of what is no link
+    Trouble(trouble::Deed<'a>),
     /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
     Xds(xds::Deed<'a>),
 }
@@ -445,6 +478,7 @@ impl Step {
             self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),
             self.jam.as_ref().map(LinkDeed::Jam).map(Action::Link),
             self.reset.as_ref().map(LinkDeed::Reset).map(Action::Link),
+            trouble::Deed::of(self).map(Action::Trouble),
             self.heal.as_ref().map(LinkDeed::Heal).map(Action::Link),
             xds::Deed::of(self).map(Action::Xds),
         ];

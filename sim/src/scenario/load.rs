@@ -194,7 +194,7 @@ impl Loader {
         let all_named = has_mesh
             && !self.problems.any(|problem| {
                 let field = field_of(problem);
-                let other = ["mesh.istio", "mesh.latency"].iter().any(|other| field.starts_with(other));
+                let other = ["mesh.istio", "mesh.latency", "mesh.delays"].iter().any(|other| field.starts_with(other));
                 field.starts_with("mesh") && !other || problem.code == DUPLICATE_KEY
             });
         let mut images = self.images.clone();

@@ -6,6 +6,7 @@ mod links;
 mod loads;
 mod objects;
 mod rejected;
+mod trouble;
 mod waits;
 mod xds;
 
@@ -175,6 +176,7 @@ impl<'a> Player<'a> {
         if let Some(rejection) = step.rejection() {
             return self.rejected(number, index, step, rejection, notes);
         }
+        let lasting = step.r#for.as_ref().map(|time| time.value.0);
         let (said, done) = match action {
             Action::Apply(paths) => {
                 let (outcome, remarks) = self.apply(&self.scenario.manifests[&index])?;
@@ -199,9 +201,10 @@ impl<'a> Player<'a> {
             Action::Stop(load) => return self.stop(number, step, &load.value, began, reports),
             Action::Kill(targets) => self.kill(targets)?,
             Action::Restart(targets) => self.restart(targets)?,
-            Action::Pause(targets) => self.pause(targets)?,
+            Action::Pause(targets) => self.pause(targets, lasting)?,
             Action::Resume(targets) => self.resume(targets)?,
-            Action::Link(deed) => self.link(deed)?,
+            Action::Link(deed) => self.link(deed, lasting)?,
+            Action::Trouble(deed) => self.trouble(deed, lasting)?,
             Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);

@@ -3,6 +3,7 @@
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::changing;
+use super::delays;
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, Expected, File, Get, Heal, ISTIO_VERSIONS,
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
@@ -15,6 +16,7 @@ use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
 use super::together;
 use super::traffic;
+use super::trouble;
 use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
@@ -48,7 +50,12 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     });
     fields.finish(&[]);
     let name = name.unwrap_or_else(|| At { value: String::new(), place: cursor.place() });
-    let mesh = mesh.unwrap_or_else(|| MeshOptions { istio: some_istio(cursor), images: Vec::new(), latency: None });
+    let mesh = mesh.unwrap_or_else(|| MeshOptions {
+        istio: some_istio(cursor),
+        images: Vec::new(),
+        latency: None,
+        delays: Vec::new(),
+    });
     let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
     overlap::check(&file, cursor.problems());
     Some(file)
@@ -93,9 +100,11 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         at_most(&field, Time(*range.value.0.end()), LATENCY_MAX)?;
         Some(range)
     });
+    let delays = fields.optional("delays").and_then(|field| delays::delays(&field));
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
     let istio = istio.unwrap_or_else(|| some_istio(cursor));
-    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency })
+    let (images, delays) = (images.unwrap_or_default(), delays.unwrap_or_default());
+    Some(MeshOptions { istio, images, latency, delays })
 }
 
 /// What takes the place of a version of Istio that is wrong or missing.
@@ -187,8 +196,15 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),
         jam: fields.optional("jam").and_then(|field| links::ends(&field)),
         reset: fields.optional("reset").and_then(|field| pair(&field, PAIR)),
-        heal: fields.optional("heal").and_then(|field| match field.node.text() {
-            Some("all") => Some(Heal::All),
+        disrupt: fields.optional("disrupt").and_then(|field| trouble::disrupt(&field)),
+        clock: fields.optional("clock").and_then(|field| trouble::clock(&field)),
+        expire: fields.optional("expire").and_then(|field| trouble::expire(&field)),
+        fill: fields.optional("fill").and_then(|field| trouble::fill(&field)),
+        tear: fields.optional("tear").and_then(|field| trouble::tear(&field)),
+        r#for: trouble::lasting(fields),
+        heal: fields.optional("heal").and_then(|field| match (field.node.text(), field.node.entries()) {
+            (Some("all"), _) => Some(Heal::All),
+            (_, Some(_)) => trouble::mended(&field).map(Heal::Other),
             _ => pair(&field, PAIR).map(|pair| Heal::Pair(Box::new(pair))),
         }),
         hold: fields.optional("hold").and_then(|field| xds::hold(&field)),

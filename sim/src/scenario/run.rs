@@ -74,6 +74,11 @@ impl Scenario {
         if let Some(latency) = &self.file.mesh.latency {
             builder = builder.latency(latency.value.0.clone());
         }
+        for (workload, containers) in &self.file.mesh.delays {
+            for (container, by) in containers {
+                builder = builder.start_delay(workload.value.to_string(), &container.value, by.value.0.clone());
+            }
+        }
         let mesh = builder.try_start().map_err(|error| self.not_started(error))?;
         self.refuse(&mesh)?;
         let mut player = Player::new(self, *options, mesh);

@@ -11,6 +11,7 @@ use super::file::{
 use super::rejection::{REJECTABLE, Rejection};
 use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
+use super::trouble::{LASTING, Mended, SERVICES, WRITES_MAX};
 use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
 use super::xds::{RESPONSES_MAX, XDS_TYPES};
@@ -70,7 +71,14 @@ pub(super) fn exactly_one_verb(schema: &mut Schema) {
     for verb in REJECTABLE {
         dependent[verb] = expect("Rejection");
     }
+    dependent["for"] = goes_with_faults();
     schema.insert("dependentSchemas".to_owned(), dependent);
+}
+
+/// What `for` goes with.
+fn goes_with_faults() -> serde_json::Value {
+    let faults: Vec<_> = LASTING.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
+    serde_json::json!({"anyOf": faults})
 }
 
 /// Says that a step expects its calls to succeed or to fail.
@@ -97,7 +105,7 @@ impl JsonSchema for Moment {
         });
         let verb =
             |verb: &&str| ((*verb).to_owned(), serde_json::json!({"$ref": format!("#/$defs/Step/properties/{verb}")}));
-        let mut properties: serde_json::Map<_, _> = DEEDS.iter().map(verb).collect();
+        let mut properties: serde_json::Map<_, _> = DEEDS.iter().chain(&["for"]).map(verb).collect();
         properties.insert("at".to_owned(), at);
         let one_of: Vec<_> = DEEDS.iter().map(|verb| serde_json::json!({"required": [verb]})).collect();
         json_schema!({
@@ -106,6 +114,7 @@ impl JsonSchema for Moment {
             "properties": properties,
             "required": ["at"],
             "oneOf": one_of,
+            "dependentSchemas": {"for": goes_with_faults()},
             "additionalProperties": false,
         })
     }
@@ -199,6 +208,9 @@ schema_types! {
     ]}
     CallTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(TIMEOUT_MAX))}
     WaitTime => {"type": "string", "pattern": format!("^{}$", Time::pattern(WAIT_MAX))}
+    LastingTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){}$", Time::pattern(WAIT_MAX))}
+    IstiodService => {"enum": SERVICES}
+    TearCount => {"type": "integer", "minimum": 1, "maximum": WRITES_MAX}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
     LinkLatency => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(Time(SLOW_MAX)))}
     LinkLoss => {"type": "string", "pattern": r"^(?=.*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?%$"}
@@ -339,6 +351,7 @@ impl JsonSchema for Heal {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [{"const": "all"}, generator.subschema_for::<Pair>()]})
+        let pair = generator.subschema_for::<Pair>();
+        json_schema!({"anyOf": [{"const": "all"}, pair, generator.subschema_for::<Mended>()]})
     }
 }

@@ -32,6 +32,12 @@ pub(super) fn code_name(code: tonic::Code) -> &'static str {
     }
 }
 
+/// The code that the specification calls so.
+pub(super) fn code_of(name: &str) -> tonic::Code {
+    let number = CODES.iter().position(|code| *code == name).map_or(2, |index| index + 1);
+    tonic::Code::from_i32(i32::try_from(number).unwrap_or(2))
+}
+
 /// The specification's name of a code that events give in Rust's spelling, such as `DeadlineExceeded`.
 pub(super) fn code_named(rust: &str) -> &'static str {
     let same = |name: &&&str| name.replace('_', "").eq_ignore_ascii_case(rust);
@@ -58,6 +64,7 @@ mod tests {
         for number in 1..=16 {
             let code = Code::from_i32(number);
             assert_eq!(code_named(&format!("{code:?}")), code_name(code));
+            assert_eq!(code_of(code_name(code)), code);
         }
         assert_eq!(code_in_go("Canceled"), "CANCELLED");
         assert_eq!(code_in_go("DeadlineExceeded"), "DEADLINE_EXCEEDED");

@@ -178,7 +178,7 @@ fn a_plain_write_can_be_seen_torn_and_an_atomic_one_cannot() {
 #[test]
 fn the_environment_is_the_containers() {
     let (mut simulation, pod) = one_pod();
-    simulation.set_clock_skew(pod, -1_500_000_000);
+    simulation.set_clock_skew(pod, -1_500_000_000, None);
     let main = |rt: Runtime| async move {
         sleep(ms(2000)).await;
         assert_eq!(rt.args(), ["proxy", "sidecar"]);

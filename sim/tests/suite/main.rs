@@ -1,5 +1,6 @@
 //! The tests of the whole: the engine, the cluster, the network, scenarios and the command line.
 
+mod certificates;
 mod cli;
 mod cli_files;
 mod cluster_bounds;

@@ -85,7 +85,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 29] = [
+const GOOD: [&str; 39] = [
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -94,6 +94,16 @@ const GOOD: [&str; 29] = [
     "rollout: {restart: [istiod]}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: all, within: 2m}}",
     "get: {config: istiod/0}",
+    "{disrupt: {service: ca, to: istiod, error: UNAVAILABLE, delay: 1s..5s}, for: 10m}",
+    "{clock: {of: istiod/0, ahead: 25h}, for: 1ms}",
+    "clock: {of: istiod, behind: 1s}",
+    "{expire: {tokens: istiod, in: 10m}, for: 1h}",
+    "{fill: {volume: a, of: istiod}, for: 5s}",
+    "tear: {volume: a, of: istiod, count: 1000}",
+    "heal: {service: xds, to: istiod}",
+    "heal: {volume: a, of: istiod}",
+    "{pause: istiod, for: 5s}",
+    "together: [{at: 1s, pause: istiod, for: 5s}]",
     "hold: {type: EDS, to: istiod, for: 2s}",
     "release: {type: [CDS, EDS]}",
     "drop: {to: istiod/0, count: 1000}",
@@ -118,7 +128,7 @@ const GOOD: [&str; 29] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 118] = [
+const BAD: [&str; 142] = [
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -143,6 +153,30 @@ const BAD: [&str; 118] = [
     "{stop: a, expect: [{errors: none, since: b, eventually: c}]}",
     "get: {config: istiod/0/discovery}",
     "get: {}",
+    "disrupt: {service: ca}",
+    "disrupt: {error: UNAVAILABLE}",
+    "disrupt: {service: all, error: UNAVAILABLE}",
+    "disrupt: {service: ca, error: OK}",
+    "disrupt: {service: ca, delay: 0s}",
+    "disrupt: ca",
+    "clock: {of: istiod}",
+    "clock: {of: istiod, ahead: 1s, behind: 1s}",
+    "clock: {of: istiod, ahead: 0s}",
+    "clock: {of: istiod/0/discovery, ahead: 1s}",
+    "expire: istiod",
+    "expire: {tokens: istiod, in: 0s}",
+    "fill: {of: istiod}",
+    "tear: {volume: a, of: istiod, count: 0}",
+    "heal: {}",
+    "heal: {clock: istiod, tokens: istiod}",
+    "heal: {clock: istiod, to: istiod}",
+    "{kill: istiod/0/discovery, for: 5s}",
+    "{hold: {}, for: 5s}",
+    "{tear: {volume: a, of: istiod}, for: 5s}",
+    "{pause: istiod, for: 0s}",
+    "{pause: istiod, for: 5}",
+    "{wait: 5s, for: 5s}",
+    "together: [{at: 1s, kill: istiod/0/discovery, for: 5s}]",
     "hold: {type: EDs}",
     "hold: {to: istiod/0/discovery}",
     "hold: {for: 169h}",
@@ -305,7 +339,7 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 61] = [
+const FIELDS: [&str; 72] = [
     "steps: [{get: {config: @}}]",
     "steps: [{hold: @}]",
     "steps: [{hold: {type: @, to: @, for: @}}]",
@@ -313,6 +347,17 @@ const FIELDS: [&str; 61] = [
     "steps: [{drop: {type: [@], count: @}}]",
     "steps: [{delay: {by: @}}]",
     "steps: [{reorder: {count: @}}]",
+    "steps: [{disrupt: @}]",
+    "steps: [{disrupt: {service: @, to: @, error: INTERNAL}}]",
+    "steps: [{disrupt: {service: ca, error: @}}]",
+    "steps: [{disrupt: {service: ca, delay: @}}]",
+    "steps: [{clock: {of: istiod, ahead: @}}]",
+    "steps: [{expire: {tokens: @}}]",
+    "steps: [{fill: {volume: @, of: istiod}}]",
+    "steps: [{tear: {volume: a, of: istiod, count: @}}]",
+    "steps: [{heal: {service: @}}]",
+    "steps: [{pause: istiod, for: @}]",
+    "steps: [{together: [{at: 1s, pause: istiod, for: @}]}]",
     "steps: [{pause: @}]",
     "steps: [{resume: @}]",
     "steps: [{slow: {from: istiod, to: istiod/0, latency: @}}]",

@@ -29,10 +29,14 @@ macro_rules! stories {
 
 stories! {
     all_at_once
+    ca_away
     client_mtls_only
+    clock_ahead
     deleted_server
     deleted_slice
     denied_by_policy
+    expired_token
+    full_volume
     istiod_cut_off
     killed_agent
     killed_caller
@@ -44,6 +48,7 @@ stories! {
     never_converged
     never_ready
     no_endpoints
+    no_xds
     not_allowed
     other_split
     partition
@@ -68,10 +73,14 @@ fn a_wait_for_one_workload_tells_nothing_of_others() {
 #[test]
 fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
     let brought_about = [
+        ("ca_away", "The CA is away"),
         ("client_mtls_only", "mTLS for clients"),
+        ("clock_ahead", "The clock steps ahead"),
         ("deleted_server", "v2 goes"),
         ("deleted_slice", "The slice goes"),
         ("denied_by_policy", "Nobody may"),
+        ("expired_token", "Tokens run out"),
+        ("full_volume", "No room"),
         ("istiod_cut_off", "Cable out"),
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),
@@ -82,6 +91,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("never_converged", "Cable out"),
         ("never_ready", "The server dies"),
         ("no_endpoints", "A Service for nobody"),
+        ("no_xds", "istiod refuses"),
         ("not_allowed", "Only web may"),
         ("other_split", "20 to 80"),
         ("partition", "Cable out"),

@@ -22,6 +22,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,10 +33,12 @@ use tokio::sync::mpsc;
 
 use super::addresses::Pool;
 use super::store::{Change, Store, Watch};
-use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId, PodSpec, World};
+use crate::cluster::events::{VolumeFilled, VolumeFreed};
+use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId, PodSpec, Volume, World};
 use crate::image::Images;
 use crate::mesh::Fault;
 use crate::signal::Signal;
+pub(crate) use volumes::Tokens;
 use worker::{Message, Worker};
 
 /// The one node of the cluster.
@@ -53,6 +56,7 @@ pub(super) struct Shared {
     store: Store,
     images: Images,
     tokens: SignedTokens,
+    delays: Vec<StartDelay>,
     /// The node's own network.
     node: Runtime,
     host_ip: IpAddr,
@@ -91,6 +95,28 @@ struct Handle {
     running: BTreeMap<String, ContainerId>,
     /// What a further process in a container sees, by the container's name.
     inside: BTreeMap<String, Inside>,
+    volumes: BTreeMap<String, Volume>,
+}
+
+/// What becomes of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// It is as it should be.
+    Whole,
+    /// It has no room.
+    Full,
+    /// So many writes stop in the middle.
+    Torn { count: u64 },
+}
+
+/// How long a container of a workload takes before its program starts.
+#[derive(Clone, Debug)]
+pub(crate) struct StartDelay {
+    pub(crate) namespace: String,
+    pub(crate) workload: String,
+    pub(crate) container: String,
+    /// Drawn for each start.
+    pub(crate) by: RangeInclusive<Duration>,
 }
 
 /// Environment and volumes of a container.
@@ -102,7 +128,13 @@ pub(crate) struct Inside {
 
 impl Kubelet {
     /// A node with its kubelet. Pods run from the moment [`run`](Self::run) is polled.
-    pub(crate) fn new(world: &World, store: &Store, images: Images, tokens: SignedTokens) -> Self {
+    pub(crate) fn new(
+        world: &World,
+        store: &Store,
+        images: Images,
+        tokens: SignedTokens,
+        delays: Vec<StartDelay>,
+    ) -> Self {
         let host_ip = IpAddr::from(NODE_ADDRESS);
         let net = world.add_pod(PodSpec::new(format!("node/{NODE}"), [host_ip]), None);
         // It has no program of its own: its runtime is the node's end of probes.
@@ -113,6 +145,7 @@ impl Kubelet {
             store: store.clone(),
             images,
             tokens,
+            delays,
             node: world.runtime_in(container),
             host_ip,
             state: Mutex::new(State { addresses: Some(Pool::pods()), ..State::default() }),
@@ -149,8 +182,13 @@ impl Kubelet {
                     return;
                 }
                 let (messages, inbox) = mpsc::unbounded_channel();
-                let handle =
-                    Handle { messages: messages.clone(), net: None, running: BTreeMap::new(), inside: BTreeMap::new() };
+                let handle = Handle {
+                    messages: messages.clone(),
+                    net: None,
+                    running: BTreeMap::new(),
+                    inside: BTreeMap::new(),
+                    volumes: BTreeMap::new(),
+                };
                 state.pods.insert(key, handle);
                 let worker = Worker::new(Arc::clone(&self.shared), Pod::clone(pod), inbox, messages, cause);
                 self.shared.world.runtime().spawn("kubelet.pod", worker.run());
@@ -189,6 +227,48 @@ impl Kubelet {
     pub(crate) fn restart(&self, pod: &ObjectKey, container: &str, cause: Option<EventId>) {
         if let Some(handle) = self.shared.lock().pods.get(pod) {
             let _ = handle.messages.send(Message::Restart { container: container.to_owned(), cause });
+        }
+    }
+
+    /// Sets how far the clock of a pod's node is ahead, in nanoseconds.
+    pub(crate) fn set_clock(&self, net: PodId, skew_ns: i64, cause: Option<EventId>) {
+        self.shared.world.set_clock_skew(net, skew_ns, cause);
+        let state = self.shared.lock();
+        if let Some(handle) = state.pods.values().find(|handle| handle.net == Some(net)) {
+            let _ = handle.messages.send(Message::Clock);
+        }
+    }
+
+    /// Decides what becomes of a pod's tokens.
+    pub(crate) fn set_tokens(&self, pod: &ObjectKey, tokens: Tokens, cause: Option<EventId>) {
+        if let Some(handle) = self.shared.lock().pods.get(pod) {
+            let _ = handle.messages.send(Message::Tokens { tokens, cause });
+        }
+    }
+
+    /// The volumes of a pod that runs, by name.
+    pub(crate) fn volumes(&self, pod: &ObjectKey) -> Vec<(String, Volume)> {
+        let state = self.shared.lock();
+        let volumes = state.pods.get(pod).into_iter().flat_map(|handle| &handle.volumes);
+        volumes.map(|(name, volume)| (name.clone(), volume.clone())).collect()
+    }
+
+    /// Decides what becomes of a pod's volume.
+    pub(crate) fn set_disk(&self, pod: &ObjectKey, name: &str, disk: Disk, cause: Option<EventId>) {
+        let Some((_, volume)) = self.volumes(pod).into_iter().find(|(own, _)| own == name) else { return };
+        let (path, name) = (format!("{}/{}", pod.namespace, pod.name), name.to_owned());
+        let at = format!("node/{NODE}");
+        match disk {
+            Disk::Whole => {
+                volume.set_full(false);
+                volume.tear_writes(0, None);
+                self.shared.world.emit(&at, cause, VolumeFreed { pod: path, volume: name });
+            }
+            Disk::Full => {
+                volume.set_full(true);
+                self.shared.world.emit(&at, cause, VolumeFilled { pod: path, volume: name });
+            }
+            Disk::Torn { count } => volume.tear_writes(count, cause),
         }
     }
 

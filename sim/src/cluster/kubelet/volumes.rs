@@ -17,6 +17,21 @@ use crate::engine::Volume;
 /// The audience of tokens that name none: the API server's.
 const API_SERVER: &str = "https://kubernetes.default.svc.cluster.local";
 
+/// What becomes of a pod's tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// They are replaced in time.
+    #[default]
+    Renewed,
+    /// Those that are there stay, for good.
+    Kept,
+    /// So long as it says they live, once more, and then stay.
+    Last {
+        /// How long.
+        life: Duration,
+    },
+}
+
 /// Makes every volume of the pod that is not in `volumes` yet, and brings the others up to date.
 ///
 /// The error says what is not there yet; pods wait for it.
@@ -24,11 +39,12 @@ pub(crate) fn fill(
     volumes: &mut BTreeMap<String, Volume>,
     facts: &Facts<'_>,
     store: &Store,
-    tokens: &SignedTokens,
+    tokens: (&SignedTokens, Tokens),
     version: u64,
 ) -> Result<(), String> {
     for spec in &facts.pod.spec.volumes {
-        let files = files(&spec.source, facts, store, tokens)
+        let there = volumes.get(&spec.name);
+        let files = files(&spec.source, facts, store, tokens, there)
             .map_err(|missing| format!("MountVolume.SetUp failed for volume \"{}\": {missing}", spec.name))?;
         let volume = volumes.entry(spec.name.clone()).or_insert_with(Volume::new);
         if let Some(files) = files {
@@ -53,7 +69,8 @@ fn files(
     source: &VolumeSource,
     facts: &Facts<'_>,
     store: &Store,
-    tokens: &SignedTokens,
+    tokens: (&SignedTokens, Tokens),
+    there: Option<&Volume>,
 ) -> Result<Option<Files>, String> {
     let mut files = Files::new();
     match source {
@@ -62,7 +79,7 @@ fn files(
         VolumeSource::DownwardApi(volume) => downward(&mut files, &volume.items, facts)?,
         VolumeSource::Projected(volume) => {
             for source in &volume.sources {
-                projected(&mut files, source, facts, store, tokens)?;
+                projected(&mut files, source, facts, store, tokens, there)?;
             }
         }
     }
@@ -74,7 +91,8 @@ fn projected(
     source: &ProjectedSource,
     facts: &Facts<'_>,
     store: &Store,
-    tokens: &SignedTokens,
+    (signed, tokens): (&SignedTokens, Tokens),
+    there: Option<&Volume>,
 ) -> Result<(), String> {
     if let Some(volume) = &source.config_map {
         config_map(files, volume, facts, store)?;
@@ -89,9 +107,13 @@ fn projected(
             return Err(format!("serviceaccount \"{account}\" not found"));
         }
         let audience = if token.audience.is_empty() { API_SERVER } else { &token.audience };
-        let life = Duration::from_secs(token.expiration_seconds);
-        let minted = tokens.mint(&ServiceAccount::new(namespace.clone(), account), audience, life);
-        files.insert(token.path.clone(), minted.into());
+        let life = match tokens {
+            Tokens::Last { life } => life,
+            Tokens::Renewed | Tokens::Kept => Duration::from_secs(token.expiration_seconds),
+        };
+        let kept = there.filter(|_| tokens == Tokens::Kept).and_then(|volume| volume.read(&token.path).ok());
+        let mint = || signed.mint(&ServiceAccount::new(namespace.clone(), account), audience, life).into();
+        files.insert(token.path.clone(), kept.unwrap_or_else(mint));
     }
     Ok(())
 }

@@ -20,14 +20,17 @@ use tokio::time::Instant;
 use super::order::{self, Role, Stage};
 use super::probe::{Purpose, Verdict};
 use super::pull::PullBackoff;
-use super::{NODE, Shared, volumes};
-use crate::cluster::events::PodWaits;
+use super::{NODE, Shared, Tokens, volumes};
+use crate::cluster::events::{PodWaits, TokensSet};
 use crate::engine::{ContainerId, ExitStatus, PodId, PodSpec, Volume};
 use slot::Slot;
 use start::facts;
 
 /// `ConfigMap`s are looked at once a minute, at a time of the pod's own, in milliseconds.
 const CONFIGURATION_MS: (u64, u64) = (1_000, 60_000);
+
+/// How often the kubelet looks at a pod's tokens at most (`syncFrequency`).
+const SYNC: Duration = Duration::from_secs(60);
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -36,6 +39,10 @@ pub(super) enum Message {
     Delete { at: u64, grace: Duration, cause: Option<EventId> },
     /// A container is to be stopped gently; it starts again.
     Restart { container: String, cause: Option<EventId> },
+    /// The clock of the pod's node was set.
+    Clock,
+    /// What becomes of the pod's tokens.
+    Tokens { tokens: Tokens, cause: Option<EventId> },
     /// What others say of the pod, which its readiness gates ask for.
     Conditions { conditions: BTreeMap<String, bool>, cause: Option<EventId> },
     /// A container ended.
@@ -58,6 +65,10 @@ pub(super) struct Worker {
     volumes: BTreeMap<String, Volume>,
     /// Names the state of the volumes.
     version: u64,
+    tokens: Tokens,
+    /// When the tokens were made, and when they are made anew.
+    minted: Instant,
+    refresh: Option<Instant>,
     slots: Vec<Slot>,
     /// The images that could not be pulled, and how often that was so of all of them.
     pulls: BTreeMap<String, PullBackoff>,
@@ -89,6 +100,9 @@ impl Worker {
             net: None,
             volumes: BTreeMap::new(),
             version: 0,
+            tokens: Tokens::default(),
+            minted: Instant::now(),
+            refresh: None,
             slots,
             pulls: BTreeMap::new(),
             pull_failures: 0,
@@ -124,17 +138,22 @@ impl Worker {
             self.cause = self.emit(self.cause, waits);
             self.meanwhile(configuration.raised()).await?;
         }
+        if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
+            handle.volumes = self.volumes.clone();
+        }
         Ok(())
     }
 
     fn fill_volumes(&mut self) -> Result<(), String> {
         self.version += 1;
         let facts = facts(&self.pod, self.net, self.shared.host_ip);
-        volumes::fill(&mut self.volumes, &facts, &self.shared.store, &self.shared.tokens, self.version)
+        let tokens = (&self.shared.tokens, self.tokens);
+        volumes::fill(&mut self.volumes, &facts, &self.shared.store, tokens, self.version)
     }
 
     async fn keep_running(&mut self) -> Result<(), Deleted> {
-        let mut refresh = self.next_refresh();
+        self.minted = Instant::now();
+        self.refresh = self.next_refresh();
         let mut configuration = self.shared.configuration.listen();
         let mut look: Option<Instant> = None;
         let sources: Vec<VolumeSource> = self.pod.spec.volumes.iter().map(|volume| volume.source.clone()).collect();
@@ -159,9 +178,10 @@ impl Worker {
                     look = None;
                     self.update_volumes();
                 }
-                () = at(refresh), if refresh.is_some() => {
+                () = at(self.refresh), if self.refresh.is_some() => {
                     self.update_volumes();
-                    refresh = self.next_refresh();
+                    self.minted = Instant::now();
+                    self.refresh = self.next_refresh();
                 }
                 () = at(next_look), if next_look.is_some() => self.look_at_pulls(),
                 () = at(next_start), if next_start.is_some() => {}
@@ -177,9 +197,32 @@ impl Worker {
         }
     }
 
+    fn set_tokens(&mut self, tokens: Tokens, cause: Option<EventId>) {
+        let life_s = if let Tokens::Last { life } = tokens { Some(life.as_secs()) } else { None };
+        let event = TokensSet { pod: self.path(), refreshed: tokens == Tokens::Renewed, life_s };
+        self.emit(cause, event);
+        self.tokens = tokens;
+        if tokens != Tokens::Kept {
+            self.update_volumes();
+        }
+        if let Tokens::Last { .. } = tokens {
+            self.tokens = Tokens::Kept;
+        }
+        self.minted = Instant::now();
+        self.refresh = self.next_refresh();
+    }
+
     fn next_refresh(&self) -> Option<Instant> {
+        if self.tokens != Tokens::Renewed {
+            return None;
+        }
         let sources = self.pod.spec.volumes.iter().map(|volume| volume.source.clone());
-        volumes::token_refresh(sources).map(|life| Instant::now() + life)
+        let life = volumes::token_refresh(sources)?;
+        // The API server says when a token expires; the kubelet looks at the clock of its node.
+        let skew_ns = self.net.map_or(0, |(net, _)| self.shared.world.clock_skew(net));
+        let skew = Duration::from_nanos(skew_ns.unsigned_abs());
+        let wait = if skew_ns < 0 { life + skew } else { life.saturating_sub(skew) };
+        Some(self.minted + wait.max(SYNC))
     }
 
     /// How far the containers are.
@@ -241,6 +284,8 @@ impl Worker {
                     self.publish(cause);
                 }
             }
+            Message::Tokens { tokens, cause } => self.set_tokens(tokens, cause),
+            Message::Clock => self.refresh = self.refresh.and_then(|_| self.next_refresh()),
             Message::Exited { index, id, status } => self.exited(index, id, status),
             Message::Probe { index, id, purpose, verdict, cause } => self.probed(index, id, purpose, verdict, cause),
         }

@@ -65,6 +65,25 @@ impl Net {
         event
     }
 
+    /// Ends one kind of fault of the way from a pod to another; the others stay.
+    pub(in super::super) fn mend(&mut self, from: PodId, to: PodId, fault: &LinkFault, cause: Cause) -> Cause {
+        let (now, link) = (self.now(), self.link(from, to));
+        let link = &mut self.links[link];
+        match fault {
+            LinkFault::Cut => link.cut = None,
+            LinkFault::Slow(_) => link.slow = None,
+            LinkFault::Lossy(_) => link.loss = None,
+            LinkFault::Jammed => {
+                if let Some(jam) = link.jam.take() {
+                    self.jams -= 1;
+                    jam.waiting.into_iter().for_each(|event| self.queue.push(now, event));
+                }
+            }
+        }
+        let event = events::NetMended { from: self.name(from), to: self.name(to), fault: fault.name() };
+        self.recorder.emit(&self.network, cause, event)
+    }
+
     /// Mends the link between two pods in both directions; what waits there arrives.
     pub(in super::super) fn heal(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
         let now = self.now();

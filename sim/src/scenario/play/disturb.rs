@@ -1,8 +1,11 @@
 //! `kill`, `restart`, `pause` and `resume`.
 
+use std::time::Duration;
+
 use super::super::read::At;
 use super::super::settle::{Trouble, settle};
 use super::super::target::Target;
+use super::trouble::span;
 use super::{Played, Player, list, words};
 use crate::mesh::{DisturbError, Fault, Mesh};
 
@@ -17,9 +20,10 @@ impl Player<'_> {
         Ok((format!("restart {}", list(targets)), words(outcome)))
     }
 
-    pub(super) fn pause(&mut self, targets: &[At<Target>]) -> Played {
-        let outcome = self.each(targets, "is paused", Mesh::try_pause)?;
-        Ok((format!("pause {}", list(targets)), words(outcome)))
+    pub(super) fn pause(&mut self, targets: &[At<Target>], lasting: Option<Duration>) -> Played {
+        let pause = |mesh: &mut Mesh, target: &str| mesh.pause_lasting(target, lasting);
+        let outcome = self.each(targets, "is paused", pause)?;
+        Ok((format!("pause {}{}", list(targets), span(lasting)), words(outcome)))
     }
 
     pub(super) fn resume(&mut self, targets: &[At<Target>]) -> Played {

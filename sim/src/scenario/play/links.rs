@@ -1,37 +1,44 @@
 //! What is done to links.
 
+use std::time::Duration;
+
 use super::super::file::Heal;
 use super::super::links::{Ends, LinkDeed};
 use super::super::read::At;
 use super::super::settle::settle;
 use super::super::target::Target;
+use super::super::trouble::Deed;
 use super::super::units::{Time, TimeRange};
+use super::trouble::span;
 use super::{Played, Player, words};
 use crate::engine::LinkFault;
 use crate::mesh::{DisturbError, Mesh};
 
 impl Player<'_> {
-    pub(super) fn link(&mut self, deed: LinkDeed<'_>) -> Played {
+    pub(super) fn link(&mut self, deed: LinkDeed<'_>, lasting: Option<Duration>) -> Played {
         match deed {
             LinkDeed::Partition(ends) if ends.one_way => {
-                self.impair("partition", ends, &LinkFault::Cut, "no packet passes", String::new())
+                self.impair("partition", (ends, lasting), &LinkFault::Cut, "no packet passes", String::new())
             }
             LinkDeed::Partition(ends) => {
                 let [a, b] = names(&ends.pair);
-                let cut = self.mesh.try_partition(&a, &b);
+                let cut = self.mesh.partition_lasting(&a, &b, lasting);
                 let outcome = settle(cut, "no packet passes between them")?;
-                Ok((format!("partition {a} from {b}"), words(outcome.map(|_| String::new()))))
+                Ok((format!("partition {a} from {b}{}", span(lasting)), words(outcome.map(|_| String::new()))))
             }
             LinkDeed::Slow(slow) => {
                 let by = format!(" by {}", range(&slow.latency));
                 let fault = LinkFault::Slow(slow.latency.0.clone());
-                self.impair("slow", &slow.ends, &fault, "packets take longer", by)
+                self.impair("slow", (&slow.ends, lasting), &fault, "packets take longer", by)
             }
             LinkDeed::Lossy(lossy) => {
                 let share = format!(": {}", lossy.loss);
-                self.impair("lossy", &lossy.ends, &LinkFault::Lossy(lossy.loss.fraction()), "packets are lost", share)
+                let fault = LinkFault::Lossy(lossy.loss.fraction());
+                self.impair("lossy", (&lossy.ends, lasting), &fault, "packets are lost", share)
             }
-            LinkDeed::Jam(ends) => self.impair("jam", ends, &LinkFault::Jammed, "packets wait", String::new()),
+            LinkDeed::Jam(ends) => {
+                self.impair("jam", (ends, lasting), &LinkFault::Jammed, "packets wait", String::new())
+            }
             LinkDeed::Reset(pair) => {
                 let [a, b] = names(pair);
                 let outcome = settle(self.mesh.try_reset(&a, &b), "their connections are reset")?;
@@ -45,6 +52,7 @@ impl Player<'_> {
                 let outcome = settle(self.mesh.try_heal_all(), "packets pass everywhere again")?;
                 Ok(("heal all".to_owned(), words(outcome.map(|_| String::new()))))
             }
+            LinkDeed::Heal(Heal::Other(mended)) => self.trouble(Deed::Mend(mended), None),
             LinkDeed::Heal(Heal::Pair(pair)) => {
                 let [a, b] = names(pair);
                 let outcome = settle(self.mesh.try_heal(&a, &b), "packets pass between them again")?;
@@ -54,17 +62,24 @@ impl Player<'_> {
     }
 
     /// Breaks one direction, or first that and then the other.
-    fn impair(&mut self, verb: &str, ends: &Ends, fault: &LinkFault, expected: &str, how: String) -> Played {
+    fn impair(
+        &mut self,
+        verb: &str,
+        (ends, lasting): (&Ends, Option<Duration>),
+        fault: &LinkFault,
+        expected: &str,
+        how: String,
+    ) -> Played {
         let [a, b] = names(&ends.pair);
         let impair = |mesh: &mut Mesh| -> Result<(), DisturbError> {
-            mesh.try_impair(&a, &b, fault)?;
+            mesh.impair_lasting(&a, &b, fault, lasting)?;
             if !ends.one_way {
-                mesh.try_impair(&b, &a, fault)?;
+                mesh.impair_lasting(&b, &a, fault, lasting)?;
             }
             Ok(())
         };
         let outcome = settle(impair(&mut self.mesh), &format!("{expected} {ends}"))?;
-        Ok((format!("{verb} {ends}{how}"), words(outcome.map(|()| String::new()))))
+        Ok((format!("{verb} {ends}{how}{}", span(lasting)), words(outcome.map(|()| String::new()))))
     }
 }
 

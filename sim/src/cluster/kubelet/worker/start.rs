@@ -4,19 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hermesh_istiod::objects::{ContainerState, Pod};
-use hermesh_runtime::EventId;
+use hermesh_istiod::objects::{Container, ContainerState, Metadata, Pod};
+use hermesh_runtime::{EventId, Runtime};
 use tokio::time::Instant;
 
 use super::slot::{FailedPull, Run};
 use super::{Deleted, Message, Worker};
-use crate::cluster::events::{HookFinished, ImageBackedOff, ImageMissing, ImagePulled, PodWaits};
+use crate::cluster::events::{HookFinished, ImageBackedOff, ImageMissing, ImagePulled, PodWaits, ProgramDelayed};
 use crate::cluster::kubelet::environment::{self, Facts};
 use crate::cluster::kubelet::order::Role;
 use crate::cluster::kubelet::{Inside, NODE, probes, stand_in, volumes};
-use crate::engine::{ContainerId, ContainerSpec, Mount, PodId};
+use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId};
 use crate::image::{Part, Process, Program};
 
+/// What a program exits with that SIGTERM ends and that does nothing about it.
+const TERMINATED: i32 = 143;
 /// How long a container runtime takes to make a container, in milliseconds.
 const CREATE_MS: (u64, u64) = (20, 120);
 /// How long a registry takes to refuse an image, in milliseconds.
@@ -181,8 +183,14 @@ impl Worker {
         };
         let version = self.pod.metadata.labels.get("version").map(|version| version.as_str().into());
         let program = program.clone();
-        let mut spec = ContainerSpec::new(&*container.name, move |runtime| {
-            program.run(Process::new(runtime, ports, version).playing(part))
+        let delay = self.delay(container);
+        let mut spec = ContainerSpec::new(&*container.name, move |runtime| async move {
+            if let Some(by) = delay
+                && !waits(&runtime, by).await
+            {
+                return Exit::code(TERMINATED);
+            }
+            program.run(Process::new(runtime, ports, version).playing(part)).await
         });
         spec.args = environment::arguments(container, &env);
         spec.env = env;
@@ -194,6 +202,19 @@ impl Worker {
         Ok(spec)
     }
 
+    /// How long a container takes before its program starts, if somebody wants it to.
+    fn delay(&self, container: &Container) -> Option<Duration> {
+        let Metadata { namespace, name, owner, .. } = &self.pod.metadata;
+        let workload = owner.as_ref().map_or(name, |owner| &owner.name);
+        let delays = self.shared.delays.iter().rev();
+        let mut delays = delays.filter(|delay| delay.container == container.name);
+        let delay = delays.find(|delay| delay.namespace == *namespace && delay.workload == *workload)?;
+        let ms = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let restarts = self.slots.iter().find(|slot| slot.container.name == container.name)?.restarts;
+        let bounds = (ms(delay.by.start()), ms(delay.by.end()));
+        Some(self.draw(&format!("delay/{}/{restarts}", container.name), bounds))
+    }
+
     pub(super) fn watch_exit(&self, index: usize, id: ContainerId) {
         let (exited, messages) = (self.shared.world.exited(id), self.messages.clone());
         self.shared.world.runtime().spawn("kubelet.exit", async move {
@@ -201,6 +222,16 @@ impl Worker {
             // A worker that is gone has removed the pod already.
             let _ = messages.send(Message::Exited { index, id, status });
         });
+    }
+}
+
+/// Waits before a program starts; answers whether nobody has ended it meanwhile.
+async fn waits(runtime: &Runtime, by: Duration) -> bool {
+    runtime.emit(ProgramDelayed { by_ms: u64::try_from(by.as_millis()).unwrap_or(u64::MAX) });
+    tokio::select! {
+        biased;
+        () = runtime.terminated() => false,
+        () = tokio::time::sleep(by) => true,
     }
 }
 
