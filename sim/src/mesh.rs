@@ -31,8 +31,10 @@ mod inject;
 mod load;
 mod manifests;
 mod named;
+mod nodes;
 mod objects;
 mod pods;
+mod tables;
 mod target;
 mod xds;
 
@@ -58,8 +60,10 @@ pub use inject::{Resource, ResourceError};
 pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub(crate) use named::ObjectName;
+pub use nodes::Nodes;
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
+pub use tables::{Listed, Table};
 pub use xds::Responses;
 
 pub use crate::cluster::{ApplyOutcome, Crash};

@@ -16,7 +16,7 @@ pub(super) struct Fault<'t> {
 impl Fault<'_> {
     /// Whether it lies in the world around the processes, rather than in what they make of it.
     pub(super) fn is_of_the_world(&self) -> bool {
-        !matches!(self.event.kind, "pod.status" | "xds.nack" | "xds.held" | "xds.dropped")
+        !matches!(self.event.kind, "pod.status" | "image.pulling" | "xds.nack" | "xds.held" | "xds.dropped")
     }
 
     /// Whether it stands between the pod `client` and one of `servers`.
@@ -69,6 +69,7 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         let pods = match key.0 {
             "link" => key.1.split(' ').take(2).map(str::to_owned).collect(),
             "way" => client(event).into_iter().collect(),
+            "pull" => key.1.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
             "response" | "pause" => event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
             _ => vec![key.1.clone()],
         };
@@ -116,6 +117,8 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "container.paused" => ("pause", true),
         "container.resumed" => ("pause", false),
         "pod.status" => ("status", true),
+        "image.pulling" => ("pull", true),
+        "container.started" => ("pull", false),
         "xds.nack" => ("response", true),
         "xds.held" | "xds.dropped" => ("way", true),
         "xds.released" | "xds.push" | "istiod.stream.closed" => ("way", false),
@@ -164,6 +167,8 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
             ((what, format!("{} {ordinal} {}", event.at, field("type"))), stands)
         }
         "pause" => ((what, event.at.to_string()), stands),
+        "pull" if stands => ((what, field("container")), stands),
+        "pull" => ((what, event.at.to_string()), stands),
         _ => ((what, field("pod")), stands),
     })
 }

@@ -8,6 +8,7 @@ use super::changing::{Change, Subject};
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
+use super::nodes;
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
@@ -86,6 +87,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Restart(targets) | Action::Pause(targets) | Action::Resume(targets)) => {
                 targets.iter().for_each(|target| checker.populated(target))
             }
+            Some(Action::Power(power)) => nodes::check(power, &file.mesh, problems),
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Get(Get::Config(target))) => checker.client(target),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),

@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod links;
 mod loads;
+mod nodes;
 mod objects;
 mod rejected;
 mod waits;
@@ -192,6 +193,9 @@ impl<'a> Player<'a> {
             }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
+            Action::Get(Get::Table(listed)) => {
+                (format!("get {}", listed.name()), Ok(Outcome::Table(self.mesh.get(*listed))))
+            }
             Action::Get(Get::Config(target)) => self.config(target)?,
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
@@ -201,6 +205,7 @@ impl<'a> Player<'a> {
             Action::Restart(targets) => self.restart(targets)?,
             Action::Pause(targets) => self.pause(targets)?,
             Action::Resume(targets) => self.resume(targets)?,
+            Action::Power(power) => self.power(power)?,
             Action::Link(deed) => self.link(deed)?,
             Action::Xds(deed) => self.xds(deed)?,
         };

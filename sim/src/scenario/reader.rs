@@ -9,7 +9,9 @@ use super::file::{
 };
 use super::header;
 use super::links;
+use super::nodes;
 use super::overlap;
+use super::pulls;
 use super::read::{At, Cursor, Fields, Place, unknown};
 use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
@@ -19,6 +21,7 @@ use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
 use super::xds;
+use crate::mesh::Listed;
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
 /// answer, which is there if what is left makes sense to look at further.
@@ -48,7 +51,13 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
     });
     fields.finish(&[]);
     let name = name.unwrap_or_else(|| At { value: String::new(), place: cursor.place() });
-    let mesh = mesh.unwrap_or_else(|| MeshOptions { istio: some_istio(cursor), images: Vec::new(), latency: None });
+    let mesh = mesh.unwrap_or_else(|| MeshOptions {
+        istio: some_istio(cursor),
+        images: Vec::new(),
+        latency: None,
+        nodes: None,
+        pulls: Vec::new(),
+    });
     let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
     overlap::check(&file, cursor.problems());
     Some(file)
@@ -93,9 +102,11 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         at_most(&field, Time(*range.value.0.end()), LATENCY_MAX)?;
         Some(range)
     });
+    let nodes = fields.optional("nodes").and_then(|field| nodes::nodes(&field));
+    let pulls = fields.optional("pulls").map(|field| pulls::pulls(&field)).unwrap_or_default();
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
     let istio = istio.unwrap_or_else(|| some_istio(cursor));
-    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency })
+    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency, nodes, pulls })
 }
 
 /// What takes the place of a version of Istio that is wrong or missing.
@@ -182,6 +193,7 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
         pause: fields.optional("pause").map(|field| targets(&field, "a workload, a pod or a container")),
         resume: fields.optional("resume").map(|field| targets(&field, "a workload, a pod or a container")),
+        power: fields.optional("power").and_then(|field| nodes::power(&field)),
         partition: fields.optional("partition").and_then(|field| links::ends(&field)),
         slow: fields.optional("slow").and_then(|field| links::slow(&field)),
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),
@@ -202,9 +214,15 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
     }
 }
 
+/// What `get` knows by a word.
+pub(super) fn gettable() -> Vec<&'static str> {
+    std::iter::once("pods").chain(Listed::ALL.map(Listed::name)).collect()
+}
+
 fn get(cursor: &Cursor<'_>) -> Option<Get> {
     if !matches!(cursor.node.value, Value::Mapping(_)) {
-        return cursor.word("thing to get", &["pods"]).map(|_| Get::Pods);
+        let word = cursor.word("thing to get", &gettable())?.value;
+        return Some(Listed::ALL.into_iter().find(|listed| listed.name() == word).map_or(Get::Pods, Get::Table));
     }
     let mut fields = cursor.fields("`pods`, or a mapping such as `{config: web}`")?;
     let config = fields.required("config").and_then(|field| target(&field, "a workload or a pod"));

@@ -39,6 +39,8 @@ stories! {
     killed_istiod
     killed_one
     killed_server
+    lost_endpoint
+    lost_node
     missing_service
     missing_subset
     never_converged
@@ -52,6 +54,7 @@ stories! {
     restarted_server
     server_mtls_only
     slow_link
+    slow_pull
     stopped_agent
     unreachable_server
     wrong_selector
