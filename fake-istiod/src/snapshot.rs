@@ -52,6 +52,7 @@ struct Index {
     slices: BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>,
     pods: BTreeMap<(String, String), Arc<Pod>>,
     pods_by_address: BTreeMap<IpAddr, Arc<Pod>>,
+    nodes: endpoints::Nodes,
     destination_rules: destination_rules::Rules,
     virtual_services: Vec<Arc<VirtualService>>,
     peer_authentications: Vec<Arc<PeerAuthentication>>,
@@ -65,6 +66,7 @@ impl Snapshot {
         let mut services: Vec<Arc<Service>> = Vec::new();
         let mut slices: BTreeMap<_, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
         let mut pods = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
         let mut rules = Vec::new();
         let mut virtual_services = Vec::new();
         let mut peer_authentications = Vec::new();
@@ -81,6 +83,7 @@ impl Snapshot {
                 Object::Pod(pod) => {
                     pods.insert((pod.metadata.namespace.clone(), pod.metadata.name.clone()), pod);
                 }
+                Object::Node(node) => drop(nodes.insert(node.metadata.name.clone(), node)),
                 Object::DestinationRule(rule) => rules.push(rule),
                 Object::VirtualService(service) => virtual_services.push(service),
                 Object::PeerAuthentication(policy) => peer_authentications.push(policy),
@@ -111,6 +114,7 @@ impl Snapshot {
             slices,
             pods,
             pods_by_address,
+            nodes,
             virtual_services,
             peer_authentications,
             authorization_policies,
@@ -147,16 +151,20 @@ impl Snapshot {
         self.pod(node).map_or_else(|| node.labels(), |pod| &pod.metadata.labels)
     }
 
-    /// Where a node is: what its labels say, else what it says itself.
+    /// Where a client is: what its pod's labels say, or those of the machine it runs on, else what it says itself.
     #[must_use]
     pub fn locality(&self, node: &Node) -> Locality {
-        endpoints::labelled_locality(self.labels(node)).unwrap_or_else(|| node.locality().clone())
+        let known = match self.pod(node) {
+            Some(pod) => endpoints::locality(pod, &self.0.nodes),
+            None => endpoints::labelled_locality(node.labels()),
+        };
+        known.unwrap_or_else(|| node.locality().clone())
     }
 
     /// The endpoints of one port of a Service, ready or not, in the order of its slices.
     #[must_use]
     pub fn endpoints(&self, service: &ServiceInfo, port: u16) -> Vec<WorkloadEndpoint> {
-        endpoints::of_port(&self.0.slices, &self.0.pods, service, port)
+        endpoints::of_port(&self.0.slices, &self.0.pods, &self.0.nodes, service, port)
     }
 
     /// The SPIFFE IDs under which a Service's workloads prove who they are.

@@ -15,8 +15,9 @@ use crate::push::Update;
 use crate::snapshot::{Mesh, Snapshot};
 
 /// The kinds that istiod watches. It is ready once each of them is [`Synced`](WatchEvent::Synced); others it ignores.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Namespace,
+    Kind::Node,
     Kind::ConfigMap,
     Kind::Service,
     Kind::EndpointSlice,
@@ -185,6 +186,8 @@ impl Store {
         let metadata = object.metadata();
         let own_namespace = || metadata.namespace.clone();
         match object {
+            // Endpoints are where their node was when they became known.
+            Object::Node(_) => return false,
             Object::Namespace(_)
             | Object::ServiceAccount(_)
             | Object::Deployment(_)

@@ -3,6 +3,8 @@
 //! An image is an `async fn(Process)`. Built in are the echo application (`*/testing/app:*`), the agent
 //! (`*/proxyv2:*`), istiod (`*/pilot:*`) and [`stand_in`], which serves echo on every port its pod should have.
 
+mod pulls;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
@@ -10,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use hermesh_runtime::Runtime;
+
+pub(crate) use pulls::PULL_MAX;
+pub use pulls::Pull;
 
 use crate::engine::Exit;
 
@@ -287,7 +292,7 @@ pub async fn stand_in(process: Process) -> impl Into<Exit> {
 }
 
 /// Whether `text` matches `glob`, in which `*` stands for any text and all else for itself.
-fn matches(glob: &str, text: &str) -> bool {
+pub(crate) fn matches(glob: &str, text: &str) -> bool {
     let Some((head, rest)) = glob.split_once('*') else { return glob == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

@@ -14,12 +14,13 @@ pub mod trace;
 
 pub use engine::LinkFault;
 pub use hermesh_istiod::disruption::Service as IstiodService;
-pub use image::{Images, Process, Registry, stand_in};
+pub use image::{Images, Process, Pull, Registry, stand_in};
 pub use mesh::{
     Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ClientConfig,
     ClientResource, ContainerExit, Crash, Deleted, Disruption, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests,
-    LOAD_CALLS_MAX, Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError,
-    Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError, code_text, mesh,
+    LOAD_CALLS_MAX, Listed, Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, Nodes, PATIENCE, PodRow,
+    PodTable, ReadError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, Table, TargetError,
+    WaitError, code_text, mesh,
 };
 
 pub use hermesh_xds::ResourceType;

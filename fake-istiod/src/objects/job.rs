@@ -71,6 +71,8 @@ pub struct JobStatus {
     pub failed: u32,
     /// How it ended.
     pub outcome: Option<JobOutcome>,
+    /// When it was complete, in whole seconds since the Unix epoch.
+    pub completion_time: Option<u64>,
 }
 
 /// How a Job ended.

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 #[expect(missing_docs, reason = "each variant is the kind it is named after")]
 pub enum Kind {
     Namespace,
+    Node,
     ServiceAccount,
     ConfigMap,
     Service,
@@ -25,8 +26,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they can be applied.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Namespace,
+        Self::Node,
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -46,6 +48,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
+            Self::Node => "Node",
             Self::ServiceAccount => "ServiceAccount",
             Self::ConfigMap => "ConfigMap",
             Self::Service => "Service",
@@ -65,7 +68,8 @@ impl Kind {
     #[must_use]
     pub fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Namespace | Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::Pod => &["v1"],
+            Self::Namespace | Self::Node | Self::ServiceAccount => &["v1"],
+            Self::ConfigMap | Self::Service | Self::Pod => &["v1"],
             Self::EndpointSlice => &["discovery.k8s.io/v1"],
             Self::Deployment | Self::StatefulSet => &["apps/v1"],
             Self::Job => &["batch/v1"],
@@ -81,7 +85,7 @@ impl Kind {
     /// Whether objects of this kind live in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
-        self != Self::Namespace
+        !matches!(self, Self::Namespace | Self::Node)
     }
 }
 
@@ -102,7 +106,7 @@ impl Serialize for Kind {
 pub struct ObjectKey {
     /// The object's kind.
     pub kind: Kind,
-    /// The object's namespace; empty for a Namespace.
+    /// The object's namespace; empty for a Namespace or a Node.
     pub namespace: String,
     /// The object's name.
     pub name: String,

@@ -188,6 +188,7 @@ impl<'a> Loader<'a> {
         }
         read_as! {
             Namespace => validate::namespace
+            Node => validate::node
             ServiceAccount => validate::service_account
             ConfigMap => validate::config_map
             Service => validate::service

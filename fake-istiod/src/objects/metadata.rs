@@ -13,7 +13,7 @@ use crate::yaml::{Location, Node};
 pub struct Metadata {
     /// The name, unique for its kind and namespace.
     pub name: String,
-    /// The namespace; empty for a Namespace.
+    /// The namespace; empty for a Namespace or a Node.
     pub namespace: String,
     /// Labels, which selectors look at.
     pub labels: Labels,

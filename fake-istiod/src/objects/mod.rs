@@ -20,6 +20,7 @@ mod locality;
 mod metadata;
 mod names;
 mod namespace;
+mod node;
 mod peer_authentication;
 mod pod;
 mod probe;
@@ -52,12 +53,14 @@ pub use kind::{Kind, ObjectKey};
 pub use load::{Loaded, load, load_tree};
 pub use locality::{LocalityDistribute, LocalityFailover, LocalityLbSetting, OutlierDetection};
 pub use metadata::{Metadata, Origin, OwnerReference, Written};
-pub use names::{is_dns_label, is_dns_subdomain};
+pub use names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value};
 pub use namespace::{ConfigMap, Namespace, ServiceAccount};
+pub use node::{Node, NodeStatus, REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
     ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
-    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, VolumeMount,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, Toleration,
+    VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,
@@ -99,6 +102,7 @@ pub fn selects(selector: &Labels, labels: &Labels) -> bool {
 #[expect(missing_docs, reason = "each variant is the kind it is named after")]
 pub enum Object {
     Namespace(Arc<Namespace>),
+    Node(Arc<Node>),
     ServiceAccount(Arc<ServiceAccount>),
     ConfigMap(Arc<ConfigMap>),
     Service(Arc<Service>),
@@ -158,7 +162,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Namespace ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
+    Namespace Node ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
     VirtualService PeerAuthentication AuthorizationPolicy
 }
 

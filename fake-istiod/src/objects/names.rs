@@ -30,7 +30,8 @@ pub(super) fn is_env_name(name: &str) -> bool {
 }
 
 /// A label's key: a name, maybe with a DNS subdomain and a slash before it.
-pub(super) fn is_label_key(key: &str) -> bool {
+#[must_use]
+pub fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_dns_subdomain(prefix) && !name.is_empty() && is_label_value(name),
         None => !key.is_empty() && is_label_value(key),
@@ -38,7 +39,8 @@ pub(super) fn is_label_key(key: &str) -> bool {
 }
 
 /// A label's value: up to 63 letters, digits, dashes, underscores and dots, or nothing.
-pub(super) fn is_label_value(value: &str) -> bool {
+#[must_use]
+pub fn is_label_value(value: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let ends = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
     value.len() <= 63 && value.bytes().all(inner) && ends(value.bytes().next()) && ends(value.bytes().last())

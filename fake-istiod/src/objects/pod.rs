@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer};
 
 use super::growing::growing;
-use super::{Lifecycle, Metadata, Probe, Protocol, Volume};
+use super::{Labels, Lifecycle, Metadata, Probe, Protocol, Volume};
 
 /// `v1 Pod`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -71,6 +71,10 @@ growing! {
         pub hostname: String,
         /// The headless Service under whose name the pod has the name `hostname`.
         pub subdomain: String,
+        /// The labels of the nodes that it may run on.
+        pub node_selector: Labels,
+        /// What it bears of its node.
+        pub tolerations: Vec<Toleration>,
         /// The old name of `service_account_name`, to which it is moved.
         service_account: String,
     }
@@ -94,6 +98,32 @@ impl PodSpec {
     #[must_use]
     pub fn service_account(&self) -> &str {
         if self.service_account_name.is_empty() { "default" } else { &self.service_account_name }
+    }
+}
+
+/// Which taints of its node a pod bears, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Toleration {
+    /// The taint's key; all of them if empty.
+    pub key: String,
+    /// `Exists`, or `Equal` for taints with that value.
+    pub operator: Option<String>,
+    /// The taint's value.
+    pub value: String,
+    /// The taint's effect, such as `NoExecute`; all of them if empty.
+    pub effect: String,
+    /// How long it bears a taint that evicts others; for ever if not given.
+    pub toleration_seconds: Option<i64>,
+}
+
+impl Toleration {
+    /// Whether it bears the taint `key`, which has no value, with its effect `effect`.
+    #[must_use]
+    pub fn bears(&self, key: &str, effect: &str) -> bool {
+        let exists = self.operator.as_deref() == Some("Exists");
+        let of_key = self.key == key || (self.key.is_empty() && exists);
+        of_key && (exists || self.value.is_empty()) && (self.effect.is_empty() || self.effect == effect)
     }
 }
 

@@ -364,7 +364,8 @@ impl Connection {
             Why::Injected => self.leaving.injected_by(),
             Why::Asked => from.iter().filter_map(|key| context.changes.get(key)).max().copied().or(self.opened),
         };
-        let is_told = |key: &&ObjectKey| !matches!(key.kind, Kind::Namespace | Kind::Pod | Kind::EndpointSlice);
+        let is_told =
+            |key: &&ObjectKey| !matches!(key.kind, Kind::Namespace | Kind::Node | Kind::Pod | Kind::EndpointSlice);
         let injected = injected.iter().map(|name| format!("injected {} {name}", resource_type.short()));
         let from = from.iter().filter(is_told).map(ObjectKey::to_string).chain(injected).collect();
         let (names, resources): (Vec<String>, Vec<Any>) =

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use hermesh_xds::resource::Locality;
 
 use super::ServiceInfo;
-use crate::objects::{Endpoint, EndpointSlice, Labels, ObjectKey, Pod};
+use crate::objects::{Endpoint, EndpointSlice, Labels, Node, ObjectKey, Pod, REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL};
 
 /// The label with which a pod says where it is.
 const LOCALITY_LABEL: &str = "istio-locality";
 
 type Slices = BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>;
 type Pods = BTreeMap<(String, String), Arc<Pod>>;
+/// The machines that pods run on, by name.
+pub(super) type Nodes = BTreeMap<String, Arc<Node>>;
 
 /// One endpoint of a Service's port.
 #[derive(Clone, Debug)]
@@ -32,32 +34,48 @@ pub struct WorkloadEndpoint {
 
 /// The pod behind an endpoint.
 #[derive(Clone, Debug)]
-pub struct Workload(Arc<Pod>);
+pub struct Workload {
+    pod: Arc<Pod>,
+    locality: Locality,
+}
 
 impl Workload {
     /// The pod.
     #[must_use]
     pub fn pod(&self) -> &Arc<Pod> {
-        &self.0
+        &self.pod
     }
 
     /// The pod's labels.
     #[must_use]
     pub fn labels(&self) -> &Labels {
-        &self.0.metadata.labels
+        &self.pod.metadata.labels
     }
 
     /// The workload's name: its Deployment's, else the pod's.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.metadata.owner.as_ref().map_or(&self.0.metadata.name, |owner| &owner.name)
+        self.pod.metadata.owner.as_ref().map_or(&self.pod.metadata.name, |owner| &owner.name)
     }
 
-    /// Where it is: the label `istio-locality`.
+    /// Where it is: what the label `istio-locality` says, or the labels of its node.
     #[must_use]
-    pub fn locality(&self) -> Locality {
-        labelled_locality(self.labels()).unwrap_or_default()
+    pub fn locality(&self) -> &Locality {
+        &self.locality
     }
+}
+
+/// Where a pod is, as far as labels tell: its own come before those of its node.
+///
+/// Source: Istio `pilot/pkg/serviceregistry/kube/controller/controller.go` (`getPodLocality`).
+pub(super) fn locality(pod: &Pod, nodes: &Nodes) -> Option<Locality> {
+    labelled_locality(&pod.metadata.labels).or_else(|| {
+        let node = nodes.get(pod.spec.node_name.as_ref()?)?;
+        let label = |name| node.metadata.labels.get(name).cloned().unwrap_or_default();
+        let locality =
+            Locality { region: label(REGION_LABEL), zone: label(ZONE_LABEL), sub_zone: label(SUB_ZONE_LABEL) };
+        (locality != Locality::default()).then_some(locality)
+    })
 }
 
 /// What the label `istio-locality` says; dots stand for the slashes that a label's value cannot have.
@@ -69,7 +87,13 @@ pub(super) fn labelled_locality(labels: &Labels) -> Option<Locality> {
 }
 
 /// The endpoints of one port. Terminating ones are never sent, and one whose pod is not known yet waits for it.
-pub(super) fn of_port(slices: &Slices, pods: &Pods, service: &ServiceInfo, port: u16) -> Vec<WorkloadEndpoint> {
+pub(super) fn of_port(
+    slices: &Slices,
+    pods: &Pods,
+    nodes: &Nodes,
+    service: &ServiceInfo,
+    port: u16,
+) -> Vec<WorkloadEndpoint> {
     let Some(service_port) = service.port(port) else { return Vec::new() };
     let name = service_port.name.as_deref().unwrap_or_default();
     let mut endpoints = Vec::new();
@@ -81,14 +105,16 @@ pub(super) fn of_port(slices: &Slices, pods: &Pods, service: &ServiceInfo, port:
             if endpoint.conditions.terminating == Some(true) {
                 continue;
             }
-            let (Ok(workload), Some(address)) = (workload(pods, slice, endpoint), endpoint.addresses.first()) else {
+            let (Ok(pod), Some(address)) = (pod(pods, slice, endpoint), endpoint.addresses.first()) else {
                 continue;
             };
+            let workload =
+                |pod: &Arc<Pod>| Workload { locality: locality(pod, nodes).unwrap_or_default(), pod: Arc::clone(pod) };
             endpoints.push(WorkloadEndpoint {
                 address: *address,
                 port: port.port,
                 is_ready: endpoint.conditions.ready.unwrap_or(true),
-                workload,
+                workload: pod.map(workload),
                 slice: slice.key(),
             });
         }
@@ -104,7 +130,7 @@ pub(super) fn accounts<'a>(
 ) -> impl Iterator<Item = (String, String)> + 'a {
     let endpoints = slices_of(slices, service).iter().flat_map(|slice| slice.endpoints.iter().map(move |e| (slice, e)));
     endpoints.filter_map(|(slice, endpoint)| {
-        let Workload(pod) = workload(pods, slice, endpoint).ok()??;
+        let pod = pod(pods, slice, endpoint).ok()??;
         Some((pod.metadata.namespace.clone(), pod.spec.service_account().to_owned()))
     })
 }
@@ -116,9 +142,8 @@ fn slices_of<'a>(slices: &'a Slices, service: &ServiceInfo) -> &'a [Arc<Endpoint
 /// The pod is named, but not known yet.
 struct Unknown;
 
-fn workload(pods: &Pods, slice: &EndpointSlice, endpoint: &Endpoint) -> Result<Option<Workload>, Unknown> {
+fn pod<'p>(pods: &'p Pods, slice: &EndpointSlice, endpoint: &Endpoint) -> Result<Option<&'p Arc<Pod>>, Unknown> {
     let Some(target) = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod") else { return Ok(None) };
     let namespace = if target.namespace.is_empty() { &slice.metadata.namespace } else { &target.namespace };
-    let pod = pods.get(&(namespace.clone(), target.name.clone())).ok_or(Unknown)?;
-    Ok(Some(Workload(Arc::clone(pod))))
+    pods.get(&(namespace.clone(), target.name.clone())).map(Some).ok_or(Unknown)
 }

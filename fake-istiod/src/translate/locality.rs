@@ -8,13 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hermesh_xds::resource::Locality;
 
-use crate::objects::{Labels, LocalityDistribute, LocalityFailover, LocalityLbSetting};
+use crate::objects::{
+    Labels, LocalityDistribute, LocalityFailover, LocalityLbSetting, REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL,
+};
 use crate::snapshot::WorkloadEndpoint;
 
-/// Labels that say where something is.
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
-const SUB_ZONE: &str = "topology.istio.io/subzone";
 /// The label whose value is the same for everybody here.
 const CLUSTER: (&str, &str) = ("topology.istio.io/cluster", "Kubernetes");
 
@@ -38,7 +36,7 @@ pub(super) struct Place {
 pub(super) fn groups(endpoints: Vec<WorkloadEndpoint>) -> Vec<Group> {
     let mut groups: BTreeMap<Locality, Vec<WorkloadEndpoint>> = BTreeMap::new();
     for endpoint in endpoints {
-        let locality = endpoint.workload.as_ref().map(|workload| workload.locality()).unwrap_or_default();
+        let locality = endpoint.workload.as_ref().map(|workload| workload.locality().clone()).unwrap_or_default();
         groups.entry(locality).or_default().push(endpoint);
     }
     groups.into_iter().map(|(locality, endpoints)| Group::new(locality, 0, endpoints)).collect()
@@ -160,7 +158,7 @@ fn by_labels(groups: Vec<Group>, client: &Place, wanted: &[String]) -> Vec<Group
 /// Labels with those that istiod adds for where a workload is.
 fn augmented(labels: &Labels, locality: &Locality) -> Labels {
     let mut labels = labels.clone();
-    let places = [(REGION, &locality.region), (ZONE, &locality.zone), (SUB_ZONE, &locality.sub_zone)];
+    let places = [(REGION_LABEL, &locality.region), (ZONE_LABEL, &locality.zone), (SUB_ZONE_LABEL, &locality.sub_zone)];
     let places = places.into_iter().filter(|(_, name)| !name.is_empty());
     labels.extend(places.map(|(label, name)| (label.to_owned(), name.clone())));
     labels.insert(CLUSTER.0.to_owned(), CLUSTER.1.to_owned());

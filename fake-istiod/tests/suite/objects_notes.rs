@@ -192,7 +192,6 @@ items:
             "metadata.generateName",
             "metadata.ownerReferences",
             "spec.containers[0].env[1].valueFrom.resourceFieldRef",
-            "spec.tolerations",
             "status",
         ]
     );

@@ -56,7 +56,7 @@ impl Admission {
                 labels.insert(metadata.name.clone(), namespace.metadata.labels.clone());
                 continue;
             }
-            if !namespaces.contains(&metadata.namespace) {
+            if object.kind().is_namespaced() && !namespaces.contains(&metadata.namespace) {
                 review.errors.push(self.missing_namespace(object, objects));
                 continue;
             }

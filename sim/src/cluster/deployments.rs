@@ -71,6 +71,13 @@ impl Deployments {
         self.lock().members.get(pod).cloned()
     }
 
+    /// How many of a Deployment's pods are ready, and how many of its current template.
+    pub(crate) fn counts(&self, deployment: &Deployment) -> (usize, usize) {
+        let members = self.members(deployment, &self.hash(deployment));
+        let active = || members.iter().filter(|member| !member.terminating);
+        (active().filter(|member| member.ready).count(), active().filter(|member| member.current).count())
+    }
+
     /// Why a Deployment is not rolled out and ready; `None` if it is.
     pub(crate) fn unready(&self, key: &ObjectKey) -> Option<String> {
         let Some(Object::Deployment(deployment)) = self.pods.store.get(key) else {

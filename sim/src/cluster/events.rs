@@ -33,6 +33,12 @@ event! {
         pod: String,
         note: String,
     }
+    /// A container waits for an image whose pull takes a time that somebody has set.
+    ImagePulling = "image.pulling" {
+        container: String,
+        image: String,
+        takes_ms: u64,
+    }
     /// A container's image is there.
     ImagePulled = "image.pulled" @ Debug {
         container: String,
@@ -64,6 +70,16 @@ event! {
         /// After which time those that are there now expire, if they were made just now.
         life_s: Option<u64>,
     }
+    /// A pod is given a node.
+    PodScheduled = "pod.scheduled" { pod: String, node: String, }
+    /// The cluster has not heard of a node for too long.
+    NodeNotReady = "node.not-ready" { node: String, }
+    /// The cluster hears of a node again.
+    NodeReady = "node.ready" { node: String, }
+    /// A pod is deleted since its node has been lost for longer than it tolerates.
+    PodEvicted = "pod.evicted" { pod: String, node: String, }
+    /// A pod is gone with its node, which is none of the cluster's any more.
+    PodCollected = "pod.collected" { pod: String, node: String, }
     /// A container is not started because something it needs is not there yet.
     PodWaits = "pod.waits" {
         pod: String,

@@ -181,7 +181,10 @@ impl Jobs {
             }
         };
         let active = if outcome.is_some() { 0 } else { count(self.active(key).len()) };
-        let status = JobStatus { active, succeeded: tally.succeeded, failed: tally.failed, outcome };
+        let (succeeded, failed) = (tally.succeeded, tally.failed);
+        let completed = outcome == Some(JobOutcome::Complete);
+        let completion_time = completed.then(|| self.pods.world.wall().as_secs());
+        let status = JobStatus { active, succeeded, failed, outcome, completion_time };
         self.pods.store.modify(key, cause, |object| {
             if let Object::Job(job) = object {
                 Arc::make_mut(job).status = status;

@@ -113,7 +113,11 @@ pub(crate) fn described(pod: &Pod) -> String {
     let exits = exits(pod);
     let ended = not_ready.filter_map(|name| exits.get(name).map(|exit| format!("{name}: {exit}")));
     let gates = pod.closed_gates().map(|gate| format!("readiness gate {gate} is not met"));
-    match ended.chain(gates).collect::<Vec<_>>().join(", ") {
+    // The kubelet says that all is well, and the cluster does not believe it any more.
+    let lost = !pod.status.ready && all(pod).all(|container| container.ready) && all(pod).next().is_some();
+    let node = pod.spec.node_name.as_ref().filter(|_| lost && pod.closed_gates().next().is_none());
+    let lost = node.map(|node| format!("{node} is not heard of"));
+    match ended.chain(gates).chain(lost).collect::<Vec<_>>().join(", ") {
         why if why.is_empty() => format!("{name} is {ready} {status}"),
         why => format!("{name} is {ready} {status} ({why})"),
     }

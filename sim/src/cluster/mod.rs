@@ -1,4 +1,4 @@
-//! The simulated cluster: a store with watches, the controllers that live on it, one node with its kubelet, and an
+//! The simulated cluster: a store with watches, the controllers that live on it, nodes with their kubelets, and an
 //! installed istiod.
 //!
 //! Everything a mesh sees of Kubernetes is here and nothing else. Objects go into the [`store`], controllers
@@ -24,6 +24,7 @@ mod members;
 pub(crate) mod merge_patch;
 mod names;
 mod namespaces;
+mod nodes;
 mod ordinals;
 pub(crate) mod patch;
 mod pods;
@@ -31,6 +32,7 @@ mod proxy;
 mod rollout;
 mod stateful_sets;
 pub(crate) mod store;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +46,12 @@ use hermesh_runtime::EventId;
 pub(crate) use admission::Admission;
 pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE, objects as installed};
 pub use kubelet::Crash;
+pub(crate) use kubelet::nodes::{NODES_MAX, NodeSpec};
 pub(crate) use locate::locate;
 pub use store::ApplyOutcome;
 
 use crate::engine::World;
-use crate::image::Images;
+use crate::image::{Images, Pull};
 use crate::mesh::PodRow;
 use deployments::Deployments;
 use endpoints::Endpoints;
@@ -86,11 +89,17 @@ pub(crate) struct Setup {
     /// Istio's release, such as `1.32`.
     pub(crate) istio: String,
     pub(crate) delays: Vec<StartDelay>,
+    /// Those that pods run on, at most [`NODES_MAX`].
+    pub(crate) nodes: Vec<NodeSpec>,
+    /// Whether somebody has said which there are, so that pods can choose among them.
+    pub(crate) choosy: bool,
+    /// How long pulls take, where somebody says so.
+    pub(crate) pulls: Vec<Pull>,
 }
 
 impl Cluster {
     /// Starts controllers, node and control plane.
-    pub(crate) fn start(world: &World, setup: Setup) -> Self {
+    pub(crate) fn start(world: &World, mut setup: Setup) -> Self {
         let store = Store::new(world.clone());
         let mut secret = [0; 32];
         world.runtime().draws("tokens").fill(&mut secret);
@@ -99,6 +108,7 @@ impl Cluster {
         let control_plane = ControlPlane::new(&store, tokens());
         let mut images = setup.images.with_built_in();
         control_plane.add_image(&mut images);
+        setup.images = images;
 
         let values = injection::Values {
             image: format!("docker.io/istio/proxyv2:{}.0", setup.istio),
@@ -106,7 +116,9 @@ impl Cluster {
             istio_namespace: ISTIO_NAMESPACE.to_owned(),
             hold_application: false,
         };
-        let kubelet = Kubelet::new(world, &store, images, tokens(), setup.delays);
+        let nodes: Vec<Object> = setup.nodes.iter().map(NodeSpec::object).collect();
+        let installed = istio_system::objects(&setup.istio);
+        let kubelet = Kubelet::new(world, &store, tokens(), setup);
         let pods = Pods::new(world, &store, values);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);
@@ -127,7 +139,7 @@ impl Cluster {
         let admission = Admission::new(world, &store);
         let world = world.clone();
         let cluster = Self { world, store, kubelet, pods, deployments, stateful_sets, jobs, control_plane, admission };
-        for object in istio_system::objects(&setup.istio) {
+        for object in nodes.into_iter().chain(installed) {
             cluster.put(object, None);
         }
         cluster
@@ -138,6 +150,7 @@ impl Cluster {
         match object {
             Object::Pod(pod) => self.put_pod(&pod, cause),
             Object::Job(job) => self.put_job(Job::clone(&job), cause),
+            Object::Node(node) => self.put_node(Object::Node(node), cause),
             other => self.store.apply(self.admission.complete(other), cause),
         }
     }
@@ -148,6 +161,15 @@ impl Cluster {
             job.status = there.status.clone();
         }
         self.store.apply(job.into(), cause)
+    }
+
+    /// Whether a node is ready its kubelet says.
+    fn put_node(&self, node: Object, cause: Option<EventId>) -> ApplyOutcome {
+        let ready = match self.store.get(&node.key()) {
+            Some(Object::Node(there)) => there.status.ready,
+            _ => matches!(&node, Object::Node(node) if node.status.ready),
+        };
+        self.store.apply(kubelet::nodes::with_ready(node, ready), cause)
     }
 
     /// Webhooks see a pod once, when it is created. Of one that is there only labels and annotations change.
@@ -235,6 +257,13 @@ impl Cluster {
                 }
                 self.store.delete(key, cause)
             }
+            Kind::Node => {
+                let there = self.store.delete(key, cause);
+                if there {
+                    self.collect(&key.name, cause);
+                }
+                there
+            }
             Kind::Service => {
                 self.admission.release(key);
                 self.store.delete(key, cause)
@@ -302,6 +331,7 @@ impl Cluster {
             exits: kubectl::exits(pod),
             age: kubectl::human_duration(age),
             ip: pod.status.pod_ip,
+            node: pod.spec.node_name.clone(),
             containers: containers.map(|container| container.name.clone()).collect(),
         }
     }

@@ -19,8 +19,9 @@ pub(super) struct Fault<'t> {
 impl Fault<'_> {
     /// Whether it lies in the world around the processes, rather than in what they make of it.
     pub(super) fn is_of_the_world(&self) -> bool {
-        !matches!(self.event.kind, "pod.status" | "xds.nack" | "xds.held" | "xds.dropped" | "cert.request.failed")
-            && !["clock", "tokens", "volume"].contains(&self.what)
+        let of_a_program =
+            ["pod.status", "image.pulling", "xds.nack", "xds.held", "xds.dropped", "cert.request.failed"];
+        !of_a_program.contains(&self.event.kind) && !["clock", "tokens", "volume"].contains(&self.what)
     }
 
     /// Whether it stands between the pod `client` and one of `servers`.
@@ -98,6 +99,7 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         let pods = match key.0 {
             "link" => key.1.split(' ').take(2).map(str::to_owned).collect(),
             "way" => client(event).into_iter().collect(),
+            "pull" => key.1.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect(),
             "response" | "pause" | "certificate" => {
                 event.at.rsplit_once('/').map(|(pod, _)| pod.to_owned()).into_iter().collect()
             }
@@ -154,6 +156,8 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "container.paused" => ("pause", true),
         "container.resumed" => ("pause", false),
         "pod.status" => ("status", true),
+        "image.pulling" => ("pull", true),
+        "container.started" => ("pull", false),
         "xds.nack" => ("response", true),
         "xds.held" | "xds.dropped" => ("way", true),
         "xds.released" | "xds.push" | "istiod.stream.closed" => ("way", false),
@@ -205,6 +209,8 @@ fn change(event: &Recorded) -> Option<((&'static str, String), bool)> {
         "clock" => ((what, field("pod")), told.get("ahead_ms").and_then(Value::as_i64) != Some(0)),
         "tokens" => ((what, field("pod")), told.get("refreshed") == Some(&Value::Bool(false))),
         "volume" => ((what, format!("{} {}", field("pod"), field("volume"))), stands),
+        "pull" if stands => ((what, field("container")), stands),
+        "pull" => ((what, event.at.to_string()), stands),
         _ => ((what, field("pod")), stands),
     })
 }

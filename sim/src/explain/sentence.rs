@@ -61,6 +61,7 @@ impl<'t> Sentences<'t> {
             | "net.reset"
             | "net.retransmitted"
             | "netns.added"
+            | "pod.scheduled"
             | "probe.result"
             | "rpc.allowed"
             | "rpc.audited"
@@ -116,6 +117,10 @@ impl<'t> Sentences<'t> {
             "pod.status" => {
                 return Some(format!("{}: {} ready, {}", field("pod"), field("ready"), field("status")));
             }
+            "image.pulling" => {
+                let (container, image, takes) = (field("container"), field("image"), field("takes_ms"));
+                return Some(format!("{container} waits {takes} ms until its image {image} is pulled"));
+            }
             "image.missing" => {
                 return Some(format!("the image of {} cannot be pulled: {}", field("container"), field("error")));
             }
@@ -169,8 +174,16 @@ impl<'t> Sentences<'t> {
             "net.isolated" => return Some(format!("packets from and to {} are lost", field("pod"))),
             "net.rejoined" => return Some(format!("packets from and to {} arrive again", field("pod"))),
             "netns.removed" => return Some(format!("{} is gone, and its address free", field("pod"))),
-            "power.off" => return Some(format!("the node of {} loses power", field("pod"))),
-            "power.on" => return Some(format!("the node of {} has power again", field("pod"))),
+            "power.off" => return Some(format!("{} loses power", powered(&field("pod")))),
+            "power.on" => return Some(format!("{} has power again", powered(&field("pod")))),
+            "node.not-ready" => {
+                return Some(format!("{} is not heard of any more, and not ready, nor are its pods", field("node")));
+            }
+            "node.ready" => return Some(format!("{} is ready again", field("node"))),
+            "pod.collected" => return Some(format!("{} is gone with its node {}", field("pod"), field("node"))),
+            "pod.evicted" => {
+                return Some(format!("{} is evicted: {} was lost for too long", field("pod"), field("node")));
+            }
 
             "xds.push" => format!(
                 "sends {} {}{}",
@@ -357,6 +370,11 @@ pub(super) fn pod_at(trace: &Trace, event: &Recorded, address: &str) -> Option<S
     let mut added = before().filter(|other| other.kind == "netns.added").map(fields);
     let added = added.find(|added| texts(added, "addresses").any(|other| other == ip))?;
     text(&added, "pod").map(str::to_owned)
+}
+
+/// Whose power it is: a node's own, or that of the node of a pod.
+fn powered(pod: &str) -> String {
+    pod.strip_prefix("node/").map_or_else(|| format!("the node of {pod}"), str::to_owned)
 }
 
 /// `shop/web-0/app` without its namespace.

@@ -11,11 +11,12 @@ use hermesh_runtime::Level;
 use super::clients::Clients;
 use super::dangling::Dangling;
 use super::disturb::{BrokenLinks, Endings};
+use super::nodes::{self, Nodes};
 use super::{Fault, Mesh, PATIENCE, Repeat, StartError};
 use crate::cluster::kubelet::StartDelay;
-use crate::cluster::{Cluster, ISTIOD, Setup};
+use crate::cluster::{Cluster, ISTIOD, NodeSpec, Setup};
 use crate::engine::{Config, Exit, Network, Simulation};
-use crate::image::{Images, Process};
+use crate::image::{Images, Process, Pull};
 
 /// What decides the seed of a mesh that is not told one.
 pub(super) const SEED_VARIABLE: &str = "HERMESH_SEED";
@@ -43,6 +44,8 @@ pub struct MeshBuilder {
     /// By workload, perhaps with its namespace, and container.
     delays: Vec<(String, String, RangeInclusive<Duration>)>,
     network: Network,
+    nodes: Option<Vec<NodeSpec>>,
+    pulls: Vec<Pull>,
     level: Level,
     scenario_digest: Option<String>,
 }
@@ -57,6 +60,8 @@ impl Default for MeshBuilder {
             latency: None,
             delays: Vec::new(),
             network: Network::default(),
+            nodes: None,
+            pulls: Vec::new(),
             level: Level::Debug,
             scenario_digest: None,
         }
@@ -130,6 +135,21 @@ impl MeshBuilder {
         self
     }
 
+    /// The nodes that pods run on; one, called `node-1`, unless set. Pods go to the node with the fewest, among those
+    /// that they select; what they select has no effect unless nodes are set.
+    #[must_use]
+    pub fn nodes(mut self, nodes: impl Into<Nodes>) -> Self {
+        self.nodes = Some(nodes.into().0);
+        self
+    }
+
+    /// Says how long the pull of an image takes, beside what was said so far; else it is 0.4 s to 1.5 s.
+    #[must_use]
+    pub fn pull(mut self, pull: Pull) -> Self {
+        self.pulls.push(pull);
+        self
+    }
+
     /// Records events up to this level; [`Level::Debug`] unless set.
     #[must_use]
     pub fn level(mut self, level: Level) -> Self {
@@ -169,6 +189,9 @@ impl MeshBuilder {
             Some(seed) => seed,
             None => seed_of(environment(SEED_VARIABLE))?,
         };
+        let choosy = self.nodes.is_some();
+        let nodes = self.nodes.unwrap_or_else(|| NodeSpec::numbered(1));
+        nodes::check(&nodes)?;
         let mut config = Config::new(seed);
         if let Some(latency) = self.latency {
             let (from, to) = (*latency.start(), *latency.end());
@@ -193,7 +216,8 @@ impl MeshBuilder {
             let (namespace, workload) = workload.split_once('/').unwrap_or((&self.namespace, &workload));
             StartDelay { namespace: namespace.to_owned(), workload: workload.to_owned(), container, by }
         });
-        let setup = Setup { images: self.images, istio: self.istio, delays: delays.collect() };
+        let (images, delays) = (self.images, delays.collect());
+        let setup = Setup { images, istio: self.istio, delays, nodes, choosy, pulls: self.pulls };
         let world = simulation.world().clone();
         let cluster = simulation
             .block_on(async { Cluster::start(&world, setup) })

@@ -62,6 +62,12 @@ pub enum StartError {
         /// What it is.
         found: String,
     },
+    /// There is no such cluster.
+    #[error("nodes: {message}")]
+    Nodes {
+        /// What is wrong with its nodes.
+        message: String,
+    },
     /// istiod did not become ready.
     #[error(transparent)]
     Istiod(#[from] WaitError),
@@ -132,7 +138,7 @@ pub enum TargetError {
     /// No workload, pod or container has this name.
     #[error("{what} `{name}` does not exist{}", did_you_mean(.nearest))]
     Unknown {
-        /// `workload`, `pod` or `container`.
+        /// `workload`, `pod`, `container` or `node`.
         what: &'static str,
         /// The name.
         name: String,
@@ -186,6 +192,14 @@ pub enum DisturbError {
     /// Nothing of that name.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Its power is as it should be.
+    #[error("the power of {node} is {} already", if *.on { "on" } else { "off" })]
+    Power {
+        /// The node.
+        node: String,
+        /// Whether it is on.
+        on: bool,
+    },
     /// Packets would take longer than anything waits, or no time at all.
     #[error(
         "the latency {from:?} to {to:?}: expected a range of at most {:?} that is not empty",

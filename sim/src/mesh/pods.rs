@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::tables::aligned;
+
 /// One pod as kubectl shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
@@ -31,6 +33,8 @@ pub struct PodRow {
     pub age: String,
     /// Its address, once it has one.
     pub ip: Option<std::net::IpAddr>,
+    /// The node it runs on, once it was given one.
+    pub node: Option<String>,
     /// The names of its containers in the order in which they start, then those of its init containers.
     pub containers: Vec<String>,
 }
@@ -76,20 +80,13 @@ pub struct PodTable(pub Vec<PodRow>);
 
 impl fmt::Display for PodTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heading = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"].map(str::to_owned);
-        let cells = |row: &PodRow| {
-            [row.name.clone(), row.ready.clone(), row.status.clone(), row.restarts.to_string(), row.age.clone()]
-        };
-        let rows: Vec<[String; 5]> = std::iter::once(heading).chain(self.0.iter().map(cells)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-        for row in &rows {
-            for (column, cell) in row[..4].iter().enumerate() {
-                // kubectl leaves three spaces between columns.
-                write!(f, "{cell:<width$}   ", width = width(column))?;
-            }
-            writeln!(f, "{}", row[4])?;
+        let headings = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"];
+        let restarts: Vec<String> = self.0.iter().map(|row| row.restarts.to_string()).collect();
+        let mut rows = vec![headings.to_vec()];
+        for (row, restarts) in self.0.iter().zip(&restarts) {
+            rows.push(vec![&row.name, &row.ready, &row.status, restarts, &row.age]);
         }
-        Ok(())
+        aligned(f, &rows)
     }
 }
 
@@ -111,6 +108,7 @@ mod tests {
             exits: BTreeMap::new(),
             age: "58s".to_owned(),
             ip: None,
+            node: None,
             containers: vec!["istio-proxy".to_owned(), "app".to_owned()],
         };
         let table = PodTable(vec![row("echo-v1-69d6d96cb7-gpcpd"), row("echo-v2-5c6cbf6dc7-dfhcb")]);

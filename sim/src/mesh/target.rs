@@ -100,7 +100,9 @@ impl Mesh {
     /// A pod that can be asked to call others: the first ready one, else the first that runs, of those that end none as
     /// long as there are others.
     pub(super) fn caller(&self, name: &str) -> Result<(PodId, PodRow), TargetError> {
-        let pods = self.choose(name)?.pods;
+        let mut pods = self.choose(name)?.pods;
+        // Of a node without power the cluster may not know yet.
+        pods.retain(|row| self.cluster.kubelet.is_powered(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name)));
         let ready = pods.iter().find(|row| row.is_ready());
         let runs = |row: &&PodRow| self.net(row).is_some();
         let running = || pods.iter().filter(runs).min_by_key(|row| row.is_terminating());
@@ -114,7 +116,7 @@ impl Mesh {
     }
 }
 
-fn unknown(what: &'static str, name: &str, known: &[&str]) -> TargetError {
+pub(super) fn unknown(what: &'static str, name: &str, known: &[&str]) -> TargetError {
     let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
     TargetError::Unknown { what, name: name.to_owned(), nearest }
 }

@@ -140,6 +140,7 @@ impl Page {
         match &step.outcome {
             Outcome::Words(_) => {}
             Outcome::Pods(table) => self.block(&table.to_string()),
+            Outcome::Table(table) => self.block(&table.to_string()),
             Outcome::Config(table) => self.block(&table.to_string()),
             Outcome::Calls(batches) => self.calls(batches),
             Outcome::Load(calls) => self.load(calls),

@@ -9,6 +9,7 @@ use super::delays;
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
+use super::nodes;
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
 use super::target::Target;
@@ -89,6 +90,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             Some(Action::Restart(targets) | Action::Pause(targets) | Action::Resume(targets)) => {
                 targets.iter().for_each(|target| checker.populated(target))
             }
+            Some(Action::Power(power)) => nodes::check(power, &file.mesh, problems),
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
             Some(Action::Get(Get::Config(target))) => checker.client(target),

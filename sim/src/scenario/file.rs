@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use super::changing::{self, Change};
 use super::delays::{Delays, DelaysByWorkload};
 use super::links::{Ends, LinkDeed, Lossy, Slow};
+use super::nodes::{NodesShape, Power};
+use super::pulls;
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
@@ -23,12 +25,14 @@ use super::traffic::{Load, LoadExpect};
 use super::trouble::{self, Mended};
 use super::units::{Calls, Percent, Time, TimeRange};
 use super::xds;
+use crate::cluster::NodeSpec;
+use crate::mesh::Listed;
 
 /// The version of the format that this Hermesh reads.
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 32] = [
+pub(super) const VERBS: [&str; 33] = [
     "apply",
     "delete",
     "scale",
@@ -45,6 +49,7 @@ pub(super) const VERBS: [&str; 32] = [
     "restart",
     "pause",
     "resume",
+    "power",
     "partition",
     "slow",
     "lossy",
@@ -64,7 +69,7 @@ pub(super) const VERBS: [&str; 32] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 26] = [
+pub(super) const DEEDS: [&str; 27] = [
     "apply",
     "delete",
     "scale",
@@ -75,6 +80,7 @@ pub(super) const DEEDS: [&str; 26] = [
     "restart",
     "pause",
     "resume",
+    "power",
     "partition",
     "slow",
     "lossy",
@@ -169,6 +175,12 @@ pub(super) struct MeshOptions {
     #[schemars(with = "DelaysByWorkload")]
     #[schemars(default)]
     pub delays: Delays,
+    /// How long pulls of images take, where a node does not have them; the first entry that fits counts.
+    #[schemars(default)]
+    pub pulls: Vec<pulls::Pulled>,
+    /// The nodes that pods run on: how many, or their labels by name; one, called `node-1`, if left out.
+    #[schemars(with = "Option<NodesShape>")]
+    pub nodes: Option<Vec<NodeSpec>>,
 }
 
 /// One thing to do, and for calls what must come of them.
@@ -226,6 +238,8 @@ pub(super) struct Step {
     /// Those that are to run again (SIGCONT).
     #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
     pub resume: Option<Vec<At<Target>>>,
+    /// Nodes whose power goes off, or on again.
+    pub power: Option<Power>,
     /// Two workloads or pods between which no packet passes any more, or `from` whom `to` whom.
     pub partition: Option<Ends>,
     /// Between whom packets take longer from now on.
@@ -320,6 +334,8 @@ pub(super) enum Wait {
 pub(super) enum Get {
     /// The pods of the scenario's namespace, as `kubectl get pods` lists them.
     Pods,
+    /// Nodes, or the objects of a kind in the scenario's namespace, as `kubectl get` lists them.
+    Table(Listed),
     /// What the xDS clients of a workload or pod have asked for, accepted and rejected.
     Config(At<Target>),
 }
@@ -432,6 +448,8 @@ pub(super) enum Action<'a> {
     Pause(&'a [At<Target>]),
     /// `resume`
     Resume(&'a [At<Target>]),
+    /// `power`
+    Power(&'a Power),
     /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
     Link(LinkDeed<'a>),
     /// `disrupt`, `clock`, `expire`, `fill`, `tear`, and `heal` of what is no link
@@ -473,6 +491,7 @@ impl Step {
             self.restart.as_deref().map(Action::Restart),
             self.pause.as_deref().map(Action::Pause),
             self.resume.as_deref().map(Action::Resume),
+            self.power.as_ref().map(Action::Power),
             self.partition.as_ref().map(LinkDeed::Partition).map(Action::Link),
             self.slow.as_ref().map(LinkDeed::Slow).map(Action::Link),
             self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),

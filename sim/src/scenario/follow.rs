@@ -10,10 +10,11 @@ use super::changing::{Change, Subject};
 use super::check::StepObjects;
 use super::file::{Action, File};
 use super::inventory::Objects;
+use super::nodes;
 use super::read::{Place, Problems};
 use super::rejection::is_limit;
 use crate::cluster::patch::{Patch, apply_over, is_scalable};
-use crate::cluster::{ISTIO_NAMESPACE, ISTIOD, WORKLOADS, installed};
+use crate::cluster::{ISTIO_NAMESPACE, ISTIOD, NodeSpec, WORKLOADS, installed};
 
 /// What a step that changes objects makes of them, and by what.
 pub(super) type Changed = Vec<(Object, Patch)>;
@@ -27,7 +28,8 @@ pub(super) fn follow(
     problems: &Problems,
 ) -> BTreeMap<usize, Changed> {
     let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
-    let installed = installed(file.mesh.istio.value);
+    let mut installed = installed(file.mesh.istio.value);
+    installed.extend(nodes::of(&file.mesh).iter().map(NodeSpec::object));
     let mut follower = Follower {
         namespace,
         there: installed.iter().map(|object| (object.key(), object.clone())).collect(),

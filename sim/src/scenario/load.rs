@@ -14,7 +14,7 @@ use super::follow::follow;
 use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
 use super::rejection::is_limit;
-use super::{InputError, Scenario, Sources, namespaces, reader, syntax, unreadable};
+use super::{InputError, Scenario, Sources, namespaces, pulls, reader, syntax, unreadable};
 use crate::files;
 use crate::image::Images;
 use crate::mesh::{Manifest, Manifests, ReadError};
@@ -106,6 +106,9 @@ impl Loader {
         let images = std::mem::take(&mut file.mesh.images);
         let images = self.images(has_mesh, &images, std::iter::once(&own_objects).chain(step_objects.values()));
 
+        let all: Vec<&Objects> = std::iter::once(&own_objects).chain(step_objects.values()).collect();
+        pulls::check(&file, &all, &self.problems);
+
         // Applying the same file twice says the same things twice. Beside mistakes, remarks would only distract.
         notes.extend(self.problems.take_remarks());
         notes.sort();
@@ -194,7 +197,9 @@ impl Loader {
         let all_named = has_mesh
             && !self.problems.any(|problem| {
                 let field = field_of(problem);
-                let other = ["mesh.istio", "mesh.latency", "mesh.delays"].iter().any(|other| field.starts_with(other));
+                let other = ["mesh.istio", "mesh.latency", "mesh.delays", "mesh.nodes", "mesh.pulls"]
+                    .iter()
+                    .any(|other| field.starts_with(other));
                 field.starts_with("mesh") && !other || problem.code == DUPLICATE_KEY
             });
         let mut images = self.images.clone();

@@ -57,7 +57,7 @@ impl<'a> Namespaces<'a> {
                 continue;
             }
             let name = object.metadata().namespace.as_str();
-            if self.there.contains(name) {
+            if self.there.contains(name) || !object.kind().is_namespaced() {
                 continue;
             }
             let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));

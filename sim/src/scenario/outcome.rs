@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::expect::Check;
 use super::explain::Failure;
 use crate::engine::Network;
-use crate::mesh::{CallReport, Calls, ClientConfig, PodTable};
+use crate::mesh::{CallReport, Calls, ClientConfig, PodTable, Table};
 use crate::trace::Trace;
 
 /// A run that went to its end, or to the first step that failed.
@@ -85,6 +85,8 @@ pub enum Outcome {
     Words(String),
     /// `get pods`
     Pods(PodTable),
+    /// `get nodes` and the like
+    Table(Table),
     /// `get: {config: ...}`
     Config(ClientConfig),
     /// The calls, one batch for each URL.

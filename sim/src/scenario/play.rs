@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod links;
 mod loads;
+mod nodes;
 mod objects;
 mod rejected;
 mod trouble;
@@ -194,6 +195,9 @@ impl<'a> Player<'a> {
             }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
+            Action::Get(Get::Table(listed)) => {
+                (format!("get {}", listed.name()), Ok(Outcome::Table(self.mesh.get(*listed))))
+            }
             Action::Get(Get::Config(target)) => self.config(target)?,
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
@@ -203,6 +207,7 @@ impl<'a> Player<'a> {
             Action::Restart(targets) => self.restart(targets)?,
             Action::Pause(targets) => self.pause(targets, lasting)?,
             Action::Resume(targets) => self.resume(targets)?,
+            Action::Power(power) => self.power(power)?,
             Action::Link(deed) => self.link(deed, lasting)?,
             Action::Trouble(deed) => self.trouble(deed, lasting)?,
             Action::Xds(deed) => self.xds(deed)?,

@@ -10,7 +10,9 @@ use super::file::{
 };
 use super::header;
 use super::links;
+use super::nodes;
 use super::overlap;
+use super::pulls;
 use super::read::{At, Cursor, Fields, Place, unknown};
 use super::rejection::{REJECTABLE, rejection};
 use super::target::Target;
@@ -21,6 +23,7 @@ use super::units::{Time, TimeRange};
 use super::words::{CAUSES, CODES};
 use super::written::written;
 use super::xds;
+use crate::mesh::Listed;
 
 /// Reads the document of a scenario. Mistakes go where `cursor` collects them; something empty takes their place in the
 /// answer, which is there if what is left makes sense to look at further.
@@ -55,6 +58,8 @@ pub(super) fn read(cursor: &Cursor<'_>) -> Option<File> {
         images: Vec::new(),
         latency: None,
         delays: Vec::new(),
+        nodes: None,
+        pulls: Vec::new(),
     });
     let file = File { api_version: (), kind: (), name, about, namespace, seed, mesh, steps: steps.unwrap_or_default() };
     overlap::check(&file, cursor.problems());
@@ -100,11 +105,12 @@ fn mesh(cursor: &Cursor<'_>) -> Option<MeshOptions> {
         at_most(&field, Time(*range.value.0.end()), LATENCY_MAX)?;
         Some(range)
     });
-    let delays = fields.optional("delays").and_then(|field| delays::delays(&field));
+    let delays = fields.optional("delays").and_then(|field| delays::delays(&field)).unwrap_or_default();
+    let nodes = fields.optional("nodes").and_then(|field| nodes::nodes(&field));
+    let pulls = fields.optional("pulls").map(|field| pulls::pulls(&field)).unwrap_or_default();
     fields.finish(&[("profile", "the fidelity profile cannot be chosen in this version yet; every run plays `istio`")]);
     let istio = istio.unwrap_or_else(|| some_istio(cursor));
-    let (images, delays) = (images.unwrap_or_default(), delays.unwrap_or_default());
-    Some(MeshOptions { istio, images, latency, delays })
+    Some(MeshOptions { istio, images: images.unwrap_or_default(), latency, delays, nodes, pulls })
 }
 
 /// What takes the place of a version of Istio that is wrong or missing.
@@ -191,6 +197,7 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
         pause: fields.optional("pause").map(|field| targets(&field, "a workload, a pod or a container")),
         resume: fields.optional("resume").map(|field| targets(&field, "a workload, a pod or a container")),
+        power: fields.optional("power").and_then(|field| nodes::power(&field)),
         partition: fields.optional("partition").and_then(|field| links::ends(&field)),
         slow: fields.optional("slow").and_then(|field| links::slow(&field)),
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),
@@ -218,9 +225,15 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
     }
 }
 
+/// What `get` knows by a word.
+pub(super) fn gettable() -> Vec<&'static str> {
+    std::iter::once("pods").chain(Listed::ALL.map(Listed::name)).collect()
+}
+
 fn get(cursor: &Cursor<'_>) -> Option<Get> {
     if !matches!(cursor.node.value, Value::Mapping(_)) {
-        return cursor.word("thing to get", &["pods"]).map(|_| Get::Pods);
+        let word = cursor.word("thing to get", &gettable())?.value;
+        return Some(Listed::ALL.into_iter().find(|listed| listed.name() == word).map_or(Get::Pods, Get::Table));
     }
     let mut fields = cursor.fields("`pods`, or a mapping such as `{config: web}`")?;
     let config = fields.required("config").and_then(|field| target(&field, "a workload or a pod"));

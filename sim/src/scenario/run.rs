@@ -71,6 +71,12 @@ impl Scenario {
             .level(options.level)
             .network(options.network)
             .scenario_digest(self.digest.clone());
+        if let Some(nodes) = &self.file.mesh.nodes {
+            builder = builder.nodes(nodes.clone());
+        }
+        for pulled in &self.file.mesh.pulls {
+            builder = builder.pull(pulled.pull(self.namespace()));
+        }
         if let Some(latency) = &self.file.mesh.latency {
             builder = builder.latency(latency.value.0.clone());
         }

@@ -8,6 +8,7 @@ use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
     RATE_MAX, TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
 };
+use super::reader::gettable;
 use super::rejection::{REJECTABLE, Rejection};
 use super::target::pattern;
 use super::traffic::{LOAD_RATE_MAX, LoadExpect};
@@ -16,6 +17,7 @@ use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
 use super::xds::{RESPONSES_MAX, XDS_TYPES};
 use super::{header, url};
+use crate::image::PULL_MAX;
 use crate::mesh::SLOW_MAX;
 
 /// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
@@ -213,6 +215,7 @@ schema_types! {
     TearCount => {"type": "integer", "minimum": 1, "maximum": WRITES_MAX}
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
     LinkLatency => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(Time(SLOW_MAX)))}
+    PullTime => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(Time(PULL_MAX)))}
     LinkLoss => {"type": "string", "pattern": r"^(?=.*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?%$"}
     Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
     XdsType => {"enum": XDS_TYPES}
@@ -329,9 +332,9 @@ impl JsonSchema for Get {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let target = generator.subschema_for::<Pod>();
         json_schema!({
-            "description": "`pods`, as `kubectl get` shows them, or what xDS clients have.",
+            "description": "`pods` and so on, as `kubectl get` shows them, or what xDS clients have.",
             "anyOf": [
-                {"enum": ["pods"]},
+                {"enum": gettable()},
                 {
                     "type": "object",
                     "properties": {

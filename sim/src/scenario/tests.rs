@@ -7,6 +7,7 @@ mod eventually;
 mod files;
 mod links;
 mod loads;
+mod nodes;
 mod one_pass;
 mod reach;
 mod rejection;
@@ -186,7 +187,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, power, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
     );
     refused_step(
         "- wait: 5s\n  get: pods",
@@ -204,7 +205,11 @@ fn a_step_does_one_thing_that_this_version_plays() {
         "- wait: 5s\n  expect: {ok: all}",
         "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
     );
-    refused_step("- get: services", "s.yaml:8:8: steps[1].get: unknown thing to get \"services\"; expected pods");
+    refused_step(
+        "- get: routes",
+        "s.yaml:8:8: steps[1].get: unknown thing to get \"routes\"; expected pods, nodes, deployments, statefulsets, jobs, \
+         services or endpoints",
+    );
 }
 
 #[test]

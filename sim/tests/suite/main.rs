@@ -21,6 +21,7 @@ mod loads;
 mod mesh_waits;
 mod network_turmoil;
 mod network_tutorial;
+mod nodes;
 mod policies;
 mod rejected;
 mod report_width;

@@ -85,7 +85,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 39] = [
+const GOOD: &[&str] = &[
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -119,6 +119,9 @@ const GOOD: [&str; 39] = [
     "wait: {ready: istiod, within: 2m}",
     "wait: {converged: all}",
     "{name: a, get: pods}",
+    "get: nodes",
+    "power: {on: node-1}",
+    "power: {off: [node-1]}",
     "restart: [istiod]",
     "kill: istiod/0/discovery",
     "heal: all",
@@ -128,7 +131,7 @@ const GOOD: [&str; 39] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 142] = [
+const BAD: &[&str] = &[
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -251,7 +254,12 @@ const BAD: [&str; 142] = [
     "{wait: 5s, get: pods}",
     "{wait: 5s, expect: {ok: all}}",
     "{wait: 5s, nmae: a}",
-    "get: nodes",
+    "get: node",
+    "power: node-1",
+    "power: {}",
+    "power: {off: []}",
+    "power: {off: node-1, on: node-1}",
+    "power: {off: [node-1, node-1]}",
     "kill: []",
     "restart: {}",
     "partition: [istiod]",
@@ -339,7 +347,7 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 72] = [
+const FIELDS: &[&str] = &[
     "steps: [{get: {config: @}}]",
     "steps: [{hold: @}]",
     "steps: [{hold: {type: @, to: @, for: @}}]",
@@ -358,6 +366,12 @@ const FIELDS: [&str; 72] = [
     "steps: [{heal: {service: @}}]",
     "steps: [{pause: istiod, for: @}]",
     "steps: [{together: [{at: 1s, pause: istiod, for: @}]}]",
+    "steps: [{power: @}]",
+    "steps: [{power: {off: @}}]",
+    "name: t\nmesh: {istio: \"1.32\", nodes: @}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", nodes: {a: @}}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", pulls: @}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", pulls: [{image: @, node: @, workload: @, takes: @}]}\nsteps: [{wait: 1s}]",
     "steps: [{pause: @}]",
     "steps: [{resume: @}]",
     "steps: [{slow: {from: istiod, to: istiod/0, latency: @}}]",
@@ -515,8 +529,9 @@ const VALUES: [&str; 96] = [
 ];
 
 /// Codes of mistakes about names, files and numbers that lie elsewhere, of which no schema can know.
-const BEYOND_SHAPES: [&str; 13] = [
+const BEYOND_SHAPES: [&str; 14] = [
     "unknown-load",
+    "unknown-node",
     "unknown-window",
     "never-stopped",
     "overlap",
@@ -538,7 +553,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
     for field in FIELDS {
         let whole = match field.starts_with("steps") {
             true => format!("name: t\nmesh: {{istio: \"1.32\"}}\n{field}"),
-            false => field.to_owned(),
+            false => (*field).to_owned(),
         };
         for value in VALUES {
             let text = format!("apiVersion: hermesh/v1alpha1\nkind: Scenario\n{}\n", whole.replace('@', value));
@@ -588,10 +603,11 @@ const READER_ONLY: [(&str, &[&str]); 11] = [
         &["partition: {from: istiod, to: istiod}", "slow: {from: istiod, to: istiod, latency: 1s}"],
     ),
     (
-        "names that mean nothing at their step: of workloads, pods, containers, other objects, hosts and their ports, and \
-         images",
+        "names that mean nothing at their step: of workloads, pods, containers, nodes, other objects, hosts and their \
+         ports, and images",
         &[
             "scale: {web: 1}",
+            "power: {off: node-2}",
             "label: {service/web: {a: b}}",
             "wait: {ready: web}",
             "wait: {ready: all}",

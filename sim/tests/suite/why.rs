@@ -43,6 +43,8 @@ stories! {
     killed_istiod
     killed_one
     killed_server
+    lost_endpoint
+    lost_node
     missing_service
     missing_subset
     never_converged
@@ -57,6 +59,7 @@ stories! {
     restarted_server
     server_mtls_only
     slow_link
+    slow_pull
     stopped_agent
     unreachable_server
     wrong_selector

@@ -7,11 +7,13 @@ use crate::objects::names::{is_dns_label, is_env_name, is_label_key, is_port_nam
 use crate::objects::probe::{LIFECYCLE_HANDLERS, ONE_LIFECYCLE_HANDLER, ONE_PROBE_HANDLER, PROBE_HANDLERS};
 use crate::objects::volume::VOLUME_SOURCES;
 use crate::objects::{
-    ConfigMap, Container, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Pod, PodSpec, Probe,
-    ProbeHandler, Service, ServiceAccount, ServiceType, VolumeSource,
+    ConfigMap, Container, EndpointSlice, HttpScheme, IntOrString, LifecycleHandler, Namespace, Node, Pod, PodSpec,
+    Probe, ProbeHandler, Service, ServiceAccount, ServiceType, VolumeSource,
 };
 
 pub(in crate::objects) fn namespace(_: &mut Check<'_>, _: &Namespace) {}
+
+pub(in crate::objects) fn node(_: &mut Check<'_>, _: &Node) {}
 
 pub(in crate::objects) fn service_account(_: &mut Check<'_>, _: &ServiceAccount) {}
 
@@ -108,6 +110,7 @@ pub(super) fn pod_spec(check: &mut Check<'_>, path: &str, spec: &PodSpec) {
     if spec.containers.is_empty() {
         check.error("missing-field", &format!("{path}.containers"), "missing; a pod needs at least one container");
     }
+    check.labels(&format!("{path}.nodeSelector"), &spec.node_selector);
     for (index, gate) in spec.readiness_gates.iter().enumerate() {
         if !is_label_key(&gate.condition_type) {
             let path = format!("{path}.readinessGates[{index}].conditionType");

@@ -1,7 +1,8 @@
 //! The kubelet: what turns Pod objects into running containers and tells how they fare.
 //!
 //! One worker per pod starts its containers in order ([`order`]), restarts what crashed, runs hooks and probes, and
-//! writes the pod's status into the store. Probes go from the node through the simulated network, as a cluster's do.
+//! writes the pod's status into the store. Probes go from the pod's node through the simulated network, as a cluster's
+//! do.
 //!
 //! Source: kubernetes `pkg/kubelet`.
 
@@ -11,6 +12,7 @@ mod environment;
 mod expand;
 mod grpc_health_probe;
 mod health;
+pub(crate) mod nodes;
 pub(crate) mod order;
 mod payload;
 pub(crate) mod probe;
@@ -28,24 +30,22 @@ use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
 use hermesh_istiod::objects::{Kind, Object, ObjectKey, Pod};
-use hermesh_runtime::{EventId, Runtime};
+use hermesh_runtime::EventId;
 use tokio::sync::mpsc;
 
+use super::Setup;
 use super::addresses::Pool;
 use super::store::{Change, Store, Watch};
 use crate::cluster::events::{VolumeFilled, VolumeFreed};
-use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId, PodSpec, Volume, World};
-use crate::image::Images;
+use crate::engine::{ContainerId, Mount, PodId, Volume, World};
+use crate::image::{Images, Pull};
 use crate::mesh::Fault;
 use crate::signal::Signal;
+use nodes::Node;
 pub(crate) use volumes::Tokens;
 use worker::{Message, Worker};
 
-/// The one node of the cluster.
-pub(crate) const NODE: &str = "node-1";
-const NODE_ADDRESS: [u8; 4] = [10, 0, 0, 1];
-
-/// The kubelet of the node; clones share it.
+/// The kubelets of all nodes; clones share them.
 #[derive(Clone)]
 pub(crate) struct Kubelet {
     shared: Arc<Shared>,
@@ -57,20 +57,24 @@ pub(super) struct Shared {
     images: Images,
     tokens: SignedTokens,
     delays: Vec<StartDelay>,
-    /// The node's own network.
-    node: Runtime,
-    host_ip: IpAddr,
+    /// Whether pods choose their nodes: where nobody has said which there are, they cannot.
+    choosy: bool,
+    /// How long pulls take, where somebody says so.
+    pulls: Vec<Pull>,
     state: Mutex<State>,
     /// Counts changes of ConfigMaps and ServiceAccounts that pods may wait for.
     configuration: Signal,
+    /// Counts changes of Nodes, for which pods may wait.
+    nodes_changed: Signal,
+    /// Raised when a node has power again.
+    power: Signal,
 }
 
 #[derive(Default)]
 struct State {
     pods: BTreeMap<ObjectKey, Handle>,
+    nodes: Vec<Node>,
     addresses: Option<Pool>,
-    /// Images that the node has.
-    pulled: std::collections::BTreeSet<String>,
     fault: Option<Fault>,
     /// Panics of images that are the user's.
     crashes: Vec<Crash>,
@@ -91,6 +95,8 @@ pub struct Crash {
 /// What others see of a pod.
 struct Handle {
     messages: mpsc::UnboundedSender<Message>,
+    /// Where it runs, once that is decided.
+    node: Option<usize>,
     net: Option<PodId>,
     running: BTreeMap<String, ContainerId>,
     /// What a further process in a container sees, by the container's name.
@@ -127,29 +133,22 @@ pub(crate) struct Inside {
 }
 
 impl Kubelet {
-    /// A node with its kubelet. Pods run from the moment [`run`](Self::run) is polled.
-    pub(crate) fn new(
-        world: &World,
-        store: &Store,
-        images: Images,
-        tokens: SignedTokens,
-        delays: Vec<StartDelay>,
-    ) -> Self {
-        let host_ip = IpAddr::from(NODE_ADDRESS);
-        let net = world.add_pod(PodSpec::new(format!("node/{NODE}"), [host_ip]), None);
-        // It has no program of its own: its runtime is the node's end of probes.
-        let idle = ContainerSpec::new("kubelet", |_| std::future::pending::<Exit>());
-        let container = world.start(net, idle, None);
+    /// Nodes with their kubelets. Pods run from the moment [`run`](Self::run) is polled.
+    pub(crate) fn new(world: &World, store: &Store, tokens: SignedTokens, setup: Setup) -> Self {
+        let Setup { images, delays, nodes, choosy, pulls, .. } = setup;
+        let nodes = nodes.into_iter().enumerate().map(|(index, spec)| Node::new(world, index, spec)).collect();
         let shared = Shared {
             world: world.clone(),
             store: store.clone(),
             images,
             tokens,
             delays,
-            node: world.runtime_in(container),
-            host_ip,
-            state: Mutex::new(State { addresses: Some(Pool::pods()), ..State::default() }),
+            choosy,
+            pulls,
+            state: Mutex::new(State { nodes, addresses: Some(Pool::pods()), ..State::default() }),
             configuration: Signal::default(),
+            nodes_changed: Signal::default(),
+            power: Signal::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -163,13 +162,14 @@ impl Kubelet {
                 Change::Applied(Object::ConfigMap(_) | Object::ServiceAccount(_)) => {
                     self.shared.configuration.raise();
                 }
+                Change::Applied(Object::Node(_)) => self.shared.nodes_changed.raise(),
                 _ => {}
             }
         }
     }
 
     /// The kinds that [`run`](Self::run) wants watched.
-    pub(crate) const WATCHED: [Kind; 3] = [Kind::Pod, Kind::ConfigMap, Kind::ServiceAccount];
+    pub(crate) const WATCHED: [Kind; 4] = [Kind::Node, Kind::Pod, Kind::ConfigMap, Kind::ServiceAccount];
 
     fn pod(&self, pod: &Arc<Pod>, cause: Option<EventId>) {
         let key = pod.key();
@@ -184,6 +184,7 @@ impl Kubelet {
                 let (messages, inbox) = mpsc::unbounded_channel();
                 let handle = Handle {
                     messages: messages.clone(),
+                    node: None,
                     net: None,
                     running: BTreeMap::new(),
                     inside: BTreeMap::new(),
@@ -257,7 +258,8 @@ impl Kubelet {
     pub(crate) fn set_disk(&self, pod: &ObjectKey, name: &str, disk: Disk, cause: Option<EventId>) {
         let Some((_, volume)) = self.volumes(pod).into_iter().find(|(own, _)| own == name) else { return };
         let (path, name) = (format!("{}/{}", pod.namespace, pod.name), name.to_owned());
-        let at = format!("node/{NODE}");
+        let node = self.shared.lock().pods.get(pod).and_then(|handle| handle.node).unwrap_or_default();
+        let at = format!("node/{}", self.shared.node_name(node));
         match disk {
             Disk::Whole => {
                 volume.set_full(false);
@@ -293,14 +295,6 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long until `image` is there: some seconds the first time, a look at the registry afterwards.
-    fn pull_delay(&self, image: &str, container: &str) -> Duration {
-        let mut draws = self.world.runtime().draws(&format!("pull/{container}"));
-        let first = self.lock().pulled.insert(image.to_owned());
-        let (low, high) = if first { FIRST_PULL_MS } else { LATER_PULL_MS };
-        Duration::from_millis(draws.between(low, high))
-    }
-
     fn take_address(&self) -> IpAddr {
         let mut state = self.lock();
         let pool = state.addresses.as_mut().expect("a kubelet is made with its pool");
@@ -313,8 +307,3 @@ impl Shared {
         }
     }
 }
-
-/// Bounds on how long the first pull of an image takes, in milliseconds.
-const FIRST_PULL_MS: (u64, u64) = (400, 1500);
-/// Bounds on how long it takes to see that the image is there.
-const LATER_PULL_MS: (u64, u64) = (20, 200);

@@ -24,6 +24,8 @@ pub(super) struct Target {
     pub(super) world: World,
     /// Where HTTP, TCP and gRPC probes come from.
     pub(super) node: Runtime,
+    /// The node, as the trace names it.
+    pub(super) at: String,
     pub(super) pod_ip: IpAddr,
     /// `namespace/pod/container`.
     pub(super) name: String,
@@ -75,9 +77,8 @@ async fn repeat(target: Target, purpose: Purpose, probe: Probe, startup: Signal)
             continue;
         }
         let result = once(&target, &probe, timing.timeout).await;
-        let at = format!("node/{}", super::NODE);
         let probed = Probed { container: target.name.clone(), probe: purpose, error: result.as_ref().err().cloned() };
-        let event = target.world.emit(&at, None, probed);
+        let event = target.world.emit(&target.at, None, probed);
         let Some(verdict) = prober.result(result.is_ok()) else { continue };
         let turned = ProbeTurned {
             container: target.name.clone(),
@@ -85,7 +86,7 @@ async fn repeat(target: Target, purpose: Purpose, probe: Probe, startup: Signal)
             passing: verdict == Verdict::Passing,
             error: result.err(),
         };
-        let event = target.world.emit(&at, event, turned);
+        let event = target.world.emit(&target.at, event, turned);
         tell(&target, purpose, verdict, event);
         if purpose == Purpose::Startup && verdict == Verdict::Passing {
             startup.raise();

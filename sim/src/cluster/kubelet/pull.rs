@@ -1,14 +1,62 @@
-//! How long the kubelet waits before it tries again to pull an image: ImagePullBackOff.
+//! How long the pull of an image takes, and how long the kubelet waits before it tries again: ImagePullBackOff.
 //!
 //! Source: kubernetes `pkg/kubelet/images/image_manager.go` (`EnsureImageExists`) and `pkg/kubelet/kubelet.go`
 //! (`imageBackOffPeriod`, `MaxImageBackOff`).
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::image::Pull;
+
+/// Bounds on how long the first pull of an image takes, in milliseconds, unless somebody says.
+const FIRST_PULL_MS: (u64, u64) = (400, 1500);
+/// Bounds on how long it takes to see that the image is there.
+const LATER_PULL_MS: (u64, u64) = (20, 200);
+
 /// The wait after the first failure.
 const INITIAL: Duration = Duration::from_secs(10);
 /// The longest wait.
 const MAX: Duration = Duration::from_secs(300);
+
+/// A pull under way.
+pub(super) struct Pulling {
+    pub(super) takes: Duration,
+    /// Whether somebody wants it to take so long.
+    pub(super) is_slow: bool,
+}
+
+impl Shared {
+    /// How long until `image` is there for a container of a workload: some seconds the first time on a node, a look at
+    /// the registry afterwards. Whoever wants what is being pulled waits for that.
+    pub(super) fn pull(&self, node: usize, image: &str, container: &str, workload: (&str, &str)) -> Pulling {
+        let name = self.node_name(node);
+        let slow = self.pulls.iter().find(|pull| pull.fits(image, &name, workload)).map(Pull::takes_ms);
+        let mut draws = self.world.runtime().draws(&format!("pull/{container}"));
+        let now = Instant::now();
+        let mut state = self.lock();
+        let pulled = &mut state.nodes[node].pulled;
+        let (takes, is_slow) = match (pulled.get(image), slow) {
+            (Some(there), _) => {
+                let left = there.saturating_duration_since(now);
+                let (low, high) = LATER_PULL_MS;
+                (left + Duration::from_millis(draws.between(low, high)), !left.is_zero())
+            }
+            (None, Some((low, high))) => {
+                let takes = Duration::from_millis(draws.between(low, high));
+                pulled.insert(image.to_owned(), now + takes);
+                (takes, true)
+            }
+            (None, None) => {
+                pulled.insert(image.to_owned(), now);
+                let (low, high) = FIRST_PULL_MS;
+                (Duration::from_millis(draws.between(low, high)), false)
+            }
+        };
+        Pulling { takes, is_slow }
+    }
+}
 
 /// The record of one image in one pod.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 //! Source: kubernetes `pkg/kubelet/kuberuntime/kuberuntime_manager.go` (`SyncPod`) and `kuberuntime_container.go`.
 
 mod ending;
+mod outage;
 mod slot;
 mod start;
 mod status;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use super::order::{self, Role, Stage};
 use super::probe::{Purpose, Verdict};
 use super::pull::PullBackoff;
-use super::{NODE, Shared, Tokens, volumes};
+use super::{Shared, Tokens, volumes};
 use crate::cluster::events::{PodWaits, TokensSet};
 use crate::engine::{ContainerId, ExitStatus, PodId, PodSpec, Volume};
 use slot::Slot;
@@ -45,14 +46,25 @@ pub(super) enum Message {
     Tokens { tokens: Tokens, cause: Option<EventId> },
     /// What others say of the pod, which its readiness gates ask for.
     Conditions { conditions: BTreeMap<String, bool>, cause: Option<EventId> },
+    /// The pod is none of the cluster's any more.
+    Forget { cause: Option<EventId> },
+    /// The node has lost power, and with it all that ran there.
+    PowerOff,
+    /// It has power again.
+    PowerOn { cause: Option<EventId> },
     /// A container ended.
     Exited { index: usize, id: ContainerId, status: ExitStatus },
     /// A run of probes changed what a container is taken for.
     Probe { index: usize, id: ContainerId, purpose: Purpose, verdict: Verdict, cause: Option<EventId> },
 }
 
-/// The pod is being deleted: whatever was going on ends here.
-struct Deleted;
+/// Whatever was going on with the pod ends here.
+enum Interrupted {
+    /// It is being deleted.
+    Deleted,
+    /// Its node has lost power.
+    PowerOff,
+}
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -61,7 +73,11 @@ pub(super) struct Worker {
     inbox: mpsc::UnboundedReceiver<Message>,
     messages: mpsc::UnboundedSender<Message>,
     added: Instant,
+    /// Where it runs, once that is decided.
+    node: Option<usize>,
     net: Option<(PodId, IpAddr)>,
+    /// The addresses of sandboxes that are gone: nobody else gets them before the pod has another.
+    left: Vec<IpAddr>,
     volumes: BTreeMap<String, Volume>,
     /// Names the state of the volumes.
     version: u64,
@@ -97,7 +113,9 @@ impl Worker {
             inbox,
             messages,
             added: Instant::now(),
+            node: None,
             net: None,
+            left: Vec::new(),
             volumes: BTreeMap::new(),
             version: 0,
             tokens: Tokens::default(),
@@ -114,24 +132,28 @@ impl Worker {
     }
 
     pub(super) async fn run(mut self) {
-        // An error means that the pod is being deleted, which is where this leads anyway.
-        if self.set_up().await.is_ok() {
-            let _ = self.keep_running().await;
+        while let Err(Interrupted::PowerOff) = self.live().await {
+            self.outage().await;
+            if self.deletion.is_some() {
+                break;
+            }
         }
         self.shut_down().await;
     }
 
-    /// Address and volumes, before the first container.
-    async fn set_up(&mut self) -> Result<(), Deleted> {
-        let address = self.shared.take_address();
-        let mut spec = PodSpec::new(self.path(), [address]);
-        self.pod.hostname().clone_into(&mut spec.hostname);
-        let net = self.shared.world.add_pod(spec, self.cause);
-        self.net = Some((net, address));
-        if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
-            handle.net = Some(net);
+    async fn live(&mut self) -> Result<(), Interrupted> {
+        if !self.over {
+            self.set_up().await?;
         }
-        self.publish(self.cause);
+        self.keep_running().await
+    }
+
+    /// Node, address and volumes, before the first container.
+    async fn set_up(&mut self) -> Result<(), Interrupted> {
+        self.bind().await?;
+        if self.net.is_none() {
+            self.join();
+        }
         let mut configuration = self.shared.configuration.listen();
         while let Err(reason) = self.fill_volumes() {
             let waits = PodWaits { pod: self.path(), reason };
@@ -144,14 +166,28 @@ impl Worker {
         Ok(())
     }
 
+    fn join(&mut self) {
+        let address = self.shared.take_address();
+        self.left.drain(..).for_each(|left| self.shared.release_address(left));
+        let mut spec = PodSpec::new(self.path(), [address]);
+        self.pod.hostname().clone_into(&mut spec.hostname);
+        let net = self.shared.world.add_pod(spec, self.cause);
+        self.net = Some((net, address));
+        if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
+            handle.net = Some(net);
+        }
+        self.publish(self.cause);
+    }
+
     fn fill_volumes(&mut self) -> Result<(), String> {
         self.version += 1;
-        let facts = facts(&self.pod, self.net, self.shared.host_ip);
+        let node = self.node_name();
+        let facts = facts(&self.pod, self.net, self.host_ip(), &node);
         let tokens = (&self.shared.tokens, self.tokens);
         volumes::fill(&mut self.volumes, &facts, &self.shared.store, tokens, self.version)
     }
 
-    async fn keep_running(&mut self) -> Result<(), Deleted> {
+    async fn keep_running(&mut self) -> Result<(), Interrupted> {
         self.minted = Instant::now();
         self.refresh = self.next_refresh();
         let mut configuration = self.shared.configuration.listen();
@@ -249,7 +285,7 @@ impl Worker {
     }
 
     /// Waits for `future` and goes on listening to what the pod is told.
-    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Deleted> {
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Interrupted> {
         tokio::pin!(future);
         loop {
             tokio::select! {
@@ -263,7 +299,7 @@ impl Worker {
         }
     }
 
-    fn handle(&mut self, message: Message) -> Result<(), Deleted> {
+    fn handle(&mut self, message: Message) -> Result<(), Interrupted> {
         match message {
             Message::Delete { at, grace, cause } => {
                 if self.deletion.is_none() {
@@ -271,7 +307,7 @@ impl Worker {
                     self.pod.metadata.deletion_timestamp = Some(at);
                     self.publish(cause);
                 }
-                return Err(Deleted);
+                return Err(Interrupted::Deleted);
             }
             Message::Restart { container, cause } => {
                 if let Some(index) = self.slots.iter().position(|slot| slot.container.name == container) {
@@ -286,6 +322,13 @@ impl Worker {
             }
             Message::Tokens { tokens, cause } => self.set_tokens(tokens, cause),
             Message::Clock => self.refresh = self.refresh.and_then(|_| self.next_refresh()),
+            Message::Forget { cause } => {
+                self.deletion = Some((Instant::now(), cause));
+                return Err(Interrupted::Deleted);
+            }
+            Message::PowerOff => return Err(Interrupted::PowerOff),
+            // It was told before it knew that the node was off.
+            Message::PowerOn { .. } => {}
             Message::Exited { index, id, status } => self.exited(index, id, status),
             Message::Probe { index, id, purpose, verdict, cause } => self.probed(index, id, purpose, verdict, cause),
         }
@@ -299,12 +342,15 @@ impl Worker {
         while self.slots.iter().any(|slot| slot.run.is_some()) {
             let message = self.inbox.recv().await.expect("the worker holds a sender of its own");
             // A second deletion has nothing to add.
-            let _ = self.handle(message);
+            if let Err(Interrupted::PowerOff) = self.handle(message) {
+                self.outage().await;
+            }
         }
         if let Some((net, address)) = self.net.take() {
             self.shared.world.remove_pod(net, cause);
             self.shared.release_address(address);
         }
+        self.left.drain(..).for_each(|left| self.shared.release_address(left));
         self.shared.lock().pods.remove(&self.key);
         self.shared.store.delete(&self.key, cause);
     }
@@ -318,7 +364,7 @@ impl Worker {
     }
 
     fn emit<E: hermesh_runtime::Event>(&self, cause: Option<EventId>, event: E) -> Option<EventId> {
-        self.shared.world.emit(&format!("node/{NODE}"), cause, event).or(cause)
+        self.shared.world.emit(&self.at_node(), cause, event).or(cause)
     }
 
     fn draw(&self, what: &str, (low, high): (u64, u64)) -> Duration {

@@ -13,7 +13,7 @@ use super::Worker;
 use super::slot::Ended;
 use crate::cluster::events::{ContainerBackedOff, HookFinished};
 use crate::cluster::kubelet::order::{self, Role};
-use crate::cluster::kubelet::{Crash, NODE, probes};
+use crate::cluster::kubelet::{Crash, probes};
 use crate::engine::{ContainerId, ExitReason, ExitStatus};
 use crate::mesh::Fault;
 
@@ -47,7 +47,7 @@ impl Worker {
     }
 
     /// Once its ordinary containers are done, whatever else runs in the pod ends.
-    fn end_if_over(&mut self, cause: Option<EventId>) {
+    pub(super) fn end_if_over(&mut self, cause: Option<EventId>) {
         if !order::is_over(&self.stages(), self.pod.spec.restart_policy) {
             return;
         }
@@ -115,7 +115,7 @@ impl Worker {
         let Some(run) = &slot.run else { return };
         let (world, id) = (self.shared.world.clone(), run.id);
         let hook = slot.container.lifecycle.pre_stop.clone().map(|hook| self.hook(id, &slot.container, hook));
-        let (name, at) = (slot.name.clone(), format!("node/{NODE}"));
+        let (name, at) = (slot.name.clone(), self.at_node());
         let exited = world.exited(id);
         self.shared.world.runtime().spawn("kubelet.stop", async move {
             let deadline = Instant::now() + grace;
@@ -154,7 +154,7 @@ impl Worker {
             }),
             LifecycleHandler::HttpGet(action) => {
                 let port = probes::port_number(&action.port, container);
-                let (node, pod_ip) = (self.shared.node.clone(), self.net.map(|(_, address)| address));
+                let (node, pod_ip) = (self.shared.node_runtime(self.node()), self.net.map(|(_, address)| address));
                 Box::pin(async move {
                     let ip = pod_ip.ok_or_else(|| "the pod has no address".to_owned())?;
                     probes::http_get(&node, &action, SocketAddr::new(ip, port?), HOOK_TIMEOUT).await

@@ -9,11 +9,13 @@ use hermesh_runtime::{EventId, Runtime};
 use tokio::time::Instant;
 
 use super::slot::{FailedPull, Run};
-use super::{Deleted, Message, Worker};
-use crate::cluster::events::{HookFinished, ImageBackedOff, ImageMissing, ImagePulled, PodWaits, ProgramDelayed};
+use super::{Interrupted, Message, Worker};
+use crate::cluster::events::{
+    HookFinished, ImageBackedOff, ImageMissing, ImagePulled, ImagePulling, PodWaits, ProgramDelayed,
+};
 use crate::cluster::kubelet::environment::{self, Facts};
 use crate::cluster::kubelet::order::Role;
-use crate::cluster::kubelet::{Inside, NODE, probes, stand_in, volumes};
+use crate::cluster::kubelet::{Inside, probes, stand_in, volumes};
 use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId};
 use crate::image::{Part, Process, Program};
 
@@ -28,7 +30,7 @@ const LOOK_MS: (u64, u64) = (500, 1_500);
 
 impl Worker {
     /// Starts one container and sees it through its postStart hook; the next one waits for that.
-    pub(super) async fn start(&mut self, index: usize) -> Result<(), Deleted> {
+    pub(super) async fn start(&mut self, index: usize) -> Result<(), Interrupted> {
         let slot = &mut self.slots[index];
         slot.wanted = false;
         let (name, image) = (slot.name.clone(), slot.container.image.clone());
@@ -41,8 +43,16 @@ impl Worker {
         if self.slots[index].ended.is_some() {
             self.slots[index].restarts += 1;
         }
-        let pull = self.shared.pull_delay(&image, &format!("{name}/{}", self.slots[index].restarts));
-        self.meanwhile(tokio::time::sleep(pull)).await?;
+        let run = format!("{name}/{}", self.slots[index].restarts);
+        let workload = self.pod.metadata.owner.as_ref().map_or(&self.key.name, |owner| &owner.name);
+        let pull = self.shared.pull(self.node(), &image, &run, (&self.key.namespace, workload));
+        let cause = if pull.is_slow {
+            let takes_ms = u64::try_from(pull.takes.as_millis()).unwrap_or(u64::MAX);
+            self.emit(cause, ImagePulling { container: name.clone(), image: image.clone(), takes_ms })
+        } else {
+            cause
+        };
+        self.meanwhile(tokio::time::sleep(pull.takes)).await?;
         let pulled = self.emit(cause, ImagePulled { container: name.clone(), image });
         let create = self.draw(&format!("create/{name}/{}", self.slots[index].restarts), CREATE_MS);
         self.meanwhile(tokio::time::sleep(create)).await?;
@@ -92,7 +102,8 @@ impl Worker {
         }
         let target = probes::Target {
             world: self.shared.world.clone(),
-            node: self.shared.node.clone(),
+            node: self.shared.node_runtime(self.node()),
+            at: self.at_node(),
             pod_ip,
             name: self.slots[index].name.clone(),
             index,
@@ -116,7 +127,7 @@ impl Worker {
     fn program(&self, image: &str) -> Result<Program, String> {
         let images = &self.shared.images;
         let program = images.find(image).ok_or_else(|| format!("nothing plays the image {image}"))?;
-        let there = self.shared.lock().pulled.contains(image);
+        let there = self.shared.lock().nodes[self.node()].pulled.contains_key(image);
         match images.registry().refuses(image).filter(|_| !there) {
             Some(error) => Err(error),
             None => Ok(program.clone()),
@@ -124,7 +135,7 @@ impl Worker {
     }
 
     /// An image that cannot be pulled is tried again later; the other containers do not wait for that.
-    async fn fail_to_pull(&mut self, index: usize, error: String, cause: Option<EventId>) -> Result<(), Deleted> {
+    async fn fail_to_pull(&mut self, index: usize, error: String, cause: Option<EventId>) -> Result<(), Interrupted> {
         let slot = &self.slots[index];
         let (container, image) = (slot.name.clone(), slot.container.image.clone());
         self.pull_failures += 1;
@@ -171,7 +182,8 @@ impl Worker {
         let (store, namespace) = (&self.shared.store, &self.pod.metadata.namespace);
         let config_map =
             |name: &str, key: &str| volumes::find_config_map(store, namespace, name)?.data.get(key).cloned();
-        let facts = facts(&self.pod, self.net, self.shared.host_ip);
+        let node = self.node_name();
+        let facts = facts(&self.pod, self.net, self.host_ip(), &node);
         let env = environment::variables(container, &facts, config_map)?;
         let role = self.slots[index].role;
         let ports: Arc<[_]> = stand_in::ports(&self.pod, role, container, store).into();
@@ -235,6 +247,6 @@ async fn waits(runtime: &Runtime, by: Duration) -> bool {
     }
 }
 
-pub(super) fn facts(pod: &Pod, net: Option<(PodId, IpAddr)>, host_ip: IpAddr) -> Facts<'_> {
-    Facts { pod, pod_ip: net.map_or(host_ip, |(_, address)| address), host_ip, node: NODE }
+pub(super) fn facts<'a>(pod: &'a Pod, net: Option<(PodId, IpAddr)>, host_ip: IpAddr, node: &'a str) -> Facts<'a> {
+    Facts { pod, pod_ip: net.map_or(host_ip, |(_, address)| address), host_ip, node }
 }

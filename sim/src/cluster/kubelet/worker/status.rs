@@ -9,7 +9,6 @@ use super::Worker;
 use super::slot::Slot;
 use crate::cluster::events::PodStatusChanged;
 use crate::cluster::kubectl;
-use crate::cluster::kubelet::NODE;
 use crate::cluster::kubelet::order::{self, Role};
 use crate::cluster::kubelet::probe::{Purpose, Verdict};
 use crate::engine::ContainerId;
@@ -41,6 +40,10 @@ impl Worker {
 
     /// Writes the pod's status into the store, if it is another than before.
     pub(super) fn publish(&mut self, cause: Option<EventId>) {
+        if self.node.is_none() {
+            // No kubelet tells of it.
+            return;
+        }
         let stages = self.stages();
         let mains = self.slots.iter().position(|slot| slot.role == Role::Main).unwrap_or(self.slots.len());
         let (init, mains) = self.slots.split_at(mains);
@@ -55,7 +58,7 @@ impl Worker {
             phase: kubectl::phase(&containers, ended),
             reason: None,
             pod_ip: self.net.map(|(_, address)| address),
-            host_ip: Some(self.shared.host_ip),
+            host_ip: Some(self.host_ip()),
             initialized: self.pod.status.initialized || order::is_initialized(&stages),
             ready,
             conditions: self.pod.status.conditions.clone(),
@@ -71,12 +74,13 @@ impl Worker {
             event = self.emit(cause, PodStatusChanged { pod: self.path(), ready, status, restarts }).or(cause);
             self.shown = Some(shown);
         }
+        let node = self.node_name();
         self.shared.store.modify(&self.key, event, |object| {
             if let Object::Pod(pod) = object {
                 let pod = Arc::make_mut(pod);
                 let conditions = std::mem::take(&mut pod.status.conditions);
                 pod.status = PodStatus { conditions, ..status };
-                pod.spec.node_name.get_or_insert_with(|| NODE.to_owned());
+                pod.spec.node_name.get_or_insert_with(|| node.to_string());
             }
         });
     }
