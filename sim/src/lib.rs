@@ -21,4 +21,5 @@ pub use mesh::{
     ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError, code_text, mesh,
 };
 
+pub use hermesh_runtime::{JoinError, JoinHandle, spawn};
 pub use hermesh_xds::ResourceType;
