@@ -69,7 +69,7 @@ impl Process {
         self.runtime.clone()
     }
 
-    /// The command line: the container's `command` and `args`.
+    /// The command line without the program's name: the container's `command` after its first word, and `args`.
     #[must_use]
     pub fn args(&self) -> Vec<String> {
         self.runtime.args()
