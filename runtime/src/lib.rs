@@ -4,7 +4,8 @@
 //! files, names, wall time, entropy, tasks, arguments and signals through it and through nothing else. `main` passes
 //! [`os::runtime`]; the simulator passes one of its containers. The code in between cannot tell which.
 //!
-//! Monotonic time is `tokio::time`, in both worlds.
+//! Monotonic time is `tokio::time`, in both worlds. [`spawn`] starts a task of whoever calls it, for code that was not
+//! handed a `Runtime`.
 //!
 //! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
 //! a plain [`channel`], gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for probes and status ports
@@ -28,6 +29,7 @@ pub mod os;
 mod process_state;
 mod runtime;
 pub mod server;
+mod spawn;
 pub mod tls;
 mod trail;
 
@@ -36,4 +38,5 @@ pub use event::{AnyEvent, Event, EventId, Level};
 pub use net::{Address, Listener, ParseAddressError, Stream};
 pub use process_state::ProcessState;
 pub use runtime::{Backend, FileKind, Metadata, Runtime, Task, TaskGuard};
+pub use spawn::{CurrentProcess, JoinError, JoinHandle, processes_on_this_thread, spawn};
 pub use trail::Trail;

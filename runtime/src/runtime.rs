@@ -136,10 +136,9 @@ impl Runtime {
 
     /// Runs `future` as a task of this process, named for those who look at it from outside.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Task {
-        let (future, handle) = futures::future::abortable(future);
-        // An `async` block around it would hold it twice, as what it captures and as what it awaits.
-        self.backend.spawn(name, Box::pin(future.map(|_aborted| ())));
-        Task(handle)
+        let (future, task) = Task::of(future);
+        self.backend.spawn(name, future);
+        task
     }
 
     /// Records `event`. The answer names it, so that what follows from it can say so; it is `None` where nothing is
@@ -429,6 +428,13 @@ impl fmt::Debug for Runtime {
 pub struct Task(AbortHandle);
 
 impl Task {
+    /// What is to run, and the handle to it.
+    pub(crate) fn of(future: impl Future<Output = ()> + Send + 'static) -> (BoxFuture<'static, ()>, Self) {
+        let (future, handle) = futures::future::abortable(future);
+        // An `async` block around it would hold it twice, as what it captures and as what it awaits.
+        (Box::pin(future.map(|_aborted| ())), Self(handle))
+    }
+
     /// Ends the task at its next turn; its values are dropped there.
     pub fn abort(&self) {
         self.0.abort();

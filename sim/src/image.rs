@@ -74,7 +74,7 @@ impl Process {
         self.runtime.clone()
     }
 
-    /// The command line: the container's `command` and `args`.
+    /// The command line without the program's name: the container's `command` after its first word, and `args`.
     #[must_use]
     pub fn args(&self) -> Vec<String> {
         self.runtime.args()
@@ -170,7 +170,8 @@ impl Images {
     /// Plays images whose name matches `glob` (where `*` stands for any text) by `main`.
     ///
     /// What `main` returns is how its container ends: nothing or `Ok` with exit code 0, an error with 1, as a Rust
-    /// program does, and an [`Exit`] with its own code. A panic ends it with 101.
+    /// program does, and an [`Exit`] with its own code. A panic ends it with 101. One that never returns is best an
+    /// `async fn`: what a closure with an endless loop returns is of no type that the compiler takes here.
     #[must_use]
     pub fn add<F>(mut self, glob: impl Into<String>, main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
     where

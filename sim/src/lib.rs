@@ -23,4 +23,5 @@ pub use mesh::{
     WaitError, code_text, mesh,
 };
 
+pub use hermesh_runtime::{JoinError, JoinHandle, spawn};
 pub use hermesh_xds::ResourceType;

@@ -1,9 +1,11 @@
 //! Images: the built-in stand-in, the user's own functions, and what becomes of those that fail.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hermesh::engine::Exit;
-use hermesh::{Call, Images, Mesh, MeshBuilder, WaitError, image};
+use hermesh::{Call, Fault, Images, Mesh, MeshBuilder, Process, WaitError, image};
 use hermesh_echo::proto::EchoRequest;
 use hermesh_echo::proto::echo_test_service_client::EchoTestServiceClient;
 use hermesh_runtime::channel::{Channel, ChannelOptions};
@@ -66,6 +68,132 @@ fn a_process_that_panics_is_an_error_with_its_words() {
     mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();
     let error = mesh.try_run_in("web", |process| async move { assert_eq!(process.args(), ["--loud"]) }).unwrap_err();
     assert!(error.to_string().contains("--loud"), "{error}");
+}
+
+/// What the manifest below gives to its container: of its own, of a ConfigMap, and of what the cluster knows.
+const CONFIGURED: &str = r#"
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data:
+  mode: quiet
+  greeting.txt: |
+    Hello
+  unused: "1"
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata:
+      labels: {app: web}
+      annotations: {inject.istio.io/templates: grpc-agent}
+    spec:
+      containers:
+      - name: server
+        image: registry.corp/web:1
+        command: [serve, --mode=$(MODE)]
+        args: ["--port", "9000"]
+        env:
+        - {name: MODE, valueFrom: {configMapKeyRef: {name: settings, key: mode}}}
+        - {name: PLAIN, value: "in $(MODE) mode"}
+        - {name: WHERE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+        volumeMounts:
+        - {name: settings, mountPath: /etc/web, readOnly: true}
+        - {name: scratch, mountPath: /scratch}
+      - name: neighbour
+        image: registry.corp/neighbour:1
+        volumeMounts: [{name: scratch, mountPath: /shared}]
+      volumes:
+      - {name: settings, configMap: {name: settings, items: [{key: greeting.txt, path: texts/greeting}]}}
+      - {name: scratch, emptyDir: {}}
+"#;
+
+/// Arguments, variables and files.
+type Start = (Vec<String>, [String; 4], Vec<PathBuf>);
+
+/// What the containers of [`CONFIGURED`] found.
+#[derive(Clone, Default)]
+struct Found {
+    /// By the server, each time it starts.
+    starts: Arc<Mutex<Vec<Start>>>,
+    /// By its neighbour: each text that was shared with it.
+    texts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Found {
+    async fn server(self, p: Process) {
+        let rt = p.runtime();
+        let vars = ["MODE", "PLAIN", "WHERE", "NONE"].map(|name| p.var(name).unwrap_or_default());
+        let files = rt.list("/etc/web/texts").await.unwrap();
+        self.starts.lock().unwrap().push((p.args(), vars, files));
+        loop {
+            let greeting = rt.read("/etc/web/texts/greeting").await.unwrap();
+            rt.write_atomic("/scratch/greeting", greeting, 0o644).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn neighbour(self, p: Process) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let Ok(text) = p.runtime().read("/shared/greeting").await else { continue };
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            let mut texts = self.texts.lock().unwrap();
+            if texts.last() != Some(&text) {
+                texts.push(text);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_has_the_arguments_environment_and_volumes_of_its_container() {
+    let found = Found::default();
+    let (server, neighbour) = (found.clone(), found.clone());
+    let mesh = hermesh::mesh()
+        .image("registry.corp/web:*", move |p| server.clone().server(p))
+        .image("registry.corp/neighbour:*", move |p| neighbour.clone().neighbour(p));
+    let mut mesh = start(mesh);
+    mesh.apply(CONFIGURED).wait_ready().run_for(Duration::from_secs(10));
+    let args = ["--mode=quiet", "--port", "9000"].map(str::to_owned);
+    let vars = ["quiet", "in quiet mode", "shop", ""].map(str::to_owned);
+    let start = (args.to_vec(), vars, vec![PathBuf::from("/etc/web/texts/greeting")]);
+    assert_eq!(*found.starts.lock().unwrap(), [start]);
+    assert_eq!(*found.texts.lock().unwrap(), ["Hello\n"]);
+
+    mesh.apply(CONFIGURED.replace("    Hello", "    Ahoy")).run_for(Duration::from_secs(120));
+    assert_eq!(*found.texts.lock().unwrap(), ["Hello\n", "Ahoy\n"], "the kubelet has put the new text there");
+    assert_eq!(found.starts.lock().unwrap().len(), 1, "and the server has not been started again");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that is what is caught")]
+fn an_image_that_leaves_the_simulation_ends_the_run_and_is_told_what_to_do_instead() {
+    let mut mesh = start(hermesh::mesh().image("*", |_| async {
+        tokio::spawn(std::future::pending::<()>());
+        std::future::pending::<()>().await;
+    }));
+    let error =
+        mesh.apply(workload("web", "registry.corp/web:1")).try_wait_ready(&[], Duration::from_secs(30)).unwrap_err();
+    let WaitError::Fault(Fault::LeftSimulation { container, message }) = &error else { panic!("{error}") };
+    assert!(container.starts_with("shop/web-") && container.ends_with("/server"), "{container}");
+    assert!(message.contains("tokio::spawn") && message.contains("hermesh::spawn"), "{message}");
+    assert!(error.to_string().contains("/server left the simulation: a task was started"), "{error}");
+    assert_eq!(mesh.crashes(), [], "it is no crash as users have them");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that is what is caught")]
+fn a_client_that_leaves_the_simulation_is_told_what_to_do_instead() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();
+    let connect = |_| async { tokio::net::TcpStream::connect(("10.0.0.1", 1)).await.map(drop) };
+    let error = mesh.try_run_in("web", connect).unwrap_err().to_string();
+    assert!(error.contains("tokio::net") && error.contains("hermesh_runtime::channel::Channel"), "{error}");
 }
 
 #[test]

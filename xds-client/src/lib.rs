@@ -5,15 +5,16 @@
 //! clusters and endpoints into one consistent configuration. They take `now`, inputs and random draws, and answer with
 //! actions; a thin shell around them does what they say.
 //!
-//! [`XdsChannel`] and [`XdsServer`] are what an application uses. Between them and the cores stand [`routing`],
-//! [`retry`], [`fault`] and [`rbac`] for single RPCs, [`balancer`] and [`subchannel`] for connections, again without
-//! I/O; [`client`] runs the streams, [`certificate_provider`] and [`credentials`] the transport security, and [`csds`]
-//! tells whoever asks what the clients have.
+//! [`XdsChannel`] and [`XdsServer`] are what an application uses, or [`AnyChannel`] where the target may need no xDS.
+//! Between them and the cores stand [`routing`], [`retry`], [`fault`] and [`rbac`] for single RPCs, [`balancer`] and
+//! [`subchannel`] for connections, again without I/O; [`client`] runs the streams, [`certificate_provider`] and
+//! [`credentials`] the transport security, and [`csds`] tells whoever asks what the clients have.
 //!
 //! Behaviour follows gRPC's xDS proposals (gRFC A27 and its successors) as grpc-go carries them out; where the two
 //! differ, the module says which it follows.
 
 pub mod ads;
+mod any_channel;
 pub mod balancer;
 pub mod bootstrap;
 pub mod cause;
@@ -31,6 +32,7 @@ pub mod routing;
 pub mod server;
 pub mod subchannel;
 
+pub use any_channel::{AnyChannel, AnyChannelError};
 pub use bootstrap::Bootstrap;
 pub use cause::Cause;
 pub use channel::{

@@ -1,30 +1,37 @@
 //! A tonic service that takes part in a proxyless mesh: [`serve`] is all there is to it.
 //!
 //! `main` calls it with the operating system's runtime, the tests with that of a simulated container. It opens sockets,
-//! tells time and hears SIGTERM through the [`Runtime`] only; that is what makes it testable.
+//! tells time, starts tasks and hears SIGTERM through `hermesh_runtime` only; that is what makes it testable.
+
+mod service;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hermesh_runtime::server::{ConnectionInfo, drain};
+use hermesh_runtime::server::{Router, Server, drain};
 use hermesh_runtime::{Runtime, http1};
 use hermesh_xds::{ServerCredentials, ServingMode, XdsServer};
 use http::StatusCode;
-use tonic::{Request, Response, Status};
 
 use proto::greeter_server::GreeterServer;
-use proto::{HelloReply, HelloRequest};
+use proto::guestbook_server::GuestbookServer;
+pub use service::{Greeter, Guestbook, PAUSE};
 
-/// Messages, client and server, generated from `proto/greeter.proto`.
+/// Messages, clients and servers, generated from `proto/greeter.proto`.
 #[allow(missing_docs, clippy::all, reason = "generated")]
 pub mod proto {
     tonic::include_proto!("greeter");
 }
 
+/// Why the greeter ends before it is asked to.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
 /// gRPC, as the control plane configures it.
 const GREETER: SocketAddr = any(50051);
+/// gRPC without xDS, for those who run the greeter.
+const GUESTBOOK: SocketAddr = any(50052);
 /// HTTP for the kubelet, which has no certificate to show where mTLS is strict.
 const HEALTH: SocketAddr = any(8080);
 
@@ -32,7 +39,7 @@ const HEALTH: SocketAddr = any(8080);
 ///
 /// # Errors
 /// If there is no xDS bootstrap, or if a port is taken.
-pub async fn serve(rt: Runtime, version: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub async fn serve(rt: Runtime, version: &str) -> Result<(), Failure> {
     let ready = Arc::new(AtomicBool::new(false));
     let (connections, drained) = drain();
     rt.spawn("drain on SIGTERM", {
@@ -43,14 +50,20 @@ pub async fn serve(rt: Runtime, version: &str) -> Result<(), Box<dyn Error + Sen
         }
     });
 
-    let greeter = XdsServer::new(&rt)
+    let greeter = Greeter::new(version);
+    let guestbook = GuestbookServer::new(greeter.guestbook());
+    let mesh = XdsServer::new(&rt)
         .credentials(ServerCredentials::xds_with_fallback())
-        .add_service(GreeterServer::new(Greeter { version: version.to_owned() }))
+        .add_service(GreeterServer::new(greeter))
+        .add_service(guestbook.clone())
         .on_serving_mode({
             let ready = ready.clone();
             move |_, mode| ready.store(*mode == ServingMode::Serving, Ordering::Relaxed)
         })
-        .serve_until(GREETER, drained);
+        .serve_until(GREETER, drained.clone());
+    let plain = Server::new(&rt)
+        .router(Router::new().add_service(guestbook))
+        .serve(rt.listen(GUESTBOOK.into()).await?, drained);
     let health = http1::serve(&rt, rt.listen(HEALTH.into()).await?, move |_| {
         let mut response = http::Response::default();
         if !ready.load(Ordering::Relaxed) {
@@ -58,25 +71,12 @@ pub async fn serve(rt: Runtime, version: &str) -> Result<(), Box<dyn Error + Sen
         }
         std::future::ready(response)
     });
+    let mesh = async { mesh.await.map_err(Failure::from) };
+    let plain = async { plain.await.map_err(Failure::from) };
     tokio::select! {
         biased;
-        served = greeter => Ok(served?),
+        served = async { tokio::try_join!(mesh, plain) } => served.map(drop),
         failed = health => Ok(failed?),
-    }
-}
-
-struct Greeter {
-    version: String,
-}
-
-#[tonic::async_trait]
-impl proto::greeter_server::Greeter for Greeter {
-    async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
-        let connection = request.extensions().get::<ConnectionInfo>();
-        let certificate = connection.and_then(|connection| connection.peer_certificate.as_ref());
-        let caller = certificate.and_then(|certificate| certificate.spiffe_id()).unwrap_or_default().to_owned();
-        let message = format!("Hello {}", request.get_ref().name);
-        Ok(Response::new(HelloReply { message, version: self.version.clone(), caller }))
     }
 }
 

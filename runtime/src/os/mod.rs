@@ -11,6 +11,7 @@ mod logs;
 mod program;
 mod sockets;
 
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -30,7 +31,7 @@ pub use logs::{LogFormat, LogLevel, Logs};
 pub use program::Program;
 
 use crate::latch::Latch;
-use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Trail};
+use crate::{Address, AnyEvent, Backend, Draws, EventId, Level, Listener, Metadata, Runtime, Stream, Task, Trail};
 
 /// The runtime of a program, with the arguments it was started with. Use it within a tokio runtime.
 ///
@@ -61,6 +62,14 @@ pub fn with_args(args: Vec<String>) -> Runtime {
         terminated: Arc::default(),
         listens_for_signals: Latch::default(),
     })
+}
+
+/// Runs `future` on tokio's own runtime.
+#[track_caller]
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
+    let (future, task) = Task::of(future);
+    tokio::spawn(future);
+    task
 }
 
 struct Os {

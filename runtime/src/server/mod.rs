@@ -36,7 +36,7 @@ use std::time::Duration;
 pub use accept::{AcceptFailed, Acceptor};
 pub use connection::{ConnectionAccepted, ConnectionRejected, ServeError, ServeOptions, serve_connection};
 pub use drain::{Drain, DrainHandle, drain};
-pub use router::Router;
+pub use router::{Routed, Router};
 
 pub(crate) use idle::Calls;
 pub(crate) use preface::{Preface, Replayed, read_preface};

@@ -7,13 +7,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::codegen::StdError;
 use tonic::server::NamedService;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::deadline;
@@ -34,22 +37,42 @@ impl Router {
         Self::default()
     }
 
-    /// Adds a service as tonic generates it; one of the same name is replaced.
+    /// Adds a service as tonic generates it, also `with_interceptor` or in a layer of its own (tonic's
+    /// `LayerExt::named_layer`); one of the same name is replaced.
     #[must_use]
-    pub fn add_service<S>(mut self, service: S) -> Self
+    pub fn add_service<S, B>(mut self, service: S) -> Self
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
             + NamedService
             + Clone
             + Send
             + Sync
             + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
     {
         let mut services: BTreeMap<_, _> =
             self.services.iter().map(|(name, route)| (*name, route.clone_route())).collect();
         services.insert(S::NAME, Box::new(service));
         self.services = Arc::new(services);
+        self
+    }
+
+    /// Puts each of the services added so far into `layer`: interceptors (tonic's `InterceptorLayer`) and the layers of
+    /// tower. Of several the one added last sees a request first. Those that can fail by themselves, such as tower's
+    /// timeouts, need tonic's `RecoverErrorLayer` around them.
+    #[must_use]
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<Routed>,
+        L::Service: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        let layered = |route: &dyn Route| Box::new(layer.layer(Routed(route.clone_route()))) as Box<dyn Route>;
+        self.services = Arc::new(self.services.iter().map(|(name, route)| (*name, layered(&**route))).collect());
         self
     }
 
@@ -113,22 +136,54 @@ fn answer(response: Response<Body>) -> Answer {
     Box::pin(std::future::ready(Ok(response)))
 }
 
+/// One of a [`Router`]'s services, as a [layer](Router::layer) finds it.
+pub struct Routed(Box<dyn Route>);
+
+impl Clone for Routed {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_route())
+    }
+}
+
+impl Service<Request<Body>> for Routed {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.serve(request)
+    }
+}
+
+impl fmt::Debug for Routed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed").finish_non_exhaustive()
+    }
+}
+
 /// A service of any type.
 trait Route: Send + Sync {
     fn serve(&self, request: Request<Body>) -> Answer;
     fn clone_route(&self) -> Box<dyn Route>;
 }
 
-impl<S> Route for S
+impl<S, B> Route for S
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
 {
     fn serve(&self, request: Request<Body>) -> Answer {
         let mut service = self.clone();
         Box::pin(async move {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-            service.call(request).await
+            let Ok(response) = service.call(request).await;
+            Ok(response.map(Body::new))
         })
     }
 

@@ -139,7 +139,7 @@ impl<E: fmt::Display> From<Result<(), E>> for Exit {
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitStatus {
-    /// As Kubernetes reports it: 137 after SIGKILL, 101 after a panic.
+    /// As Kubernetes reports it: 137 after SIGKILL, 101 after a panic or what stands for one.
     pub code: i32,
     /// Why it ended.
     pub reason: ExitReason,
@@ -160,8 +160,8 @@ pub enum ExitReason {
     Killed,
     /// A task of it panicked.
     Panicked,
-    /// It started a task behind the simulator's back, such as with `tokio::spawn`.
-    ForeignTask,
+    /// It reached around its [`Runtime`] to the operating system: `tokio::spawn`, `tokio::net` and their like.
+    LeftSimulation,
     /// The pod's power went off.
     PowerOff,
 }

@@ -39,6 +39,7 @@ mod endings;
 mod events;
 mod executor;
 mod fault;
+mod leaving;
 mod net;
 mod network;
 mod ports;
@@ -52,9 +53,7 @@ mod turmoil;
 mod volume;
 mod world;
 
-use std::future::Future;
-
-use hermesh_runtime::{Runtime, Task};
+use hermesh_runtime::Runtime;
 
 pub use container::{ContainerId, ContainerSpec, Exit, ExitReason, ExitStatus, Mount, PodId, PodSpec};
 pub use events::*;
@@ -68,12 +67,4 @@ pub use world::{Resolver, Route, Router, World};
 #[must_use]
 pub fn current_runtime() -> Option<Runtime> {
     executor::current().map(process::Process::runtime)
-}
-
-/// Runs `future` as a task of the process that calls this.
-///
-/// # Panics
-/// Outside the tasks of a simulation.
-pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
-    current_runtime().expect("`spawn` is called by a task of a simulation").spawn("spawned", future)
 }

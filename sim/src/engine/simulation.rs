@@ -14,11 +14,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hermesh_runtime::{Draws, Level};
-use tokio::runtime::{Builder, RuntimeMetrics};
+use tokio::runtime::{Builder, Handle, RuntimeMetrics};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::container::ExitReason;
 use super::executor::{self, Polled, Ready};
+use super::leaving::{self, FOREIGN};
 use super::network::Network;
 use super::slab::Key;
 use super::turmoil;
@@ -133,10 +134,17 @@ impl Simulation {
     /// If another simulation lives on this thread, or within a tokio runtime.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        assert!(
+            Handle::try_current().is_err(),
+            "a simulation has a clock of its own: hold it in a plain `#[test]` or `fn main`, not in `#[tokio::test]` or \
+             `#[tokio::main]`"
+        );
         assert!(!LIVE.replace(true), "another simulation lives on this thread: finish it first, or use another thread");
+        hermesh_runtime::processes_on_this_thread(Some(super::current_runtime));
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .thread_name_fn(leaving::refuse_thread)
             .build()
             .expect("a runtime without I/O needs nothing that could be missing");
         let start = runtime.block_on(async { Instant::now() });
@@ -327,16 +335,19 @@ impl Simulation {
         if let Some((scope, name)) = foreign {
             self.foreign_tasks += 1;
             assert!(scope.pod.is_some(), "{FOREIGN}: the cluster's task `{name}` did");
-            let message = format!("{FOREIGN}: task `{name}` did; use `Runtime::spawn` or `hermesh::spawn`");
-            let ending = Ending { code: 1, reason: ExitReason::ForeignTask, message: Some(message) };
-            self.world.end(&scope, ending, None);
+            let message = Some(leaving::started_task(name));
+            self.world.end(&scope, Ending { code: 101, reason: ExitReason::LeftSimulation, message }, None);
         }
         if let Polled::Panicked(scope, panic) = polled {
             if scope.pod.is_none() {
                 resume_unwind(panic);
             }
-            let ending = Ending { code: 101, reason: ExitReason::Panicked, message: Some(text(&*panic)) };
-            self.world.end(&scope, ending, None);
+            let said = text(&*panic);
+            let (reason, message) = match leaving::explained(&said) {
+                Some(explained) => (ExitReason::LeftSimulation, explained),
+                None => (ExitReason::Panicked, said),
+            };
+            self.world.end(&scope, Ending { code: 101, reason, message: Some(message) }, None);
         }
     }
 
@@ -371,8 +382,6 @@ impl Simulation {
         Poll::Pending
     }
 }
-
-const FOREIGN: &str = "a task was started with `tokio::spawn` or the like, where a kill could not reach it";
 
 fn text(panic: &(dyn Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
@@ -421,6 +430,7 @@ impl Drop for Simulation {
         self.turmoil = None;
         self.runtime = None;
         executor::clear_current();
+        hermesh_runtime::processes_on_this_thread(None);
         LIVE.set(false);
     }
 }

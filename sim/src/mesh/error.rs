@@ -7,7 +7,8 @@ use hermesh_istiod::yaml::Diagnostic;
 use super::ReadError;
 use crate::engine::{NotShown, SimulationError};
 
-/// The run cannot go on, whatever was asked for: Hermesh itself is at fault, or a program that spins.
+/// The run cannot go on, whatever was asked for: Hermesh itself is at fault, or a program that spins, or one that
+/// leaves the simulation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -20,6 +21,15 @@ pub enum Fault {
         /// `namespace/pod/container`.
         container: String,
         /// What it said.
+        message: String,
+    },
+    /// An image asked the operating system for what only its `Runtime` should give it: nothing that follows is decided
+    /// by the seed.
+    #[error("container {container} left the simulation: {message}")]
+    LeftSimulation {
+        /// `namespace/pod/container`.
+        container: String,
+        /// What it did, and what to do instead.
         message: String,
     },
 }

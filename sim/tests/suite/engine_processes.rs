@@ -70,26 +70,6 @@ fn a_panic_in_any_task_is_the_death_of_its_container_alone() {
 }
 
 #[test]
-fn tokio_spawn_is_caught_where_it_happens_and_named() {
-    let (mut simulation, pod) = one_pod();
-    let main = |rt: Runtime| async move {
-        rt.spawn("library", async {
-            sleep(ms(10)).await;
-            #[expect(clippy::disallowed_methods, reason = "that is what is caught")]
-            tokio::spawn(std::future::pending::<()>());
-        });
-        std::future::pending::<()>().await;
-    };
-    let container = simulation.start(pod, ContainerSpec::new("app", main), None);
-    simulation.run_for(ms(20)).unwrap();
-    let status = simulation.status(container).unwrap();
-    assert_eq!(status.reason, ExitReason::ForeignTask);
-    let message = status.message.unwrap();
-    assert!(message.contains("tokio::spawn") && message.contains("`library`"), "{message}");
-    let _trace = simulation.finish();
-}
-
-#[test]
 fn sigterm_asks_and_the_program_decides() {
     let (mut simulation, pod) = one_pod();
     let main = |rt: Runtime| async move {

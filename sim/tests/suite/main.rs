@@ -9,6 +9,7 @@ mod cluster_faults;
 mod cluster_tutorial;
 mod engine_determinism;
 mod engine_faults;
+mod engine_leaving;
 mod engine_links;
 mod engine_mtls;
 mod engine_pause;

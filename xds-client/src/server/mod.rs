@@ -10,16 +10,20 @@ mod filter_chain;
 mod listener;
 mod service;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hermesh_runtime::http2::Keepalive;
-use hermesh_runtime::server::{Drain, Router, ServeOptions};
+use hermesh_runtime::server::{Drain, Routed, Router, ServeOptions};
 use hermesh_runtime::{Address, Listener, Runtime};
 use serde::Serialize;
 use tonic::body::Body;
+use tonic::codegen::StdError;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::bootstrap::BootstrapError;
@@ -116,19 +120,40 @@ impl XdsServer {
         Self { credentials, ..self }
     }
 
-    /// Serves a service that tonic generated.
+    /// Serves a service that tonic generated, also `with_interceptor` or in a layer of its own; see
+    /// [`Router::add_service`].
     #[must_use]
-    pub fn add_service<S>(self, service: S) -> Self
+    pub fn add_service<S, B>(self, service: S) -> Self
     where
-        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible>
+        S: Service<http::Request<Body>, Response = http::Response<B>, Error = Infallible>
             + tonic::server::NamedService
             + Clone
             + Send
             + Sync
             + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
     {
         Self { router: self.router.add_service(service), ..self }
+    }
+
+    /// Puts each of the services added so far into `layer`; see [`Router::layer`]. It sees the RPCs that the control
+    /// plane's configuration admits.
+    #[must_use]
+    pub fn layer<L, B>(self, layer: L) -> Self
+    where
+        L: Layer<Routed>,
+        L::Service: Service<http::Request<Body>, Response = http::Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<http::Request<Body>>>::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        Self { router: self.router.layer(layer), ..self }
     }
 
     /// Serves all services of `router` instead of those added so far.

@@ -3,7 +3,7 @@
 //! Source: kubernetes `pkg/volume/util/atomic_writer.go`: files stand in a folder of their own, `..data` links to it,
 //! and what containers open are links through `..data`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::engine::Volume;
 
-/// What the volume holds under which name.
+/// What the volume holds under which path, relative to its root.
 pub(crate) type Files = BTreeMap<String, Bytes>;
 
 const DATA: &str = "..data";
@@ -27,24 +27,36 @@ pub(crate) fn write(volume: &Volume, version: u64, files: &Files) -> io::Result<
     let is_version = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("..v"));
     let old: Vec<PathBuf> = volume.list(ROOT)?.into_iter().filter(is_version).collect();
     volume.create_dir_all(&folder, 0o755)?;
-    for (name, contents) in files {
-        volume.write(format!("{folder}/{name}"), contents.clone(), 0o644)?;
+    for (path, contents) in files {
+        if let Some((parent, _name)) = path.rsplit_once('/') {
+            volume.create_dir_all(format!("{folder}/{parent}"), 0o755)?;
+        }
+        volume.write(format!("{folder}/{path}"), contents.clone(), 0o644)?;
     }
     volume.symlink(&folder, NEW_DATA)?;
     volume.rename(NEW_DATA, DATA)?;
-    for name in files.keys() {
+    // What is below a folder is seen through the link to the folder.
+    let names: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    for name in names {
         match volume.symlink(format!("{DATA}/{name}"), name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
     }
     for folder in old {
-        for file in volume.list(&folder)? {
-            volume.remove(file)?;
-        }
-        volume.remove(&folder)?;
+        remove_all(volume, folder)?;
     }
     Ok(())
+}
+
+/// Removes a version, in which there are no links.
+fn remove_all(volume: &Volume, path: PathBuf) -> io::Result<()> {
+    if volume.metadata(&path)?.is_dir {
+        for below in volume.list(&path)? {
+            remove_all(volume, below)?;
+        }
+    }
+    volume.remove(path)
 }
 
 /// Labels or annotations in the form of the downward API: `key="value"`, a line each.
@@ -86,6 +98,17 @@ mod tests {
         assert_eq!(volume.read("root-cert.pem").unwrap(), "one");
         write(&volume, 2, &files("two")).unwrap();
         assert_eq!(volume.read("root-cert.pem").unwrap(), "two");
+        assert_eq!(volume.metadata("..v1").ok(), None);
+    }
+
+    #[test]
+    fn a_path_of_several_folders_is_found_below_the_first() {
+        let volume = Volume::new();
+        let file = |path: &str| (path.to_owned(), Bytes::from(path.to_owned()));
+        write(&volume, 1, &[file("texts/en/hello"), file("texts/bye"), file("mode")].into()).unwrap();
+        write(&volume, 2, &[file("texts/en/hello"), file("mode")].into()).unwrap();
+        assert_eq!(volume.read("texts/en/hello").unwrap(), "texts/en/hello");
+        assert_eq!(volume.list("texts").unwrap().len(), 1, "what is no more is gone");
         assert_eq!(volume.metadata("..v1").ok(), None);
     }
 

@@ -75,9 +75,10 @@ impl Worker {
         }
     }
 
-    /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's.
+    /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's. Whoever leaves the
+    /// simulation ends the run.
     fn note_crash(&self, index: usize, status: &ExitStatus) {
-        if !matches!(status.reason, ExitReason::Panicked | ExitReason::ForeignTask) {
+        if !matches!(status.reason, ExitReason::Panicked | ExitReason::LeftSimulation) {
             return;
         }
         let slot = &self.slots[index];
@@ -86,6 +87,8 @@ impl Worker {
         let mut state = self.shared.lock();
         if built_in {
             state.fault.get_or_insert(Fault::Panic { container, message });
+        } else if status.reason == ExitReason::LeftSimulation {
+            state.fault.get_or_insert(Fault::LeftSimulation { container, message });
         } else {
             state.crashes.push(Crash { container, message, event: status.event.map(EventId::seq) });
         }

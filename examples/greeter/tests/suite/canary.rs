@@ -11,10 +11,10 @@ use hermesh_runtime::Runtime;
 use hermesh_xds::{ChannelCredentials, XdsChannel, XdsChannelError};
 use tonic::{Code, Request, Status};
 
-const GREETER: &str = "xds:///greeter:50051";
+pub(crate) const GREETER: &str = "xds:///greeter:50051";
 
 /// `greeter::serve` is what `main` calls too, there with `os::runtime()`.
-fn mesh() -> MeshBuilder {
+pub(crate) fn mesh() -> MeshBuilder {
     hermesh::mesh()
         .istio("1.32")
         .namespace("shop")
@@ -24,7 +24,7 @@ fn mesh() -> MeshBuilder {
         .image("*", stand_in)
 }
 
-fn deployed(mesh: MeshBuilder, canary: &str) -> Mesh {
+pub(crate) fn deployed(mesh: MeshBuilder, canary: &str) -> Mesh {
     let mut mesh = mesh.start();
     mesh.apply("k8s").apply(canary).wait_ready();
     mesh
@@ -65,7 +65,7 @@ fn a_canary_rolled_back_while_istiod_restarts_loses_no_call() {
 #[test]
 fn a_new_build_of_release_1_is_rolled_out_without_a_lost_call() {
     let (mut mesh, shoppers) = deployed_with_shoppers("canary-0.yaml");
-    let rebuilt = include_str!("../k8s/greeter.yaml").replace("greeter:1", "greeter:1-rebuilt");
+    let rebuilt = include_str!("../../k8s/greeter.yaml").replace("greeter:1", "greeter:1-rebuilt");
     mesh.apply(rebuilt).wait_ready().run_for(Duration::from_secs(10));
     let replies = shoppers.replies();
     assert!(answered_by("1", &replies) > 0 && answered_by("1-rebuilt", &replies) > 0);
@@ -82,7 +82,7 @@ fn the_greeter_knows_who_calls() {
 #[test]
 fn callers_without_mtls_are_turned_away() {
     let mut mesh = deployed(mesh(), "canary-0.yaml");
-    let plaintext = include_str!("../canary-0.yaml").replace("ISTIO_MUTUAL", "DISABLE");
+    let plaintext = include_str!("../../canary-0.yaml").replace("ISTIO_MUTUAL", "DISABLE");
     mesh.apply(plaintext).wait_converged();
     assert_eq!(call(&mut mesh, 1).remove(0).unwrap_err().code(), Code::Unavailable);
 }

@@ -1,0 +1,6 @@
+//! The greeter in a simulated mesh.
+
+mod canary;
+mod interceptors;
+mod ports;
+mod streaming;
