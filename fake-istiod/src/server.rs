@@ -24,7 +24,9 @@ use crate::ca::{
     StoredRootError, TokenReview,
 };
 use crate::debug;
-use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Update};
+use crate::push::{
+    Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Registrations, Update, Writer,
+};
 use crate::snapshot::Mesh;
 use crate::watch::{Store, WatchSource, Watched};
 
@@ -94,6 +96,9 @@ pub struct Config {
     pub token_review: Arc<dyn TokenReview>,
     /// What is done to responses before they leave for their clients; nothing if none.
     pub gate: Option<Gate>,
+    /// Writes WorkloadEntries of workloads that register themselves into the cluster; nobody registers if none
+    /// (`PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION`).
+    pub writer: Option<Writer>,
 }
 
 impl Config {
@@ -121,6 +126,7 @@ impl Config {
             publish_root: Arc::new(|_| ()),
             token_review,
             gate: None,
+            writer: None,
         }
     }
 }
@@ -224,9 +230,17 @@ impl Istiod {
         let authenticator = Authenticator::new(Arc::clone(&config.token_review), &config.trust_domain);
         let tls = server_tls(&rt, &config, &authority, &serials)?;
         let certificates = CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), serials);
-        let plaintext = Router::new().add_service(discovery(&rt, &hub, config.rules, None));
+        let registrations = config.writer.clone().map(|writer| Registrations::new(&rt, writer));
+        let _cleaning = registrations
+            .clone()
+            .map(|registrations| rt.spawn("registrations", registrations.clean_up_periodically()).abort_on_drop());
+        let discovery = |authenticator| {
+            let service = DiscoveryService::new(&rt, &hub, config.rules, authenticator, registrations.clone());
+            AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
+        };
+        let plaintext = Router::new().add_service(discovery(None));
         let secure = Router::new()
-            .add_service(discovery(&rt, &hub, config.rules, Some(authenticator)))
+            .add_service(discovery(Some(authenticator)))
             .add_service(IstioCertificateServiceServer::new(certificates));
 
         let (failed_tx, mut failed) = mpsc::channel(1);
@@ -255,6 +269,9 @@ impl Istiod {
                 Some(error) = failed.recv() => return Err(error),
                 () = sleep_until(deadline) => pushes.on_time(Instant::now()),
                 watched = watch.next() => {
+                    if let Some(registrations) = &registrations {
+                        registrations.follow(&watched.event);
+                    }
                     pushes.on_watched(watched, Instant::now());
                     watch.delivered();
                 }
@@ -385,16 +402,6 @@ fn answer(status: &IstiodStatus, request: &Request<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     response
-}
-
-fn discovery(
-    rt: &Runtime,
-    hub: &Hub,
-    rules: Rules,
-    authenticator: Option<Authenticator>,
-) -> AggregatedDiscoveryServiceServer<DiscoveryService> {
-    let service = DiscoveryService::new(rt, hub, rules, authenticator);
-    AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
 
 /// A fresh key and a certificate of our own authority; clients may show certificates of it too.

@@ -17,6 +17,10 @@ pub enum Kind {
     Deployment,
     StatefulSet,
     Job,
+    ServiceEntry,
+    WorkloadEntry,
+    WorkloadGroup,
+    ProxyConfig,
     DestinationRule,
     VirtualService,
     PeerAuthentication,
@@ -25,7 +29,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they can be applied.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::ConfigMap,
@@ -35,6 +39,10 @@ impl Kind {
         Self::Deployment,
         Self::StatefulSet,
         Self::Job,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::WorkloadGroup,
+        Self::ProxyConfig,
         Self::DestinationRule,
         Self::VirtualService,
         Self::PeerAuthentication,
@@ -54,6 +62,10 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
             Self::Job => "Job",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
+            Self::WorkloadGroup => "WorkloadGroup",
+            Self::ProxyConfig => "ProxyConfig",
             Self::DestinationRule => "DestinationRule",
             Self::VirtualService => "VirtualService",
             Self::PeerAuthentication => "PeerAuthentication",
@@ -69,7 +81,12 @@ impl Kind {
             Self::EndpointSlice => &["discovery.k8s.io/v1"],
             Self::Deployment | Self::StatefulSet => &["apps/v1"],
             Self::Job => &["batch/v1"],
-            Self::DestinationRule | Self::VirtualService => {
+            Self::ProxyConfig => &["networking.istio.io/v1beta1"],
+            Self::DestinationRule
+            | Self::VirtualService
+            | Self::ServiceEntry
+            | Self::WorkloadEntry
+            | Self::WorkloadGroup => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
             Self::PeerAuthentication | Self::AuthorizationPolicy => {

@@ -21,11 +21,13 @@ use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subsc
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict, Way};
+use super::registration::Connected;
+use super::{Entry, Hub, LastResponse, PushContext, Registrations, ServiceName, Update, Verdict, Way};
 use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
+use crate::watch::service_name;
 pub use leaving::{Dropped, Held, Released};
 use leaving::{Leaving, Made};
 
@@ -85,11 +87,19 @@ pub(crate) struct DiscoveryService {
     rules: Rules,
     /// None where nobody is asked who they are.
     authenticator: Option<Authenticator>,
+    /// None where nobody registers.
+    registrations: Option<Registrations>,
 }
 
 impl DiscoveryService {
-    pub(crate) fn new(rt: &Runtime, hub: &Hub, rules: Rules, authenticator: Option<Authenticator>) -> Self {
-        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator }
+    pub(crate) fn new(
+        rt: &Runtime,
+        hub: &Hub,
+        rules: Rules,
+        authenticator: Option<Authenticator>,
+        registrations: Option<Registrations>,
+    ) -> Self {
+        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator, registrations }
     }
 }
 
@@ -152,6 +162,10 @@ impl DiscoveryService {
         let (id, node) =
             (node.id.clone(), Node::parse(node).map_err(|error| Status::invalid_argument(error.to_string()))?);
         authorize(caller.as_ref(), &node)?;
+        let registered = match &self.registrations {
+            Some(registrations) => registrations.connect(&node, caller.as_ref(), cause)?,
+            None => None,
+        };
 
         let pod = (node.pod_namespace().to_owned(), node.pod_name().to_owned());
         let entry = self.hub.enter(&id, &pod);
@@ -172,6 +186,7 @@ impl DiscoveryService {
             responses: responses.clone(),
             opened,
             end: Status::cancelled("the client closed the stream"),
+            _registered: registered,
         };
         let ended = connection.run(first, requests).await;
         connection.end = ended.as_ref().err().cloned().unwrap_or_else(|| Status::ok(""));
@@ -216,6 +231,8 @@ struct Connection {
     responses: ResponseSender,
     opened: Option<EventId>,
     end: Status,
+    /// Of a workload that registers itself.
+    _registered: Option<Connected>,
 }
 
 impl Connection {
@@ -394,14 +411,9 @@ fn generate(
     if names.is_empty() { Vec::new() } else { translate::resources(snapshot, node, resource_type, &names) }
 }
 
-/// The service behind `outbound|<port>|<subset>|<name>.<namespace>.svc.<domain>`.
+/// The service behind `outbound|<port>|<subset>|<host>`.
 fn service(cluster: &str) -> Option<ServiceName> {
-    let host = cluster.rsplit('|').next()?;
-    let mut labels = host.split('.');
-    match (labels.next(), labels.next(), labels.next()) {
-        (Some(name), Some(namespace), Some("svc")) => Some((namespace.to_owned(), name.to_owned())),
-        _ => None,
-    }
+    cluster.rsplit_once('|').map(|(_, host)| service_name(host))
 }
 
 /// The responses of one stream; dropping it ends the task behind it.
@@ -426,6 +438,7 @@ mod tests {
     fn a_cluster_name_names_its_service() {
         let name = service("outbound|7070|v1|echo.echo-grpc.svc.cluster.local");
         assert_eq!(name, Some(("echo-grpc".to_owned(), "echo".to_owned())));
-        assert_eq!(service("outbound|443||example.com"), None);
+        assert_eq!(service("outbound|443||example.com"), Some((String::new(), "example.com".to_owned())));
+        assert_eq!(service("example.com"), None);
     }
 }
