@@ -15,10 +15,11 @@ pub mod trace;
 pub use engine::LinkFault;
 pub use image::{Images, Process, Registry, stand_in};
 pub use mesh::{
-    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ClientConfig,
-    ClientResource, ContainerExit, Crash, Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, LOAD_CALLS_MAX,
-    Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, Resource,
-    ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError, code_text, mesh,
+    Answer, Applied, ApplyError, ApplyOutcome, BootError, Call, CallError, CallFailure, CallReport, Calls,
+    ClientConfig, ClientResource, ContainerExit, Crash, Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests,
+    LOAD_CALLS_MAX, Load, LoadedCall, Machine, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable,
+    ReadError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError,
+    code_text, mesh,
 };
 
 pub use hermesh_xds::ResourceType;

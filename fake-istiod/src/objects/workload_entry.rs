@@ -18,7 +18,7 @@ pub struct WorkloadEntry {
     pub spec: WorkloadEntrySpec,
 }
 
-/// A workload outside of the cluster: a WorkloadEntry's spec, an endpoint of a ServiceEntry, or the template of a group.
+/// A workload outside of the cluster: a WorkloadEntry's spec, an endpoint of a ServiceEntry, or a group's template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadEntrySpec {

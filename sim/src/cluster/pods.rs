@@ -40,8 +40,7 @@ impl Pods {
         let values = &self.values;
         let proxy_configs = &self.proxy_configs();
         let namespace_labels = &labels;
-        let request =
-            injection::Request { namespace: &namespace, namespace_labels, workload, values, proxy_configs };
+        let request = injection::Request { namespace: &namespace, namespace_labels, workload, values, proxy_configs };
         injection::inject(pod, &request)
     }
 

@@ -36,7 +36,7 @@ impl Mesh {
     }
 
     fn choose_in(&self, namespace: &str, parts: &[&str]) -> Result<Chosen, TargetError> {
-        let rows = self.cluster.pods(Some(namespace));
+        let rows = self.cluster.everyone(Some(namespace));
         let (workload, rest) = (parts[0], &parts[1..]);
         let mut pods: Vec<PodRow> =
             rows.iter().filter(|row| row.workload == workload || row.name == workload).cloned().collect();
@@ -111,7 +111,7 @@ impl Mesh {
     }
 
     pub(super) fn net(&self, row: &PodRow) -> Option<PodId> {
-        self.cluster.kubelet.net(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name))
+        self.cluster.net(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name))
     }
 }
 

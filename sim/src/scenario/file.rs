@@ -10,12 +10,13 @@ use schemars::JsonSchema;
 
 use super::changing::{self, Change};
 use super::links::{Ends, LinkDeed, Lossy, Slow};
+use super::machines;
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
-    Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
-    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
+    Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, MachineName, Namespace, OneOrMany, OneOrMore,
+    Pair, PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
@@ -26,7 +27,7 @@ use super::xds;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 27] = [
+pub(super) const VERBS: [&str; 29] = [
     "apply",
     "delete",
     "scale",
@@ -43,6 +44,8 @@ pub(super) const VERBS: [&str; 27] = [
     "restart",
     "pause",
     "resume",
+    "boot",
+    "shutdown",
     "partition",
     "slow",
     "lossy",
@@ -57,7 +60,7 @@ pub(super) const VERBS: [&str; 27] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 21] = [
+pub(super) const DEEDS: [&str; 23] = [
     "apply",
     "delete",
     "scale",
@@ -68,6 +71,8 @@ pub(super) const DEEDS: [&str; 21] = [
     "restart",
     "pause",
     "resume",
+    "boot",
+    "shutdown",
     "partition",
     "slow",
     "lossy",
@@ -210,6 +215,11 @@ pub(super) struct Step {
     /// Those that are to run again (SIGCONT).
     #[schemars(with = "Option<OneOrMore<AnyTarget>>")]
     pub resume: Option<Vec<At<Target>>>,
+    /// A machine outside of the cluster to boot.
+    pub boot: Option<machines::Boot>,
+    /// The name of a machine to shut down.
+    #[schemars(with = "Option<MachineName>")]
+    pub shutdown: Option<At<String>>,
     /// Two workloads or pods between which no packet passes any more, or `from` whom `to` whom.
     pub partition: Option<Ends>,
     /// Between whom packets take longer from now on.
@@ -401,6 +411,8 @@ pub(super) enum Action<'a> {
     Pause(&'a [At<Target>]),
     /// `resume`
     Resume(&'a [At<Target>]),
+    /// `boot` and `shutdown`
+    Machine(machines::Deed<'a>),
     /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
     Link(LinkDeed<'a>),
     /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
@@ -440,6 +452,7 @@ impl Step {
             self.restart.as_deref().map(Action::Restart),
             self.pause.as_deref().map(Action::Pause),
             self.resume.as_deref().map(Action::Resume),
+            machines::Deed::of(self).map(Action::Machine),
             self.partition.as_ref().map(LinkDeed::Partition).map(Action::Link),
             self.slow.as_ref().map(LinkDeed::Slow).map(Action::Link),
             self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),

@@ -18,6 +18,7 @@ mod header;
 mod inventory;
 mod links;
 mod load;
+mod machines;
 mod namespaces;
 mod outcome;
 mod overlap;

@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod links;
 mod loads;
+mod machines;
 mod objects;
 mod rejected;
 mod waits;
@@ -201,6 +202,7 @@ impl<'a> Player<'a> {
             Action::Restart(targets) => self.restart(targets)?,
             Action::Pause(targets) => self.pause(targets)?,
             Action::Resume(targets) => self.resume(targets)?,
+            Action::Machine(deed) => self.machine(deed)?,
             Action::Link(deed) => self.link(deed)?,
             Action::Xds(deed) => self.xds(deed)?,
         };

@@ -9,6 +9,7 @@ use super::file::{
 };
 use super::header;
 use super::links;
+use super::machines;
 use super::overlap;
 use super::read::{At, Cursor, Fields, Place, unknown};
 use super::rejection::{REJECTABLE, rejection};
@@ -182,6 +183,8 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         restart: fields.optional("restart").map(|field| targets(&field, "a workload, a pod or a container")),
         pause: fields.optional("pause").map(|field| targets(&field, "a workload, a pod or a container")),
         resume: fields.optional("resume").map(|field| targets(&field, "a workload, a pod or a container")),
+        boot: fields.optional("boot").and_then(|field| machines::boot(&field)),
+        shutdown: fields.optional("shutdown").and_then(|field| machines::name(&field)),
         partition: fields.optional("partition").and_then(|field| links::ends(&field)),
         slow: fields.optional("slow").and_then(|field| links::slow(&field)),
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),

@@ -118,7 +118,7 @@ const GOOD: [&str; 29] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 118] = [
+const BAD: [&str; 124] = [
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -154,6 +154,12 @@ const BAD: [&str; 118] = [
     "delay: {by: 0s}",
     "reorder: {count: 1}",
     "drop: {type: [CDS, CDS]}",
+    "boot: {machine: a, group: b}",
+    "boot: {machine: A, group: b, address: 1.2.3.4}",
+    "boot: {machine: a, group: b, address: 1.2.3}",
+    "boot: a",
+    "shutdown: [a]",
+    "shutdown: A",
     "partition: {from: istiod}",
     "partition: {from: istiod, to: istiod/0/discovery}",
     "jam: {between: [istiod, istiod]}",

@@ -12,8 +12,8 @@ mod selection;
 mod template;
 
 use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
-pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use proxy_config::Effective;
+pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};
 
 const TEMPLATES: &str = "inject.istio.io/templates";

@@ -2,7 +2,8 @@
 //!
 //! The built-in defaults come first, then the mesh's `defaultConfig`, the ProxyConfigs without a selector of the root
 //! namespace and of the pod's, the annotation `proxy.istio.io/config`, and the ProxyConfig of the pod's namespace whose
-//! selector is for the pod. Later ones win, field by field; `proxyMetadata` is merged; of several equals the oldest counts.
+//! selector is for the pod. Later ones win, field by field; `proxyMetadata` is merged; of several equals the oldest
+//! counts.
 //!
 //! Source: istio `pilot/pkg/model/proxy_config.go` (`EffectiveProxyConfig`) and `pkg/kube/inject/template.go`
 //! (`cleanProxyConfig`).
@@ -64,7 +65,9 @@ pub(super) fn effective(
     let hold = |config: &Map<String, Value>| config.get("holdApplicationUntilProxyStarts").and_then(Value::as_bool);
     let hold = hold(&annotation).or_else(|| hold(&mesh)).unwrap_or(request.values.hold_application);
     let mut config = Map::new();
-    for layer in [mesh, of(root, false), if own == root { Map::new() } else { of(own, false) }, annotation, of(own, true)] {
+    for layer in
+        [mesh, of(root, false), if own == root { Map::new() } else { of(own, false) }, annotation, of(own, true)]
+    {
         overlay(&mut config, layer);
     }
     config.retain(|name, value| !is_default(name, value, root));

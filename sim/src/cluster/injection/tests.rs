@@ -219,7 +219,8 @@ fn of_all_proxy_configs_the_nearest_counts() {
     let younger = config("shop", "", "younger");
     let fitting = config("shop", "selector: {matchLabels: {app: traffic}}, ", "selected");
     let other = config("shop", "selector: {matchLabels: {app: other}}, ", "other");
-    let elsewhere = config("bank", "", "elsewhere") + &config("istio-system", "selector: {matchLabels: {app: traffic}}, ", "rooted");
+    let elsewhere = config("bank", "", "elsewhere")
+        + &config("istio-system", "selector: {matchLabels: {app: traffic}}, ", "rooted");
     for (objects, annotated, who) in [
         (String::new(), false, "mesh"),
         (root.clone(), false, "root"),
@@ -248,7 +249,8 @@ fn of_all_proxy_configs_the_nearest_counts() {
 fn hold_is_the_annotation_s_or_the_mesh_s_and_what_is_default_is_left_out() {
     let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
     let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
-    let mesh = "defaultConfig:\n  holdApplicationUntilProxyStarts: true\n  discoveryAddress: istiod.istio-system.svc:15012\n";
+    let mesh =
+        "defaultConfig:\n  holdApplicationUntilProxyStarts: true\n  discoveryAddress: istiod.istio-system.svc:15012\n";
     let with = |pod| try_injected_with(pod, &labels, &workload, &sources(Some(mesh), "")).unwrap().pod;
     let held = with(traffic());
     assert_eq!(names(&held), ["istio-proxy", "traffic"]);
@@ -282,7 +284,8 @@ fn the_image_has_the_variant_that_is_asked_for() {
 fn what_the_pod_says_of_metrics_the_agent_is_told() {
     let pod = with_annotation(traffic(), "prometheus.io/scrape", "true");
     let pod = injected(with_annotation(pod, "prometheus.io/port", "9090"));
-    let told: Value = serde_json::from_str(variable(container(&pod, "istio-proxy"), "ISTIO_PROMETHEUS_ANNOTATIONS")).unwrap();
+    let told: Value =
+        serde_json::from_str(variable(container(&pod, "istio-proxy"), "ISTIO_PROMETHEUS_ANNOTATIONS")).unwrap();
     assert_eq!(told, serde_json::json!({"scrape": "true", "path": "", "port": "9090"}));
     assert_eq!(pod.metadata.annotations["prometheus.io/port"], "15020", "the agent merges both");
     let pod = injected(with_annotation(traffic(), "prometheus.io/scrape", "false"));

@@ -16,8 +16,8 @@ mod payload;
 pub(crate) mod probe;
 mod probes;
 mod pull;
-mod stand_in;
-mod volumes;
+pub(crate) mod stand_in;
+pub(crate) mod volumes;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 
 use super::addresses::Pool;
 use super::store::{Change, Store, Watch};
-use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId, PodSpec, World};
+use crate::engine::{ContainerId, ContainerSpec, Exit, ExitReason, ExitStatus, Mount, PodId, PodSpec, World};
 use crate::image::Images;
 use crate::mesh::Fault;
 use crate::signal::Signal;
@@ -202,6 +202,12 @@ impl Kubelet {
         self.shared.lock().crashes.clone()
     }
 
+    /// Notes the end of what no kubelet runs: a panic ends the run if it is Hermesh's, and is kept for the report if it
+    /// is the user's.
+    pub(crate) fn note_crash(&self, built_in: bool, container: &str, status: &ExitStatus) {
+        self.shared.note_crash(built_in, container, status);
+    }
+
     /// The images that can run.
     pub(crate) fn images(&self) -> &Images {
         &self.shared.images
@@ -209,6 +215,20 @@ impl Kubelet {
 }
 
 impl Shared {
+    /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's.
+    fn note_crash(&self, built_in: bool, container: &str, status: &ExitStatus) {
+        if !matches!(status.reason, ExitReason::Panicked | ExitReason::ForeignTask) {
+            return;
+        }
+        let (container, message) = (container.to_owned(), status.message.clone().unwrap_or_default());
+        let mut state = self.lock();
+        if built_in {
+            state.fault.get_or_insert(Fault::Panic { container, message });
+        } else {
+            state.crashes.push(Crash { container, message, event: status.event.map(EventId::seq) });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
