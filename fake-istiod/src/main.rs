@@ -11,8 +11,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens};
 use hermesh_istiod::files::{Files, FilesError};
+use hermesh_istiod::push::{Write, Writer};
 use hermesh_istiod::state::{StateError, StateFolder};
-use hermesh_istiod::watch::watch;
+use hermesh_istiod::watch::{WatchEvent, WatchSender, watch};
 use hermesh_istiod::yaml::Styles;
 use hermesh_istiod::{Config, Istiod, IstiodError};
 use hermesh_runtime::os::{LogFormat, LogLevel, Logs};
@@ -181,8 +182,9 @@ async fn serve(rt: &Runtime, serve: Serve) -> Result<(), Failure> {
     Logs { format, level }.install();
     let files = Files::new(rt, serve.paths.clone());
     let contents = files.read().await?;
-    let istiod_config = config(rt, &serve).await?;
+    let mut istiod_config = config(rt, &serve).await?;
     let (sender, source) = watch();
+    istiod_config.writer = Some(in_memory(rt, &sender));
     let istiod = Istiod::new(rt.clone(), istiod_config, source)?;
     let status = istiod.status();
     let _following = rt.spawn("files", files.follow(contents, sender, serve.look)).abort_on_drop();
@@ -208,6 +210,21 @@ async fn serve(rt: &Runtime, serve: Serve) -> Result<(), Failure> {
         rt.write_atomic(&path, json, 0o644).await.map_err(|error| Failure::Addresses { path, error })?;
     }
     Ok(running.await?)
+}
+
+/// What istiod itself writes lives as long as it does.
+fn in_memory(rt: &Runtime, sender: &WatchSender) -> Writer {
+    let (rt, sender) = (rt.clone(), sender.clone());
+    Arc::new(move |write, cause| {
+        let event = match write {
+            Write::Apply(mut object) => {
+                object.metadata_mut().creation_timestamp.get_or_insert(rt.wall().as_secs());
+                WatchEvent::Applied(object)
+            }
+            Write::Delete(key) => WatchEvent::Deleted(key),
+        };
+        sender.send(event, cause);
+    })
 }
 
 async fn config(rt: &Runtime, serve: &Serve) -> Result<Config, Failure> {

@@ -31,6 +31,8 @@ struct Metadata {
     service_account: Option<String>,
     labels: Labels,
     pod_ports: Vec<PodPort>,
+    auto_register_group: Option<String>,
+    network: Option<String>,
 }
 
 /// An entry of `POD_PORTS`.
@@ -174,6 +176,24 @@ impl Node {
         self.metadata.service_account.as_deref()
     }
 
+    /// `AUTO_REGISTER_GROUP`: the WorkloadGroup that a workload outside of the cluster is of.
+    #[must_use]
+    pub fn auto_register_group(&self) -> Option<&str> {
+        self.metadata.auto_register_group.as_deref()
+    }
+
+    /// `NETWORK`.
+    #[must_use]
+    pub fn network(&self) -> Option<&str> {
+        self.metadata.network.as_deref()
+    }
+
+    /// Where it says it is, if it says so.
+    #[must_use]
+    pub fn own_locality(&self) -> Option<&Locality> {
+        Some(&self.locality).filter(|locality| **locality != Locality::default())
+    }
+
     /// `LABELS`; the cluster's own record of the pod is better, where there is one.
     #[must_use]
     pub fn labels(&self) -> &Labels {
@@ -207,7 +227,14 @@ impl Metadata {
             None => Vec::new(),
         };
         let namespace = string(fields, "NAMESPACE")?.filter(|namespace| !namespace.is_empty());
-        Ok(Self { namespace, service_account: string(fields, "SERVICE_ACCOUNT")?, labels, pod_ports })
+        Ok(Self {
+            namespace,
+            service_account: string(fields, "SERVICE_ACCOUNT")?,
+            labels,
+            pod_ports,
+            auto_register_group: string(fields, "AUTO_REGISTER_GROUP")?,
+            network: string(fields, "NETWORK")?.filter(|network| !network.is_empty()),
+        })
     }
 }
 

@@ -25,7 +25,9 @@ use crate::ca::{
 };
 use crate::debug;
 use crate::disruption::{Disruptions, Door, Service};
-use crate::push::{Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Update};
+use crate::push::{
+    Addresses, Debounce, DebounceTimes, DiscoveryService, Gate, Hub, IstiodStatus, Registrations, Update, Writer,
+};
 use crate::snapshot::Mesh;
 use crate::watch::{Store, WatchSource, Watched};
 
@@ -97,6 +99,9 @@ pub struct Config {
     pub gate: Option<Gate>,
     /// What makes services late or wrong; nothing if none.
     pub disruptions: Option<Disruptions>,
+    /// Writes WorkloadEntries of workloads that register themselves into the cluster; nobody registers if none
+    /// (`PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION`).
+    pub writer: Option<Writer>,
 }
 
 impl Config {
@@ -125,6 +130,7 @@ impl Config {
             token_review,
             gate: None,
             disruptions: None,
+            writer: None,
         }
     }
 }
@@ -231,10 +237,19 @@ impl Istiod {
         let ca_door = door(Service::Authority);
         let certificates =
             CertificateService::new(&rt, Arc::clone(&authority), authenticator.clone(), serials, ca_door);
+        let registrations = config.writer.clone().map(|writer| Registrations::new(&rt, writer));
+        let _cleaning = registrations
+            .clone()
+            .map(|registrations| rt.spawn("registrations", registrations.clean_up_periodically()).abort_on_drop());
         let xds_door = door(Service::Discovery);
-        let plaintext = Router::new().add_service(discovery(&rt, &hub, config.rules, None, xds_door.clone()));
+        let discovery = |authenticator| {
+            let (door, registrations) = (xds_door.clone(), registrations.clone());
+            let service = DiscoveryService::new(&rt, &hub, config.rules, authenticator, door, registrations);
+            AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
+        };
+        let plaintext = Router::new().add_service(discovery(None));
         let secure = Router::new()
-            .add_service(discovery(&rt, &hub, config.rules, Some(authenticator), xds_door))
+            .add_service(discovery(Some(authenticator)))
             .add_service(IstioCertificateServiceServer::new(certificates));
 
         let (failed_tx, mut failed) = mpsc::channel(1);
@@ -263,6 +278,9 @@ impl Istiod {
                 Some(error) = failed.recv() => return Err(error),
                 () = sleep_until(deadline) => pushes.on_time(Instant::now()),
                 watched = watch.next() => {
+                    if let Some(registrations) = &registrations {
+                        registrations.follow(&watched.event);
+                    }
                     pushes.on_watched(watched, Instant::now());
                     watch.delivered();
                 }
@@ -393,17 +411,6 @@ fn answer(status: &IstiodStatus, request: &Request<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     response
-}
-
-fn discovery(
-    rt: &Runtime,
-    hub: &Hub,
-    rules: Rules,
-    authenticator: Option<Authenticator>,
-    door: Door,
-) -> AggregatedDiscoveryServiceServer<DiscoveryService> {
-    let service = DiscoveryService::new(rt, hub, rules, authenticator, door);
-    AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
 
 /// A fresh key and a certificate of our own authority; clients may show certificates of it too.

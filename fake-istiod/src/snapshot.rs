@@ -4,20 +4,24 @@ mod destination_rules;
 mod endpoints;
 mod services;
 mod virtual_services;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use destination_rules::{MergedRule, Policy};
-pub use endpoints::{Workload, WorkloadEndpoint};
-pub use services::{PortProtocol, ServiceInfo};
+pub use endpoints::WorkloadEndpoint;
+pub use services::{PortProtocol, Registry, ServiceInfo};
+pub(crate) use workloads::with_own_labels;
+pub use workloads::{EntrySource, Workload};
 
 use hermesh_xds::resource::Locality;
 
 use crate::node::Node;
 use crate::objects::{
-    AuthorizationPolicy, EndpointSlice, Labels, Object, PeerAuthentication, Pod, PodPhase, Service, VirtualService,
+    AuthorizationPolicy, EndpointSlice, Labels, Object, ObjectKey, PeerAuthentication, Pod, PodPhase, Service,
+    ServiceEntry, VirtualService, WorkloadEntry,
 };
 
 /// What the mesh is called; the part of Istio's MeshConfig that matters here.
@@ -48,11 +52,14 @@ pub struct Snapshot(Arc<Index>);
 #[derive(Debug)]
 struct Index {
     mesh: Mesh,
-    services: BTreeMap<String, ServiceInfo>,
+    /// By host; of several that have one, the first counts, unless another is of the client's own namespace.
+    services: BTreeMap<String, Vec<ServiceInfo>>,
+    /// By namespace and name.
+    workload_entries: BTreeMap<(String, String), Arc<WorkloadEntry>>,
     slices: BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>,
     pods: BTreeMap<(String, String), Arc<Pod>>,
     pods_by_address: BTreeMap<IpAddr, Arc<Pod>>,
-    nodes: endpoints::Nodes,
+    nodes: workloads::Nodes,
     destination_rules: destination_rules::Rules,
     virtual_services: Vec<Arc<VirtualService>>,
     peer_authentications: Vec<Arc<PeerAuthentication>>,
@@ -64,6 +71,8 @@ impl Snapshot {
     #[must_use]
     pub fn new(mesh: Mesh, objects: impl IntoIterator<Item = Object>) -> Self {
         let mut services: Vec<Arc<Service>> = Vec::new();
+        let mut service_entries: Vec<Arc<ServiceEntry>> = Vec::new();
+        let mut workload_entries = BTreeMap::new();
         let mut slices: BTreeMap<_, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
         let mut pods = BTreeMap::new();
         let mut nodes = BTreeMap::new();
@@ -74,6 +83,11 @@ impl Snapshot {
         for object in objects {
             match object {
                 Object::Service(service) => services.push(service),
+                Object::ServiceEntry(entry) => service_entries.push(entry),
+                Object::WorkloadEntry(entry) => {
+                    let key = (entry.metadata.namespace.clone(), entry.metadata.name.clone());
+                    workload_entries.insert(key, workloads::with_own_labels(entry));
+                }
                 Object::EndpointSlice(slice) => {
                     let service = slice.service_name().map(str::to_owned);
                     if let Some(service) = service {
@@ -93,7 +107,9 @@ impl Snapshot {
                 | Object::ConfigMap(_)
                 | Object::Deployment(_)
                 | Object::StatefulSet(_)
-                | Object::Job(_) => {}
+                | Object::Job(_)
+                | Object::WorkloadGroup(_)
+                | Object::ProxyConfig(_) => {}
             }
         }
         for slices in slices.values_mut() {
@@ -107,8 +123,14 @@ impl Snapshot {
         peer_authentications.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
         authorization_policies.sort_by(|a, b| a.metadata.age().cmp(&b.metadata.age()));
         let services = services.into_iter().map(|service| ServiceInfo::new(service, &mesh));
+        let mut by_host: BTreeMap<String, Vec<ServiceInfo>> = BTreeMap::new();
+        for service in services.chain(service_entries.iter().flat_map(ServiceInfo::of_entry)) {
+            by_host.entry(service.host().to_owned()).or_default().push(service);
+        }
+        by_host.values_mut().for_each(|services| services.sort_by(|a, b| a.rank().cmp(&b.rank())));
         Self(Arc::new(Index {
-            services: services.map(|service| (service.host().to_owned(), service)).collect(),
+            services: by_host,
+            workload_entries,
             destination_rules: destination_rules::Rules::new(&mesh, rules),
             mesh,
             slices,
@@ -127,15 +149,15 @@ impl Snapshot {
         &self.0.mesh
     }
 
-    /// The Service with this host name, if clients in `namespace` see it.
+    /// The Service or ServiceEntry with this host name, if clients in `namespace` see it.
     #[must_use]
     pub fn service(&self, host: &str, namespace: &str) -> Option<&ServiceInfo> {
-        self.0.services.get(host).filter(|service| service.is_visible_in(namespace))
+        visible(self.0.services.get(host)?, namespace)
     }
 
-    /// All Services that clients in `namespace` see, by host name.
+    /// All Services and hosts of ServiceEntries that clients in `namespace` see, by host name.
     pub fn services(&self, namespace: &str) -> impl Iterator<Item = &ServiceInfo> {
-        self.0.services.values().filter(move |service| service.is_visible_in(namespace))
+        self.0.services.values().filter_map(move |services| visible(services, namespace))
     }
 
     /// The pod a node is: by address, else by name.
@@ -145,34 +167,65 @@ impl Snapshot {
         by_address.or_else(|| self.0.pods.get(&(node.pod_namespace().to_owned(), node.pod_name().to_owned())))
     }
 
-    /// A node's labels: its pod's, else what it says itself.
+    /// The WorkloadEntry a node is: the oldest of its namespace with one of its addresses, if it is no pod.
     #[must_use]
-    pub fn labels<'a>(&'a self, node: &'a Node) -> &'a Labels {
-        self.pod(node).map_or_else(|| node.labels(), |pod| &pod.metadata.labels)
+    pub fn workload_entry(&self, node: &Node) -> Option<&Arc<WorkloadEntry>> {
+        if self.pod(node).is_some() {
+            return None;
+        }
+        let own = |entry: &&Arc<WorkloadEntry>| {
+            entry.metadata.namespace == node.namespace()
+                && entry.spec.ip().is_some_and(|address| node.addresses().contains(&address))
+        };
+        self.0.workload_entries.values().filter(own).min_by_key(|entry| entry.metadata.age())
     }
 
-    /// Where a client is: what its pod's labels say, or those of the machine it runs on, else what it says itself.
+    /// A node's labels: its pod's, else its WorkloadEntry's, else what it says itself.
+    #[must_use]
+    pub fn labels<'a>(&'a self, node: &'a Node) -> &'a Labels {
+        match (self.pod(node), self.workload_entry(node)) {
+            (Some(pod), _) => &pod.metadata.labels,
+            (None, Some(entry)) => &entry.spec.labels,
+            (None, None) => node.labels(),
+        }
+    }
+
+    /// Where a node is: what its pod's labels say, or those of the machine it runs on; without a pod what its own labels
+    /// say, else its WorkloadEntry; else what it says itself.
     #[must_use]
     pub fn locality(&self, node: &Node) -> Locality {
+        let of_entry = || self.workload_entry(node)?.spec.locality();
         let known = match self.pod(node) {
-            Some(pod) => endpoints::locality(pod, &self.0.nodes),
-            None => endpoints::labelled_locality(node.labels()),
+            Some(pod) => workloads::pod_locality(pod, &self.0.nodes),
+            None => workloads::labelled_locality(self.labels(node)).or_else(of_entry),
         };
         known.unwrap_or_else(|| node.locality().clone())
     }
 
-    /// The endpoints of one port of a Service, ready or not, in the order of its slices.
+    /// The endpoints of one port of a Service, ready or not: those of its slices in their order, then what else it
+    /// selects.
     #[must_use]
     pub fn endpoints(&self, service: &ServiceInfo, port: u16) -> Vec<WorkloadEndpoint> {
-        endpoints::of_port(&self.0.slices, &self.0.pods, &self.0.nodes, service, port)
+        endpoints::of_port(&self.0, service, port)
     }
 
     /// The SPIFFE IDs under which a Service's workloads prove who they are.
     #[must_use]
     pub fn identities(&self, service: &ServiceInfo) -> BTreeSet<String> {
-        let accounts = endpoints::accounts(&self.0.slices, &self.0.pods, service);
+        let accounts = endpoints::accounts(&self.0, service);
         let trust_domain = &self.0.mesh.trust_domain;
-        accounts.map(|(namespace, account)| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}")).collect()
+        let ids = accounts.map(|(namespace, account)| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}"));
+        let mut ids: BTreeSet<String> = ids.collect();
+        if let Registry::External(entry) = service.registry() {
+            ids.extend(entry.spec.subject_alt_names.iter().cloned());
+        }
+        ids
+    }
+
+    /// The Services and ServiceEntries of the node's namespace that send to `port` of the node's workload.
+    #[must_use]
+    pub fn services_that_target(&self, node: &Node, port: u16) -> BTreeSet<ObjectKey> {
+        workloads::services_that_target(self, node, port)
     }
 
     /// The merged DestinationRule by which `node` talks to `service`.
@@ -211,6 +264,13 @@ impl Snapshot {
     pub fn authorization_policies(&self) -> &[Arc<AuthorizationPolicy>] {
         &self.0.authorization_policies
     }
+}
+
+/// The one of several services with a host that counts in `namespace`.
+fn visible<'a>(services: &'a [ServiceInfo], namespace: &str) -> Option<&'a ServiceInfo> {
+    let mut seen = services.iter().filter(|service| service.is_visible_in(namespace));
+    let own = seen.clone().find(|service| service.namespace() == namespace);
+    own.or_else(|| seen.next())
 }
 
 /// A host as Istio completes it: a name without dots is a service of the namespace.

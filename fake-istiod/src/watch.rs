@@ -10,18 +10,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hermesh_runtime::EventId;
 use tokio::sync::mpsc;
 
-use crate::objects::{Kind, Object, ObjectKey, Pod};
-use crate::push::Update;
-use crate::snapshot::{Mesh, Snapshot};
+use crate::objects::{Kind, Labels, Object, ObjectKey, Pod, ServiceEntry, selects};
+use crate::push::{ServiceName, Update};
+use crate::snapshot::{Mesh, Snapshot, with_own_labels};
 
 /// The kinds that istiod watches. It is ready once each of them is [`Synced`](WatchEvent::Synced); others it ignores.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Namespace,
     Kind::Node,
     Kind::ConfigMap,
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Pod,
+    Kind::ServiceEntry,
+    Kind::WorkloadEntry,
+    Kind::WorkloadGroup,
     Kind::DestinationRule,
     Kind::VirtualService,
     Kind::PeerAuthentication,
@@ -164,7 +167,8 @@ impl Store {
             }
             WatchEvent::Deleted(key) => (self.objects.remove(&key), None),
         };
-        if is_unchanged(before.as_ref(), after.as_ref()) {
+        let by_readiness = [&before, &after].into_iter().flatten().any(|object| self.counts_once_ready(object));
+        if is_unchanged(before.as_ref(), after.as_ref(), by_readiness) {
             return None;
         }
         match (&after, &before, watched.cause) {
@@ -192,7 +196,9 @@ impl Store {
             | Object::ServiceAccount(_)
             | Object::Deployment(_)
             | Object::StatefulSet(_)
-            | Object::Job(_) => return false,
+            | Object::Job(_)
+            | Object::WorkloadGroup(_)
+            | Object::ProxyConfig(_) => return false,
             Object::ConfigMap(_) => {
                 if metadata.namespace != self.mesh.root_namespace || metadata.name != MESH_CONFIG {
                     return false;
@@ -216,8 +222,18 @@ impl Store {
             }
             // Routes and listeners come anew with every push.
             Object::VirtualService(_) | Object::AuthorizationPolicy(_) => {}
+            Object::ServiceEntry(entry) => {
+                update.services.extend(entry.spec.hosts.iter().map(|host| service_name(host)));
+            }
+            Object::WorkloadEntry(entry) => {
+                let entry = with_own_labels(Arc::clone(entry));
+                update.services.extend(self.services_that_select(&metadata.namespace, &entry.spec.labels));
+                update.services.extend(self.external_services_that_select(&metadata.namespace, &entry.spec.labels));
+            }
             Object::DestinationRule(rule) => match service_of_host(&rule.spec.host, &metadata.namespace) {
-                Some(service) => drop(update.services.insert(service)),
+                Some(service) => {
+                    update.services.extend([service, service_name(&rule.spec.host)]);
+                }
                 None => update.all_endpoints = true,
             },
             Object::PeerAuthentication(_) if metadata.namespace == self.mesh.root_namespace => {
@@ -227,6 +243,9 @@ impl Store {
                 let services = self.objects.keys().filter(|key| key.kind == Kind::Service);
                 let own = services.filter(|key| key.namespace == metadata.namespace);
                 update.services.extend(own.map(|key| (key.namespace.clone(), key.name.clone())));
+                let entries = self.service_entries(&metadata.namespace);
+                let hosts = entries.flat_map(|entry| &entry.spec.hosts).map(|host| service_name(host));
+                update.services.extend(hosts);
             }
         }
         update.everyone = true;
@@ -246,12 +265,48 @@ impl Store {
             })
         };
         let named = slices.filter(holds_pod).filter_map(|slice| slice.service_name());
-        named.map(|service| (pod.metadata.namespace.clone(), service.to_owned())).collect()
+        let named = named.map(|service| (pod.metadata.namespace.clone(), service.to_owned()));
+        named.chain(self.external_services_that_select(&pod.metadata.namespace, &pod.metadata.labels)).collect()
+    }
+
+    fn service_entries<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<ServiceEntry>> {
+        self.objects.values().filter_map(move |object| match object {
+            Object::ServiceEntry(entry) if entry.metadata.namespace == namespace => Some(entry),
+            _ => None,
+        })
+    }
+
+    /// The hosts of the namespace's ServiceEntries that have workloads with `labels` behind them.
+    fn external_services_that_select(&self, namespace: &str, labels: &Labels) -> Vec<ServiceName> {
+        let selecting = self.service_entries(namespace).filter(|entry| {
+            entry.spec.workload_selector.as_ref().is_some_and(|selector| selects(&selector.labels, labels))
+        });
+        selecting.flat_map(|entry| &entry.spec.hosts).map(|host| service_name(host)).collect()
+    }
+
+    /// The Services of the namespace that select workloads with `labels`.
+    fn services_that_select(&self, namespace: &str, labels: &Labels) -> Vec<ServiceName> {
+        let selecting = self.objects.values().filter_map(|object| match object {
+            Object::Service(service) if service.metadata.namespace == namespace => Some(service),
+            _ => None,
+        });
+        let selecting = selecting.filter(|service| {
+            let selector = &service.spec.selector;
+            !selector.is_empty() && selects(selector, labels)
+        });
+        selecting.map(|service| (namespace.to_owned(), service.metadata.name.clone())).collect()
+    }
+
+    /// Whether an object is a pod that a ServiceEntry has behind it while it is ready.
+    fn counts_once_ready(&self, object: &Object) -> bool {
+        let Object::Pod(pod) = object else { return false };
+        !self.external_services_that_select(&pod.metadata.namespace, &pod.metadata.labels).is_empty()
     }
 }
 
-/// Whether nothing that istiod reads differs. Of a pod it reads little, and kubelet writes much.
-fn is_unchanged(before: Option<&Object>, after: Option<&Object>) -> bool {
+/// Whether nothing that istiod reads differs. Of a pod it reads little, and kubelet writes much; whether it is ready
+/// counts `by_readiness` alone.
+fn is_unchanged(before: Option<&Object>, after: Option<&Object>, by_readiness: bool) -> bool {
     let (before, after) = match (before, after) {
         (None, None) => return true,
         (Some(before), Some(after)) => (before, after),
@@ -260,7 +315,8 @@ fn is_unchanged(before: Option<&Object>, after: Option<&Object>) -> bool {
     if let (Object::Pod(before), Object::Pod(after)) = (before, after) {
         let read = |pod: &Pod| {
             let spec = (pod.spec.service_account().to_owned(), pod.spec.node_name.clone());
-            (pod.metadata.labels.clone(), pod.metadata.uid.clone(), spec, pod.status.pod_ip, pod.status.phase)
+            let ready = by_readiness && pod.status.ready;
+            (pod.metadata.labels.clone(), pod.metadata.uid.clone(), spec, pod.status.pod_ip, pod.status.phase, ready)
         };
         return read(before) == read(after) && before.spec.containers == after.spec.containers;
     }
@@ -271,14 +327,23 @@ fn is_unchanged(before: Option<&Object>, after: Option<&Object>) -> bool {
     before == after
 }
 
-/// The service that a DestinationRule's host names from within `namespace`; none for a wildcard or a foreign host.
-fn service_of_host(host: &str, namespace: &str) -> Option<(String, String)> {
+/// The service with a host: of `<name>.<namespace>.svc.<domain>` namespace and name, else no namespace and the host.
+pub(crate) fn service_name(host: &str) -> ServiceName {
+    let mut labels = host.split('.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (Some(name), Some(namespace), Some("svc")) => (namespace.to_owned(), name.to_owned()),
+        _ => (String::new(), host.to_owned()),
+    }
+}
+
+/// The service that a DestinationRule's host names from within `namespace`; none for a wildcard.
+fn service_of_host(host: &str, namespace: &str) -> Option<ServiceName> {
     let mut labels = host.split('.');
     let name = labels.next().filter(|name| !name.contains('*'))?;
     match (labels.next(), labels.next()) {
         (None, _) => Some((namespace.to_owned(), name.to_owned())),
         (Some(namespace), None | Some("svc")) => Some((namespace.to_owned(), name.to_owned())),
-        _ => None,
+        _ => Some(service_name(host)),
     }
 }
 

@@ -16,11 +16,11 @@ pub use engine::LinkFault;
 pub use hermesh_istiod::disruption::Service as IstiodService;
 pub use image::{Images, Process, Pull, Registry, stand_in};
 pub use mesh::{
-    Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ClientConfig,
-    ClientResource, ContainerExit, Crash, Deleted, Disruption, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests,
-    LOAD_CALLS_MAX, Listed, Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, Nodes, PATIENCE, PodRow,
-    PodTable, ReadError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, Table, TargetError,
-    WaitError, code_text, mesh,
+    Answer, Applied, ApplyError, ApplyOutcome, BootError, Call, CallError, CallFailure, CallReport, Calls,
+    ClientConfig, ClientResource, ContainerExit, Crash, Deleted, Disruption, DisturbError, Fault, ISTIO_VERSIONS,
+    IntoManifests, LOAD_CALLS_MAX, Listed, Load, LoadedCall, Machine, Manifest, Manifests, Mesh, MeshBuilder, Nodes,
+    PATIENCE, PodRow, PodTable, ReadError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError,
+    Table, TargetError, WaitError, code_text, mesh,
 };
 
 pub use hermesh_runtime::{JoinError, JoinHandle, spawn};

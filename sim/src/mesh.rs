@@ -31,6 +31,7 @@ mod events;
 mod explain;
 mod inject;
 mod load;
+mod machines;
 mod manifests;
 mod named;
 mod nodes;
@@ -63,6 +64,7 @@ pub use disturb::SLOW_MAX;
 pub use error::{ApplyError, CallError, DisturbError, Fault, StartError, TargetError, WaitError};
 pub use inject::{Resource, ResourceError};
 pub use load::{LOAD_CALLS_MAX, Load, RunningLoad};
+pub use machines::Machine;
 pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub(crate) use named::ObjectName;
 pub use nodes::Nodes;
@@ -71,6 +73,7 @@ pub use pods::{ContainerExit, PodRow, PodTable};
 pub use tables::{Listed, Table};
 pub use xds::Responses;
 
+pub use crate::cluster::machines::BootError;
 pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
@@ -321,7 +324,7 @@ impl Mesh {
         self.check_fault()?;
         let result = result.map_err(Fault::from)?;
         let (ended, last) = (self.now(), self.simulation.with_trace(Trace::len) + 1);
-        let workloads = self.cluster.pods(None);
+        let workloads = self.cluster.everyone(None);
         let workload = |hostname: &str| {
             let row = workloads.iter().find(|row| row.hostname == hostname)?;
             Some(pods::qualified(&row.namespace, &row.workload, &self.namespace))
@@ -495,7 +498,7 @@ impl Mesh {
     fn inside(&self, row: &PodRow) -> Inside {
         let key = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
         let application = row.containers.iter().find(|name| *name != AGENT).cloned().unwrap_or_default();
-        self.cluster.kubelet.inside(&key, &application).unwrap_or_default()
+        self.cluster.inside(&key, &application).unwrap_or_default()
     }
 
     /// Does something within the simulation, where there is a clock, without letting time pass.

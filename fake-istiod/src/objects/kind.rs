@@ -18,6 +18,10 @@ pub enum Kind {
     Deployment,
     StatefulSet,
     Job,
+    ServiceEntry,
+    WorkloadEntry,
+    WorkloadGroup,
+    ProxyConfig,
     DestinationRule,
     VirtualService,
     PeerAuthentication,
@@ -26,7 +30,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they can be applied.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Namespace,
         Self::Node,
         Self::ServiceAccount,
@@ -37,6 +41,10 @@ impl Kind {
         Self::Deployment,
         Self::StatefulSet,
         Self::Job,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::WorkloadGroup,
+        Self::ProxyConfig,
         Self::DestinationRule,
         Self::VirtualService,
         Self::PeerAuthentication,
@@ -57,6 +65,10 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
             Self::Job => "Job",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
+            Self::WorkloadGroup => "WorkloadGroup",
+            Self::ProxyConfig => "ProxyConfig",
             Self::DestinationRule => "DestinationRule",
             Self::VirtualService => "VirtualService",
             Self::PeerAuthentication => "PeerAuthentication",
@@ -73,7 +85,12 @@ impl Kind {
             Self::EndpointSlice => &["discovery.k8s.io/v1"],
             Self::Deployment | Self::StatefulSet => &["apps/v1"],
             Self::Job => &["batch/v1"],
-            Self::DestinationRule | Self::VirtualService => {
+            Self::ProxyConfig => &["networking.istio.io/v1beta1"],
+            Self::DestinationRule
+            | Self::VirtualService
+            | Self::ServiceEntry
+            | Self::WorkloadEntry
+            | Self::WorkloadGroup => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
             Self::PeerAuthentication | Self::AuthorizationPolicy => {

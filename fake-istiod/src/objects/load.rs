@@ -197,6 +197,10 @@ impl<'a> Loader<'a> {
             Deployment => validate::deployment
             StatefulSet => validate::stateful_set
             Job => validate::job
+            ServiceEntry => validate::service_entry
+            WorkloadEntry => validate::workload_entry
+            WorkloadGroup => validate::workload_group
+            ProxyConfig => validate::proxy_config
             DestinationRule => validate::destination_rule
             VirtualService => validate::virtual_service
             PeerAuthentication => validate::peer_authentication

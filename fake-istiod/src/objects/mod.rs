@@ -24,11 +24,14 @@ mod node;
 mod peer_authentication;
 mod pod;
 mod probe;
+mod proxy_config;
 mod service;
+mod service_entry;
 mod stateful_set;
 mod validate;
 mod virtual_service;
 mod volume;
+mod workload_entry;
 
 use std::sync::Arc;
 
@@ -66,7 +69,9 @@ pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,
     SleepAction, TcpSocketAction,
 };
+pub use proxy_config::{ProxyConfig, ProxyConfigSpec, ProxyImage};
 pub use service::{ClusterIp, IntOrString, Protocol, Service, ServicePort, ServiceSpec, ServiceType};
+pub use service_entry::{EntrySelector, MeshLocation, Resolution, ServiceEntry, ServiceEntryPort, ServiceEntrySpec};
 pub use stateful_set::{
     Ordinals, PodManagementPolicy, RollingUpdateStatefulSet, StatefulSet, StatefulSetSpec, UpdateStrategy,
     UpdateStrategyType, VolumeClaimTemplate,
@@ -79,6 +84,7 @@ pub use volume::{
     ConfigMapVolume, DownwardApiItem, DownwardApiVolume, EmptyDirVolume, KeyToPath, ProjectedSource, ProjectedVolume,
     ServiceAccountTokenProjection, Volume, VolumeSource,
 };
+pub use workload_entry::{WorkloadEntry, WorkloadEntrySpec, WorkloadGroup, WorkloadGroupMetadata, WorkloadGroupSpec};
 
 /// A label selector that wants every one of its labels (`matchLabels`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -111,6 +117,10 @@ pub enum Object {
     Deployment(Arc<Deployment>),
     StatefulSet(Arc<StatefulSet>),
     Job(Arc<Job>),
+    ServiceEntry(Arc<ServiceEntry>),
+    WorkloadEntry(Arc<WorkloadEntry>),
+    WorkloadGroup(Arc<WorkloadGroup>),
+    ProxyConfig(Arc<ProxyConfig>),
     DestinationRule(Arc<DestinationRule>),
     VirtualService(Arc<VirtualService>),
     PeerAuthentication(Arc<PeerAuthentication>),
@@ -162,8 +172,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Namespace Node ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job DestinationRule
-    VirtualService PeerAuthentication AuthorizationPolicy
+    Namespace Node ServiceAccount ConfigMap Service EndpointSlice Pod Deployment StatefulSet Job ServiceEntry
+    WorkloadEntry WorkloadGroup ProxyConfig DestinationRule VirtualService PeerAuthentication AuthorizationPolicy
 }
 
 impl Object {

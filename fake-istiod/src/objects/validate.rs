@@ -4,11 +4,13 @@ mod authorization_policy;
 mod istio;
 mod kubernetes;
 mod locality;
+mod service_entry;
 mod workload;
 
 pub(super) use authorization_policy::authorization_policy;
 pub(super) use istio::{destination_rule, peer_authentication, virtual_service};
 pub(super) use kubernetes::{config_map, endpoint_slice, namespace, node, pod, service, service_account};
+pub(super) use service_entry::{proxy_config, service_entry, workload_entry, workload_group};
 pub(super) use workload::{deployment, job, stateful_set};
 
 use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_service_name};

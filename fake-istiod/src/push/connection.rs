@@ -21,12 +21,14 @@ use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subsc
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Entry, Hub, LastResponse, PushContext, ServiceName, Update, Verdict, Way};
+use super::registration::Connected;
+use super::{Entry, Hub, LastResponse, PushContext, Registrations, ServiceName, Update, Verdict, Way};
 use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::disruption::{self, Door, Watch};
 use crate::node::Node;
 use crate::objects::{Kind, ObjectKey};
 use crate::translate;
+use crate::watch::service_name;
 pub use leaving::{Dropped, Held, Released};
 use leaving::{Leaving, Made};
 
@@ -95,14 +97,23 @@ pub(crate) struct DiscoveryService {
     /// None where nobody is asked who they are.
     authenticator: Option<Authenticator>,
     door: Door,
+    /// None where nobody registers.
+    registrations: Option<Registrations>,
 }
 
 /// The path of the method that is served.
 const STREAM: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
 impl DiscoveryService {
-    pub(crate) fn new(rt: &Runtime, hub: &Hub, rules: Rules, authenticator: Option<Authenticator>, door: Door) -> Self {
-        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator, door }
+    pub(crate) fn new(
+        rt: &Runtime,
+        hub: &Hub,
+        rules: Rules,
+        authenticator: Option<Authenticator>,
+        door: Door,
+        registrations: Option<Registrations>,
+    ) -> Self {
+        Self { rt: rt.clone(), hub: hub.clone(), rules, authenticator, door, registrations }
     }
 }
 
@@ -184,6 +195,10 @@ impl DiscoveryService {
         let (id, node) =
             (node.id.clone(), Node::parse(node).map_err(|error| Status::invalid_argument(error.to_string()))?);
         authorize(caller.as_ref(), &node)?;
+        let registered = match &self.registrations {
+            Some(registrations) => registrations.connect(&node, caller.as_ref(), cause)?,
+            None => None,
+        };
 
         let pod = (node.pod_namespace().to_owned(), node.pod_name().to_owned());
         let entry = self.hub.enter(&id, &pod);
@@ -207,6 +222,7 @@ impl DiscoveryService {
             door,
             end: Status::cancelled("the client closed the stream"),
             ended_by: None,
+            _registered: registered,
         };
         let ended = connection.run(first, requests).await;
         connection.end = ended.as_ref().err().cloned().unwrap_or_else(|| Status::ok(""));
@@ -273,6 +289,8 @@ struct Connection {
     end: Status,
     /// Who wants it to end, if it ends because somebody does.
     ended_by: Option<EventId>,
+    /// Of a workload that registers itself.
+    _registered: Option<Connected>,
 }
 
 impl Connection {
@@ -459,14 +477,9 @@ fn generate(
     if names.is_empty() { Vec::new() } else { translate::resources(snapshot, node, resource_type, &names) }
 }
 
-/// The service behind `outbound|<port>|<subset>|<name>.<namespace>.svc.<domain>`.
+/// The service behind `outbound|<port>|<subset>|<host>`.
 fn service(cluster: &str) -> Option<ServiceName> {
-    let host = cluster.rsplit('|').next()?;
-    let mut labels = host.split('.');
-    match (labels.next(), labels.next(), labels.next()) {
-        (Some(name), Some(namespace), Some("svc")) => Some((namespace.to_owned(), name.to_owned())),
-        _ => None,
-    }
+    cluster.rsplit_once('|').map(|(_, host)| service_name(host))
 }
 
 /// The responses of one stream; dropping it ends the task behind it.
@@ -491,6 +504,7 @@ mod tests {
     fn a_cluster_name_names_its_service() {
         let name = service("outbound|7070|v1|echo.echo-grpc.svc.cluster.local");
         assert_eq!(name, Some(("echo-grpc".to_owned(), "echo".to_owned())));
-        assert_eq!(service("outbound|443||example.com"), None);
+        assert_eq!(service("outbound|443||example.com"), Some((String::new(), "example.com".to_owned())));
+        assert_eq!(service("example.com"), None);
     }
 }

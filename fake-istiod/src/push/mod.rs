@@ -8,6 +8,7 @@ mod connection;
 mod debounce;
 pub mod gate;
 mod outbox;
+mod registration;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub(crate) use connection::DiscoveryService;
 pub use connection::{ConnectionClosed, ConnectionOpened, ConnectionRefused, Dropped, Held, Nacked, Pushed, Released};
 pub use debounce::{Debounce, DebounceTimes};
 pub use gate::Gate;
+pub(crate) use registration::Registrations;
+pub use registration::{CleanedUp, Disconnected, Registered, Write, Writer};
 pub use status::{Addresses, ConnectionStatus, IstiodStatus, LastResponse, State, Unsettled, Verdict, Way};
 
 hermesh_runtime::event! {
@@ -33,7 +36,8 @@ hermesh_runtime::event! {
         connections: usize,
         /// The events of all watch events in it.
         causes: Vec<u64>,
-        /// The services whose endpoints may differ, as `namespace/name`; `*` for all.
+        /// The services whose endpoints may differ, as `namespace/name`, or as hosts
+        /// if they are no Services of Kubernetes; `*` for all.
         services: Vec<String>,
     }
 
@@ -43,7 +47,7 @@ hermesh_runtime::event! {
     }
 }
 
-/// A service: namespace and name.
+/// A service: namespace and name, or of a host that is no Kubernetes Service nothing and the host.
 pub(crate) type ServiceName = (String, String);
 
 /// One version of the configuration.
@@ -156,7 +160,11 @@ impl Hub {
         let services = if update.all_endpoints {
             vec!["*".to_owned()]
         } else {
-            update.services.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()
+            let name = |(namespace, name): &ServiceName| match namespace.as_str() {
+                "" => name.clone(),
+                namespace => format!("{namespace}/{name}"),
+            };
+            update.services.iter().map(name).collect()
         };
         let reached = |stream: &Stream| update.everyone || update.pods.contains(&stream.pod);
         let event = PushStarted {

@@ -1,30 +1,32 @@
-//! Services under their host names.
+//! Services and ServiceEntries under their host names.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Mesh, is_exported_to};
-use crate::objects::{ObjectKey, Protocol, Service, ServicePort};
+use crate::objects::{Metadata, ObjectKey, Protocol, Service, ServiceEntry, ServiceEntryPort, ServicePort, ip_range};
 
 /// The annotation that limits who sees a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
-/// A Service and what follows from it.
+/// A host with its ports: a Kubernetes Service, or one of the hosts of a ServiceEntry.
 #[derive(Clone, Debug)]
 pub struct ServiceInfo {
-    service: Arc<Service>,
+    registry: Registry,
     host: String,
+    ports: Vec<ServicePort>,
+    address: Option<IpAddr>,
     export_to: BTreeSet<String>,
 }
 
-/// Whether requests on a port can be routed by their content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortProtocol {
-    /// HTTP in one of its forms, or undeclared and to be found out.
-    Http,
-    /// Bytes.
-    Opaque,
+/// Who says that a host exists.
+#[derive(Clone, Debug)]
+pub enum Registry {
+    /// Kubernetes.
+    Kubernetes(Arc<Service>),
+    /// A ServiceEntry.
+    External(Arc<ServiceEntry>),
 }
 
 impl ServiceInfo {
@@ -34,54 +36,112 @@ impl ServiceInfo {
         let export_to = metadata.annotations.get(EXPORT_TO).map(String::as_str).unwrap_or_default();
         let names = export_to.split(',').map(str::trim).filter(|name| !name.is_empty());
         let export_to = names.map(str::to_owned).collect();
-        Self { host, export_to, service }
+        let address = service.spec.cluster_ip.and_then(crate::objects::ClusterIp::address);
+        let ports = service.spec.ports.clone();
+        Self { host, ports, address, export_to, registry: Registry::Kubernetes(service) }
     }
 
-    /// The object.
+    /// One service for each host, as Istio's `convertServices` makes them.
+    pub(super) fn of_entry(entry: &Arc<ServiceEntry>) -> impl Iterator<Item = Self> {
+        let port = |port: &ServiceEntryPort| ServicePort {
+            name: Some(port.name.clone()),
+            protocol: if port.protocol.eq_ignore_ascii_case("udp") { Protocol::UDP } else { Protocol::TCP },
+            app_protocol: Some(port.protocol.clone()).filter(|protocol| !protocol.is_empty()),
+            port: u16::try_from(port.number).unwrap_or_default(),
+            target_port: u16::try_from(port.target_port).ok().filter(|port| *port != 0).map(Into::into),
+        };
+        let ports: Vec<ServicePort> = entry.spec.ports.iter().map(port).collect();
+        let address = entry.spec.addresses.iter().find_map(|address| single_address(address));
+        entry.spec.hosts.iter().map(move |host| Self {
+            host: host.clone(),
+            ports: ports.clone(),
+            address,
+            export_to: entry.spec.export_to.iter().cloned().collect(),
+            registry: Registry::External(Arc::clone(entry)),
+        })
+    }
+
+    /// Who says that it exists.
     #[must_use]
-    pub fn service(&self) -> &Arc<Service> {
-        &self.service
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    /// The object's key.
+    /// The key of the object behind it.
     #[must_use]
     pub fn key(&self) -> ObjectKey {
-        self.service.key()
+        match &self.registry {
+            Registry::Kubernetes(service) => service.key(),
+            Registry::External(entry) => entry.key(),
+        }
     }
 
-    /// The full host name, `name.namespace.svc.domain`.
+    /// The full host name, `name.namespace.svc.domain` of a Kubernetes Service.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The Service's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.service.metadata.name
-    }
-
-    /// The Service's namespace.
+    /// The namespace of the object behind it.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.service.metadata.namespace
+        &self.metadata().namespace
     }
 
-    /// The cluster address; none if headless.
+    fn metadata(&self) -> &Metadata {
+        match &self.registry {
+            Registry::Kubernetes(service) => &service.metadata,
+            Registry::External(entry) => &entry.metadata,
+        }
+    }
+
+    /// The virtual address; none if headless.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        self.service.spec.cluster_ip.and_then(crate::objects::ClusterIp::address)
+        self.address
+    }
+
+    /// Whether it is a Kubernetes Service without an address of its own.
+    #[must_use]
+    pub fn is_headless(&self) -> bool {
+        matches!(&self.registry, Registry::Kubernetes(service) if service.is_headless())
+    }
+
+    /// Its ports.
+    #[must_use]
+    pub fn ports(&self) -> &[ServicePort] {
+        &self.ports
     }
 
     /// The port with this number.
     #[must_use]
     pub fn port(&self, number: u16) -> Option<&ServicePort> {
-        self.service.spec.ports.iter().find(|port| port.port == number)
+        self.ports.iter().find(|port| port.port == number)
     }
 
     pub(super) fn is_visible_in(&self, namespace: &str) -> bool {
         !self.export_to.contains("~") && is_exported_to(&self.export_to, self.namespace(), namespace)
     }
+
+    /// Which of several services with one host counts for everybody: Kubernetes' own, else the oldest.
+    pub(super) fn rank(&self) -> (bool, (u64, &str, &str)) {
+        (matches!(self.registry, Registry::External(_)), self.metadata().age())
+    }
+}
+
+/// The address that a text is, if it is no range of several.
+fn single_address(text: &str) -> Option<IpAddr> {
+    let (address, len) = ip_range(text)?;
+    (u32::from(len) == if address.is_ipv4() { 32 } else { 128 }).then_some(address)
+}
+
+/// Whether requests on a port can be routed by their content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortProtocol {
+    /// HTTP in one of its forms, or undeclared and to be found out.
+    Http,
+    /// Bytes.
+    Opaque,
 }
 
 impl PortProtocol {

@@ -40,8 +40,8 @@ fn load_assignment(snapshot: &Snapshot, node: &Node, name: &str) -> Resource {
         let mut endpoints = snapshot.endpoints(service, cluster.port);
         endpoints.retain(|endpoint| selects(&labels, endpoint.workload.as_ref().map_or(&nobody, Workload::labels)));
         for endpoint in &endpoints {
-            from.insert(endpoint.slice.clone());
-            from.extend(endpoint.workload.as_ref().map(|workload| workload.pod().key()));
+            from.insert(endpoint.from.clone());
+            from.extend(endpoint.workload.as_ref().map(Workload::key));
         }
         endpoints.retain(|endpoint| endpoint.is_ready || keeps_unready);
         let client = Place { locality: snapshot.locality(node), labels: snapshot.labels(node).clone() };
@@ -71,7 +71,7 @@ fn lb_endpoint(endpoint: &WorkloadEndpoint) -> endpoint::LbEndpoint {
     let address = proto::address(endpoint.address.to_string(), endpoint.port);
     endpoint::LbEndpoint {
         health_status: health.into(),
-        load_balancing_weight: Some(proto::uint32(1)),
+        load_balancing_weight: Some(proto::uint32(endpoint.weight())),
         metadata: endpoint
             .workload
             .as_ref()
@@ -90,6 +90,6 @@ fn description(workload: &Workload) -> String {
     let name = name.unwrap_or_else(|| workload.name());
     let revision = label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
     let revision = revision.filter(|revision| *revision != "latest").unwrap_or_default();
-    let namespace = &workload.pod().metadata.namespace;
+    let namespace = workload.namespace();
     format!("{};{namespace};{name};{revision};Kubernetes", workload.name())
 }

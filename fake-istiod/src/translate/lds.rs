@@ -17,7 +17,6 @@ use super::name_filter::NameFilter;
 use super::peer_authentication::{ServerMode, server_mode};
 use super::{ClusterName, Resource, fault, proto, tls};
 use crate::node::Node;
-use crate::objects::{IntOrString, Object, ObjectKey, selects};
 use crate::snapshot::{ServiceInfo, Snapshot};
 
 pub(super) fn listeners(snapshot: &Snapshot, node: &Node, names: &BTreeSet<String>) -> Vec<Resource> {
@@ -32,7 +31,7 @@ pub(super) fn listeners(snapshot: &Snapshot, node: &Node, names: &BTreeSet<Strin
             None => continue,
         };
         for name in spellings {
-            for port in &service.service().spec.ports {
+            for port in service.ports() {
                 if requested.is_none_or(|requested| requested.wants(port.port)) {
                     resources.push(outbound(service, name, port.port));
                 }
@@ -70,11 +69,12 @@ fn outbound(service: &ServiceInfo, host: &str, port: u16) -> Resource {
 fn inbound(snapshot: &Snapshot, node: &Node, name: &str) -> Option<Resource> {
     let (host, port) = split_host_port(name.strip_prefix(INBOUND_LISTENER_PREFIX)?)?;
     let port: u16 = port.parse().ok()?;
-    let mut from = services_that_target(snapshot, node, port);
+    let mut from = snapshot.services_that_target(node, port);
     if from.is_empty() {
         return None;
     }
-    from.extend(snapshot.pod(node).map(|pod| Object::from(pod.clone()).key()));
+    from.extend(snapshot.pod(node).map(|pod| pod.key()));
+    from.extend(snapshot.workload_entry(node).map(|entry| entry.key()));
     let (mode, policies) = server_mode(snapshot, node.namespace(), snapshot.labels(node), port);
     from.extend(policies);
     let (suffix, transport_socket) = match mode {
@@ -138,23 +138,4 @@ fn filter(name: &str, config: Any) -> hcm::HttpFilter {
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
         ..hcm::HttpFilter::default()
     }
-}
-
-/// The Services of the node's namespace that send to `port` of the node's workload.
-fn services_that_target(snapshot: &Snapshot, node: &Node, port: u16) -> BTreeSet<ObjectKey> {
-    let pod = snapshot.pod(node);
-    let labels = snapshot.labels(node);
-    let namespace = pod.map_or_else(|| node.namespace(), |pod| &pod.metadata.namespace);
-    let number = |target: &Option<IntOrString>, port: u16| match target {
-        None => Some(port),
-        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
-        Some(IntOrString::String(name)) => pod.and_then(|pod| pod.named_port(name)).or_else(|| node.named_port(name)),
-    };
-    let selecting = snapshot.services(namespace).filter(|service| {
-        let selector = &service.service().spec.selector;
-        service.namespace() == namespace && !selector.is_empty() && selects(selector, labels)
-    });
-    let targeting = selecting
-        .filter(|service| service.service().spec.ports.iter().any(|it| number(&it.target_port, it.port) == Some(port)));
-    targeting.map(ServiceInfo::key).collect()
 }

@@ -32,12 +32,11 @@ pub(super) struct Place {
     pub(super) labels: Labels,
 }
 
-/// Groups by locality, each with a weight of one for each endpoint.
+/// Groups by locality, each with the weights of its endpoints.
 pub(super) fn groups(endpoints: Vec<WorkloadEndpoint>) -> Vec<Group> {
     let mut groups: BTreeMap<Locality, Vec<WorkloadEndpoint>> = BTreeMap::new();
     for endpoint in endpoints {
-        let locality = endpoint.workload.as_ref().map(|workload| workload.locality().clone()).unwrap_or_default();
-        groups.entry(locality).or_default().push(endpoint);
+        groups.entry(endpoint.locality.clone()).or_default().push(endpoint);
     }
     groups.into_iter().map(|(locality, endpoints)| Group::new(locality, 0, endpoints)).collect()
 }
@@ -70,7 +69,7 @@ pub(super) fn apply(
 
 impl Group {
     fn new(locality: Locality, priority: u32, endpoints: Vec<WorkloadEndpoint>) -> Self {
-        let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        let weight = endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight()));
         Self { locality, weight, priority, endpoints }
     }
 }

@@ -175,7 +175,7 @@ fn domains(service: &ServiceInfo, port: u16, dns_domain: &str) -> Vec<String> {
     let mut names = vec![host.to_owned(), format!("{host}.")];
     names.extend(short_names(service, dns_domain));
     let mut domains: Vec<String> = names.iter().flat_map(|name| with_port(name, port)).collect();
-    if service.service().is_headless() {
+    if service.is_headless() {
         domains.extend(domains.iter().map(|domain| format!("*.{domain}")).collect::<Vec<_>>());
     }
     domains.extend(service.address().into_iter().flat_map(|address: IpAddr| {
@@ -186,15 +186,13 @@ fn domains(service: &ServiceInfo, port: u16, dns_domain: &str) -> Vec<String> {
 }
 
 fn short_names(service: &ServiceInfo, dns_domain: &str) -> Vec<String> {
-    let (name, namespace) = (service.name(), service.namespace());
     let Some((own_namespace, suffix)) = dns_domain.split_once(".svc.") else {
         // A domain without namespace, as in agentless bootstraps: only what both have in common is left out.
         let shared = format!(".{dns_domain}");
         return service.host().strip_suffix(&shared).map(str::to_owned).into_iter().collect();
     };
-    if !service.host().ends_with(&format!(".svc.{suffix}")) {
-        return Vec::new();
-    }
+    let short = service.host().strip_suffix(&format!(".svc.{suffix}"));
+    let Some((name, namespace)) = short.and_then(|short| short.split_once('.')) else { return Vec::new() };
     if own_namespace == namespace {
         vec![name.to_owned(), format!("{name}.{namespace}.svc"), format!("{name}.{namespace}")]
     } else {

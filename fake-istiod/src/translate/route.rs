@@ -166,7 +166,7 @@ impl Translation<'_> {
         let host = full_host(&destination.host, &self.service.metadata.namespace, self.snapshot.mesh());
         let named = destination.port.and_then(|port| u16::try_from(port.number).ok());
         let port = named.unwrap_or_else(|| match self.snapshot.service(&host, self.node.namespace()) {
-            Some(service) => match service.service().spec.ports.as_slice() {
+            Some(service) => match service.ports() {
                 [only] => only.port,
                 _ => self.port,
             },

@@ -6,6 +6,7 @@ mod objects_authorization;
 mod objects_errors;
 mod objects_notes;
 mod objects_one_pass;
+mod objects_outside;
 mod program;
 mod server_ads;
 mod state;

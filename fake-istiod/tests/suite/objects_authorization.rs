@@ -44,6 +44,52 @@ fn what_the_webhook_refuses_is_refused() {
         (rule("{from: [{source: {ipBlocks: [10.0.0.0/33]}}]}"), "ipBlocks[0]: expected an IP address or a range"),
         (rule("{from: [{source: {principal: [a]}}]}"), "principal: unknown field; did you mean `principals`?"),
         (rule("{from: [{source: {serviceAccounts: [\"a*\"]}}]}"), "serviceAccounts[0]: expected `name` or"),
+        (rule("{from: [{source: {notServiceAccounts: [a/b/c]}}]}"), "notServiceAccounts[0]: expected `name` or"),
+        (rule("{from: [{source: {serviceAccounts: [a/]}}]}"), "serviceAccounts[0]: expected `name` or"),
+        (rule("{from: [{source: {serviceAccounts: [\"\"]}}]}"), "serviceAccounts[0]: expected `name` or"),
+        (
+            rule(&format!("{{from: [{{source: {{serviceAccounts: [{}]}}}}]}}", "a".repeat(321))),
+            "serviceAccounts[0]: expected no more than 320 characters",
+        ),
+        (
+            rule(&format!("{{from: [{{source: {{serviceAccounts: [{}]}}}}]}}", ["a"; 17].join(", "))),
+            "serviceAccounts: 17 are more than the 16 that istiod takes; write another rule",
+        ),
+        (
+            rule("{when: [{key: source.serviceAccount, values: [\"a*\"]}]}"),
+            "when[0].values[0]: expected `name` or `namespace/name` without `*`, found \"a*\"",
+        ),
+        (
+            rule(&format!("{{when: [{{key: source.serviceAccount, notValues: [{}]}}]}}", ["a"; 17].join(", "))),
+            "when[0].notValues: 17 are more than the 16 that istiod takes",
+        ),
+        (
+            rule("{from: [{source: {notServiceAccounts: [a], notPrincipals: [b]}}]}"),
+            "notServiceAccounts: service accounts say principals and namespaces already",
+        ),
+        (
+            rule("{to: [{operation: {paths: [\"/a/{id}\"]}}]}"),
+            "paths[0]: expected {*} or {**} as a whole part of a path, and no other braces, found \"/a/{id}\"",
+        ),
+        (rule("{to: [{operation: {paths: [\"/a{*}/b\"]}}]}"), "paths[0]: expected {*} or {**} as a whole part"),
+        (rule("{to: [{operation: {notPaths: [\"/{**}/{*}\"]}}]}"), "notPaths[0]: expected {**} as the last template"),
+        (rule("{to: [{operation: {paths: [\"/{*}/a b\"]}}]}"), "paths[0]: expected what a URL's path may have"),
+        (
+            rule("{when: [{key: experimental.envoy.filters.a.b, values: [a]}]}"),
+            "write `experimental.envoy.filters.filter[name]`",
+        ),
+        (
+            rule("{when: [{key: request.experimental.inline.headers, values: [a]}]}"),
+            "write `request.experimental.inline.headers[name]`",
+        ),
+        (
+            "{action: CUSTOM, provider: {name: p}, rules: [{from: [{source: {principals: [a]}}]}]}".to_owned(),
+            "spec.rules[0].from[0].source.principals: CUSTOM cannot tell who calls; leave it to a policy that ALLOWs",
+        ),
+        (
+            "{action: CUSTOM, provider: {name: p}, rules: [{when: [{key: source.namespace, values: [a]}]}]}".to_owned(),
+            "spec.rules[0].when[0].key: CUSTOM cannot tell who calls",
+        ),
         (
             rule("{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}"),
             "serviceAccounts: service accounts say principals and namespaces already",
@@ -103,4 +149,6 @@ fn what_means_something_else_to_grpc_servers_is_said() {
     let good =
         rule("{from: [{source: {principals: [a]}}], to: [{operation: {methods: [GET, \"*\"], ports: [\"80\"]}}]}");
     assert_eq!(said(&good), (Vec::new(), Vec::new()));
+    let inline = rule("{when: [{key: \"request.experimental.inline.headers[x-team]\", values: [a]}]}");
+    assert_eq!(said(&inline), (Vec::new(), Vec::new()));
 }

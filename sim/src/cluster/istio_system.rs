@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hermesh_istiod::ca::{SignedTokens, StoredRoot};
 use hermesh_istiod::disruption::Disruptions;
 use hermesh_istiod::objects::{Object, load};
-use hermesh_istiod::push::{Gate, IstiodStatus};
+use hermesh_istiod::push::{Gate, IstiodStatus, Write};
 use hermesh_istiod::watch::{KINDS, WatchEvent, watch};
 use hermesh_istiod::{Config, Istiod, IstiodError};
 use hermesh_runtime::latest::{Latest, Reader};
@@ -94,6 +94,11 @@ impl ControlPlane {
         });
         config.gate = Some(self.gate.clone());
         config.disruptions = Some(self.disruptions.clone());
+        let store = self.store.clone();
+        config.writer = Some(Arc::new(move |write, cause| match write {
+            Write::Apply(object) => drop(store.apply(object, cause)),
+            Write::Delete(key) => drop(store.delete(&key, cause)),
+        }));
         let istiod = Istiod::new(rt, config, source)?;
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(istiod.status());
         istiod.run().await

@@ -4,6 +4,7 @@ use hermesh_istiod::objects::{Kind, Object, ObjectKey, Pod};
 
 use super::deployments::Deployments;
 use super::jobs::Jobs;
+use super::machines::Machines;
 use super::stateful_sets;
 use super::store::Store;
 
@@ -13,6 +14,7 @@ pub(crate) struct Members {
     store: Store,
     deployments: Deployments,
     jobs: Jobs,
+    machines: Machines,
 }
 
 /// A pod's place in its workload.
@@ -25,8 +27,9 @@ pub(crate) struct Member {
 }
 
 impl Members {
-    pub(super) fn new(store: &Store, deployments: &Deployments, jobs: &Jobs) -> Self {
-        Self { store: store.clone(), deployments: deployments.clone(), jobs: jobs.clone() }
+    pub(super) fn new(store: &Store, deployments: &Deployments, jobs: &Jobs, machines: &Machines) -> Self {
+        let (store, machines) = (store.clone(), machines.clone());
+        Self { store, deployments: deployments.clone(), jobs: jobs.clone(), machines }
     }
 
     pub(crate) fn of(&self, pod: &Pod) -> Member {
@@ -38,8 +41,11 @@ impl Members {
         Member { workload: workload(pod).to_owned(), ordinal: ordinal.unwrap_or_default() }
     }
 
-    /// The same of a pod that goes by its name.
+    /// The same of a pod that goes by its name, or of a machine, which is a workload of its own.
     pub(crate) fn of_name(&self, namespace: &str, name: &str) -> Option<Member> {
+        if self.machines.contains(namespace, name) {
+            return Some(Member { workload: name.to_owned(), ordinal: 0 });
+        }
         match self.store.get(&ObjectKey::new(Kind::Pod, namespace, name))? {
             Object::Pod(pod) => Some(self.of(&pod)),
             _ => None,

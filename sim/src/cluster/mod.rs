@@ -20,6 +20,7 @@ mod jobs;
 mod kubectl;
 pub(crate) mod kubelet;
 mod locate;
+pub(crate) mod machines;
 mod members;
 pub(crate) mod merge_patch;
 mod names;
@@ -34,6 +35,7 @@ mod stateful_sets;
 pub(crate) mod store;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,14 +52,15 @@ pub(crate) use kubelet::nodes::{NODES_MAX, NodeSpec};
 pub(crate) use locate::locate;
 pub use store::ApplyOutcome;
 
-use crate::engine::World;
+use crate::engine::{ContainerId, PodId, World};
 use crate::image::{Images, Pull};
 use crate::mesh::PodRow;
 use deployments::Deployments;
 use endpoints::Endpoints;
 use istio_system::ControlPlane;
 use jobs::Jobs;
-use kubelet::{Kubelet, StartDelay};
+use kubelet::{Inside, Kubelet, StartDelay};
+use machines::Machines;
 use members::{Member, Members};
 use namespaces::Namespaces;
 use pods::Pods;
@@ -81,6 +84,7 @@ pub(crate) struct Cluster {
     jobs: Jobs,
     control_plane: ControlPlane,
     admission: Admission,
+    pub(crate) machines: Machines,
 }
 
 /// What may differ between clusters.
@@ -118,11 +122,13 @@ impl Cluster {
         };
         let nodes: Vec<Object> = setup.nodes.iter().map(NodeSpec::object).collect();
         let installed = istio_system::objects(&setup.istio);
+        let images = setup.images.clone();
         let kubelet = Kubelet::new(world, &store, tokens(), setup);
+        let machines = Machines::new(world, &store, images, tokens(), &kubelet);
         let pods = Pods::new(world, &store, values);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);
-        let proxy = ServiceProxy::install(world);
+        let proxy = ServiceProxy::install(world, machines.outside());
         let namespaces = Namespaces::new(&store, control_plane.root());
         let endpoints = Endpoints::new(world, &store);
 
@@ -138,7 +144,8 @@ impl Cluster {
 
         let admission = Admission::new(world, &store);
         let world = world.clone();
-        let cluster = Self { world, store, kubelet, pods, deployments, stateful_sets, jobs, control_plane, admission };
+        let cluster =
+            Self { world, store, kubelet, pods, deployments, stateful_sets, jobs, control_plane, admission, machines };
         for object in nodes.into_iter().chain(installed) {
             cluster.put(object, None);
         }
@@ -197,13 +204,15 @@ impl Cluster {
         if changed { ApplyOutcome::Configured } else { ApplyOutcome::Unchanged }
     }
 
-    /// Everything that is to become ready: Deployments, StatefulSets, Jobs, and pods of their own unless they are
-    /// ending.
+    /// Everything that is to become ready: Deployments, StatefulSets, Jobs, pods of their own unless they are ending,
+    /// and machines, which go by the key that a pod of their name would have.
     pub(crate) fn workloads(&self) -> Vec<ObjectKey> {
         let lives = |pod: &Object| pod.metadata().owner.is_none() && pod.metadata().deletion_timestamp.is_none();
         let pods = self.store.list(Kind::Pod).into_iter().filter(lives).map(|pod| pod.key());
         let workloads = WORKLOADS.into_iter().flat_map(|kind| self.store.keys(kind));
-        workloads.chain(pods).collect()
+        let machines = self.machines.rows(None).into_iter();
+        let machines = machines.map(|row| ObjectKey::new(Kind::Pod, row.namespace, row.name));
+        workloads.chain(pods).chain(machines).collect()
     }
 
     /// Why a Deployment or StatefulSet is not rolled out and ready, a Job neither complete nor at work, or a pod not
@@ -213,6 +222,7 @@ impl Cluster {
             Kind::Deployment => self.deployments.unready(workload),
             Kind::StatefulSet => self.stateful_sets.unready(workload),
             Kind::Job => self.jobs.unready(workload),
+            _ if self.machines.contains(&workload.namespace, &workload.name) => self.machines.unready(workload)?,
             _ => match self.store.get(workload) {
                 Some(Object::Pod(pod)) if pod.status.ready && pod.metadata.deletion_timestamp.is_none() => None,
                 Some(Object::Pod(pod)) => Some(kubectl::described(&pod)),
@@ -264,6 +274,15 @@ impl Cluster {
                 }
                 there
             }
+            Kind::WorkloadGroup => {
+                // What it owns goes with it.
+                let uid = self.store.get(key).map(|group| group.metadata().uid.clone());
+                let owned = |entry: &Object| entry.metadata().owner.as_ref().map(|owner| owner.uid.clone()) == uid;
+                for entry in self.store.list(Kind::WorkloadEntry).into_iter().filter(|_| uid.is_some()).filter(owned) {
+                    self.store.delete(&entry.key(), cause);
+                }
+                self.store.delete(key, cause)
+            }
             Kind::Service => {
                 self.admission.release(key);
                 self.store.delete(key, cause)
@@ -289,7 +308,35 @@ impl Cluster {
 
     /// Tells whose a pod is.
     pub(crate) fn members(&self) -> Members {
-        Members::new(&self.store, &self.deployments, &self.jobs)
+        Members::new(&self.store, &self.deployments, &self.jobs, &self.machines)
+    }
+
+    /// All pods and machines of a namespace, or of all namespaces.
+    pub(crate) fn everyone(&self, namespace: Option<&str>) -> Vec<PodRow> {
+        self.pods(namespace).into_iter().chain(self.machines.rows(namespace)).collect()
+    }
+
+    /// The network of a pod or a machine that runs.
+    pub(crate) fn net(&self, key: &ObjectKey) -> Option<PodId> {
+        self.kubelet.net(key).or_else(|| self.machines.net(key))
+    }
+
+    /// What runs in a pod or on a machine, by name.
+    pub(crate) fn running(&self, key: &ObjectKey) -> BTreeMap<String, ContainerId> {
+        self.machines.running(key).unwrap_or_else(|| self.kubelet.running(key))
+    }
+
+    /// What a further process in a pod's container, or on a machine, would see.
+    pub(crate) fn inside(&self, key: &ObjectKey, container: &str) -> Option<Inside> {
+        self.machines.inside(key).or_else(|| self.kubelet.inside(key, container))
+    }
+
+    /// Ends a container, or a unit of a machine, as gently as a shutdown would; it is started again.
+    pub(crate) fn restart(&self, key: &ObjectKey, container: &str, cause: Option<EventId>) {
+        match self.machines.running(key) {
+            Some(running) => running.get(container).into_iter().for_each(|id| self.world.terminate(*id, cause)),
+            None => self.kubelet.restart(key, container, cause),
+        }
     }
 
     /// All pods of a namespace as kubectl shows them; of all namespaces if none is named.
@@ -301,6 +348,13 @@ impl Cluster {
     pub(crate) fn pods_of(&self, namespace: &str, workload: &str) -> Vec<PodRow> {
         let named = |pod: &Arc<Pod>| pod.metadata.name == workload || members::workload(pod) == workload;
         self.pods_in(Some(namespace)).filter(named).map(|pod| self.row(&pod)).collect()
+    }
+
+    /// Those pods and machines of a namespace that belong to a workload, or are called so themselves.
+    pub(crate) fn everyone_of(&self, namespace: &str, workload: &str) -> Vec<PodRow> {
+        let machines = self.machines.rows(Some(namespace));
+        let named = machines.into_iter().filter(|row| row.workload == workload || row.name == workload);
+        self.pods_of(namespace, workload).into_iter().chain(named).collect()
     }
 
     fn pods_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Arc<Pod>> {

@@ -146,19 +146,29 @@ impl Patch {
 
 /// What `kubectl apply` makes of the object `there`, if somebody has changed it since the last manifest was applied;
 /// else it is what the manifest says.
-pub(crate) fn apply_over(there: &Object, new: Object) -> Object {
+///
+/// # Errors
+/// What the API server would refuse of what both come to, though it takes either of them.
+pub(crate) fn apply_over(there: &Object, new: Object) -> Result<Object, Vec<Diagnostic>> {
     let (Some(last), Some(live)) = (&there.metadata().written.applied, &there.metadata().written.live) else {
-        return new;
+        return Ok(new);
     };
-    let Some(manifest) = new.metadata().written.applied.clone().filter(|_| last != live) else { return new };
+    let Some(manifest) = new.metadata().written.applied.clone().filter(|_| last != live) else { return Ok(new) };
     let tree = merge_patch::apply(last, live, &manifest);
     let file = new.metadata().origin.0.as_ref().map_or("", |origin| &origin.file);
-    // What both are and their sum is not, the API server would refuse; the manifest alone is the better guess.
-    let Some(mut merged) = load_tree(file, &tree, &new.metadata().namespace).objects.into_iter().next() else {
-        return new;
+    let loaded = load_tree(file, &tree, &new.metadata().namespace);
+    let Some(mut merged) = loaded.objects.into_iter().next() else {
+        let help = "others have changed the object since it was last applied, and this is what both come to";
+        return Err(loaded.errors.into_iter().map(|error| with_remark(error, help)).collect());
     };
     merged.metadata_mut().written.applied = Some(manifest);
-    merged
+    Ok(merged)
+}
+
+/// A diagnostic with a remark that comes after what it says itself.
+fn with_remark(mut error: Diagnostic, remark: &str) -> Diagnostic {
+    error.message = format!("{}; {remark}", error.message);
+    error
 }
 
 /// Whether the number of its pods can be changed.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hermesh_istiod::objects::{Kind, Labels, Metadata, ObjectKey, OwnerReference, Pod, PodTemplate};
+use hermesh_istiod::objects::{Kind, Labels, Metadata, Object, ObjectKey, OwnerReference, Pod, PodTemplate};
 use hermesh_runtime::EventId;
 
 use super::events::InjectionNoted;
@@ -38,8 +38,25 @@ impl Pods {
             None => stored().map(|object| object.metadata().labels.clone()).unwrap_or_default(),
         };
         let values = &self.values;
-        let request = injection::Request { namespace: &namespace, namespace_labels: &labels, workload, values };
+        let proxy_configs = &self.proxy_configs();
+        let namespace_labels = &labels;
+        let request = injection::Request { namespace: &namespace, namespace_labels, workload, values, proxy_configs };
         injection::inject(pod, &request)
+    }
+
+    /// What there is of settings for agents besides annotations.
+    fn proxy_configs(&self) -> injection::Sources {
+        let (name, key) = injection::MESH_CONFIG;
+        let mesh = self.store.get(&ObjectKey::new(Kind::ConfigMap, &self.values.istio_namespace, name));
+        let mesh = mesh.and_then(|object| match object {
+            Object::ConfigMap(map) => map.data.get(key).cloned(),
+            _ => None,
+        });
+        let objects = self.store.list(Kind::ProxyConfig).into_iter().filter_map(|object| match object {
+            Object::ProxyConfig(config) => Some(config),
+            _ => None,
+        });
+        injection::Sources { mesh, objects: objects.collect() }
     }
 
     /// Makes a pod of the workload `owner`, whose UID is `uid`; `None` if the webhook refuses it.
@@ -80,7 +97,7 @@ impl Pods {
     pub(crate) fn of(&self, owner: &ObjectKey, uid: &str) -> Vec<Arc<Pod>> {
         let own = |reference: &OwnerReference| reference.kind == owner.kind && reference.uid == uid;
         let pods = self.store.list(Kind::Pod).into_iter().filter_map(|object| match object {
-            hermesh_istiod::objects::Object::Pod(pod) => Some(pod),
+            Object::Pod(pod) => Some(pod),
             _ => None,
         });
         pods.filter(|pod| pod.metadata.owner.as_ref().is_some_and(own)).collect()

@@ -10,6 +10,7 @@ use hermesh_runtime::Draws;
 use super::dns::Records;
 use super::endpoints::{addresses, is_ready, serves_its_end};
 use super::events::ServiceRouted;
+use super::machines::Outside;
 use super::store::{Change, Watch};
 use crate::engine::{Resolver, Route, Router, World};
 
@@ -18,7 +19,12 @@ use crate::engine::{Resolver, Route, Router, World};
 pub(crate) struct ServiceProxy {
     world: World,
     state: Arc<Mutex<State>>,
+    outside: Outside,
 }
+
+/// The name of istiod in the hosts file of a machine, and the Service behind it.
+const ISTIOD_HOST: &str = "istiod.istio-system.svc";
+const ISTIOD_SERVICE: &str = "istio-system/istiod";
 
 #[derive(Default)]
 struct State {
@@ -40,12 +46,18 @@ impl ServiceProxy {
     pub(crate) const WATCHED: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 
     /// Takes over names and addresses of the simulation.
-    pub(crate) fn install(world: &World) -> Self {
-        let proxy = Self { world: world.clone(), state: Arc::default() };
+    ///
+    /// Machines outside of the cluster know no name but that of istiod, from their hosts files, and reach no virtual
+    /// address but istiod's.
+    pub(crate) fn install(world: &World, outside: Outside) -> Self {
+        let proxy = Self { world: world.clone(), state: Arc::default(), outside };
         let resolver: Resolver = {
-            let state = Arc::clone(&proxy.state);
+            let (state, outside) = (Arc::clone(&proxy.state), Arc::clone(&proxy.outside));
             Arc::new(move |pod: &str, host: &str| {
                 let namespace = pod.split('/').next().unwrap_or_default();
+                if is_outside(&outside, pod) && !["localhost", ISTIOD_HOST].contains(&host) {
+                    return None;
+                }
                 lock(&state).records.resolve(namespace, host)
             })
         };
@@ -84,6 +96,9 @@ impl ServiceProxy {
     fn route(&self, pod: &str, to: SocketAddr) -> Route {
         let mut state = lock(&self.state);
         let Some(backends) = state.routes.get(&to).cloned() else { return Route::Direct };
+        if is_outside(&self.outside, pod) && backends.service != ISTIOD_SERVICE {
+            return Route::Direct;
+        }
         let endpoint = match backends.ready.len() {
             0 => None,
             count => {
@@ -166,6 +181,10 @@ fn backends_of<'a>(
         }
     }
     backends
+}
+
+fn is_outside(outside: &Outside, pod: &str) -> bool {
+    outside.lock().unwrap_or_else(PoisonError::into_inner).contains(pod)
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

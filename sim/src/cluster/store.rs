@@ -222,6 +222,11 @@ impl Store {
         self.changes.listen()
     }
 
+    /// Wakes whoever waits for the store to change: something has that is beside it.
+    pub(crate) fn touch(&self) {
+        self.changes.raise();
+    }
+
     /// Changes on their way to watchers.
     pub(crate) fn undelivered(&self) -> usize {
         let watches: Vec<_> = self.lock().watches.iter().filter_map(Weak::upgrade).collect();

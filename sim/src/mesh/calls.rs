@@ -12,6 +12,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::call::{code, code_name, code_text};
+use super::events::MachineBooted;
 use super::pods::qualified;
 use crate::cluster::events::ObjectApplied;
 use crate::engine::PodAdded;
@@ -201,6 +202,10 @@ impl Pods<'_> {
     fn learn(&mut self, event: &Recorded) {
         if let Some(added) = event.get::<PodAdded>() {
             self.by_address.extend(added.addresses.iter().map(|address| (*address, added.pod.clone())));
+        } else if let Some(MachineBooted { machine, .. }) = event.get()
+            && let Some((namespace, name)) = machine.split_once('/')
+        {
+            self.workloads.insert(machine.clone(), qualified(namespace, name, self.own));
         } else if let Some(ObjectApplied { object, workload: Some(workload), .. }) = event.get()
             && let Some(pod) = object.strip_prefix("Pod ")
         {

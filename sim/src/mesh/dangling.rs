@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 const REFERRING: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
 /// The kinds they refer to.
-const REFERRED: [Kind; 2] = [Kind::Service, Kind::DestinationRule];
+const REFERRED: [Kind; 3] = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule];
 
 /// What has been told of and still is as it was.
 #[derive(Debug, Default)]
@@ -27,10 +27,10 @@ type Reference = (Option<String>, Option<String>, String);
 impl Dangling {
     /// What is dangling now and has not been told of. What was mended and breaks again is told of again.
     pub(super) fn follow(&mut self, cluster: &Cluster) -> Vec<Diagnostic> {
-        let list = |kinds: [Kind; 2]| kinds.into_iter().flat_map(|kind| cluster.store.list(kind));
-        let snapshot = Snapshot::new(snapshot::Mesh::default(), list(REFERRED));
+        let list = |kinds: &'static [Kind]| kinds.iter().flat_map(|kind| cluster.store.list(*kind));
+        let snapshot = Snapshot::new(snapshot::Mesh::default(), list(&REFERRED));
         let found: Vec<Diagnostic> =
-            list(REFERRING).flat_map(|object| translate::dangling(&snapshot, &object)).collect();
+            list(&REFERRING).flat_map(|object| translate::dangling(&snapshot, &object)).collect();
         let now = found.iter().map(reference).collect();
         let before = std::mem::replace(&mut self.told, now);
         found.into_iter().filter(|warning| !before.contains(&reference(warning))).collect()

@@ -62,8 +62,8 @@ impl Mesh {
         let victims = self.running(target)?;
         let names: Vec<String> = victims.iter().map(Victim::name).collect();
         let cause = self.disturb("restart", names.clone());
-        let kubelet = self.cluster.kubelet.clone();
-        let restart = |victim: &Victim| kubelet.restart(&victim.pod, &victim.container, cause);
+        let cluster = self.cluster.clone();
+        let restart = |victim: &Victim| cluster.restart(&victim.pod, &victim.container, cause);
         self.at_once(|| victims.iter().for_each(restart))?;
         Ok(names)
     }
@@ -165,7 +165,7 @@ impl Mesh {
         let mut victims = Vec::new();
         for row in &chosen.pods {
             let pod = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
-            for (container, id) in self.cluster.kubelet.running(&pod) {
+            for (container, id) in self.cluster.running(&pod) {
                 if chosen.container.as_ref().is_none_or(|only| *only == container) {
                     victims.push(Victim { pod: pod.clone(), container, id });
                 }

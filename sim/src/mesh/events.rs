@@ -13,6 +13,10 @@ hermesh_runtime::event! {
     Rejected = "mesh.rejected" { what: &'static str, reasons: Vec<String>, }
     /// Objects are deleted.
     DeleteStarted = "mesh.delete" { objects: Vec<String>, }
+    /// A machine outside of the cluster is booted, with the files and variables of its WorkloadGroup.
+    MachineBooted = "machine.booted" { machine: String, group: String, address: std::net::IpAddr, }
+    /// A machine is shut down.
+    MachineShutDown = "machine.shutdown" { machine: String, }
     /// A pod is asked to send requests.
     CallStarted = "call.started" { from: String, url: String, count: u32, qps: Option<u32>, }
     /// All requests were answered, or one of them failed.

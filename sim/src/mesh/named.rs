@@ -7,7 +7,7 @@ use hermesh_istiod::objects::{Kind, ObjectKey};
 use hermesh_istiod::yaml::nearest;
 
 /// The kinds that kubectl knows by a shorter name.
-const SHORT: [(&str, &str); 11] = [
+const SHORT: [(&str, &str); 14] = [
     ("ap", "AuthorizationPolicy"),
     ("cm", "ConfigMap"),
     ("deploy", "Deployment"),
@@ -16,9 +16,12 @@ const SHORT: [(&str, &str); 11] = [
     ("pa", "PeerAuthentication"),
     ("po", "Pod"),
     ("sa", "ServiceAccount"),
+    ("se", "ServiceEntry"),
     ("sts", "StatefulSet"),
     ("svc", "Service"),
     ("vs", "VirtualService"),
+    ("we", "WorkloadEntry"),
+    ("wg", "WorkloadGroup"),
 ];
 
 /// An object's kind and name, and its namespace if it is another than usual.

@@ -65,14 +65,15 @@ impl Mesh {
     fn apply_all(&mut self, manifests: impl IntoManifests) -> Result<Applied, ApplyError> {
         let mut loaded = self.read(manifests)?;
         let store = self.cluster.store.clone();
-        loaded.objects = loaded
-            .objects
-            .into_iter()
-            .map(|object| match store.get(&object.key()) {
-                Some(there) => patch::apply_over(&there, object),
-                None => object,
-            })
-            .collect();
+        let mut clashes = Vec::new();
+        let merged = loaded.objects.into_iter().filter_map(|object| match store.get(&object.key()) {
+            Some(there) => patch::apply_over(&there, object).map_err(|errors| clashes.extend(errors)).ok(),
+            None => Some(object),
+        });
+        loaded.objects = merged.collect();
+        if !clashes.is_empty() {
+            return Err(ApplyError::Refused(clashes));
+        }
         let mut review = self.cluster.review(&loaded.objects);
         for manifest in loaded.manifests.iter() {
             locate(&mut review.errors, &manifest.name, &manifest.text);

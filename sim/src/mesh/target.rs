@@ -37,9 +37,9 @@ impl Mesh {
 
     fn choose_in(&self, namespace: &str, parts: &[&str]) -> Result<Chosen, TargetError> {
         let (workload, rest) = (parts[0], &parts[1..]);
-        let mut pods = self.cluster.pods_of(namespace, workload);
+        let mut pods = self.cluster.everyone_of(namespace, workload);
         if pods.is_empty() {
-            let rows = self.cluster.pods(Some(namespace));
+            let rows = self.cluster.everyone(Some(namespace));
             let known: Vec<&str> = rows.iter().map(|row| row.workload.as_str()).collect();
             return Err(unknown("workload", workload, &known));
         }
@@ -112,7 +112,7 @@ impl Mesh {
     }
 
     pub(super) fn net(&self, row: &PodRow) -> Option<PodId> {
-        self.cluster.kubelet.net(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name))
+        self.cluster.net(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name))
     }
 }
 

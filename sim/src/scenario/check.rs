@@ -9,6 +9,7 @@ use super::delays;
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
+use super::machines::{Boot, Deed as Machines};
 use super::nodes;
 use super::read::{At, Place, Problems, unknown};
 use super::shares::{Confusion, calls_needed, confusion};
@@ -29,6 +30,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
     now.apply_all(own);
     let mut ever = now.clone();
     objects.values().for_each(|objects| ever.apply_all(objects));
+    file.all_steps().filter_map(|step| step.boot.as_ref()).for_each(|boot| ever.boot(&boot.machine.value));
 
     names_are_unique(&file.steps, problems);
     delays::check(&file.mesh.delays, &ever, problems);
@@ -91,6 +93,14 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                 targets.iter().for_each(|target| checker.populated(target))
             }
             Some(Action::Power(power)) => nodes::check(power, &file.mesh, problems),
+            Some(Action::Machine(Machines::Boot(boot))) => {
+                checker.boot(boot);
+                now.boot(&boot.machine.value);
+            }
+            Some(Action::Machine(Machines::Shutdown(name))) => {
+                checker.machine(name);
+                now.shut_down(&name.value);
+            }
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
             Some(Action::Get(Get::Config(target))) => checker.client(target),
@@ -190,6 +200,22 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Of a machine, that its name is free and its group there.
+    fn boot(&self, boot: &Boot) {
+        if let Some(taken) = self.now.taken(&boot.machine.value) {
+            self.error(&boot.machine.place, "duplicate-name", taken);
+        }
+        if let Some(complaint) = self.now.group_complaint(&boot.group.value, self.ever) {
+            self.error(&boot.group.place, "unknown-group", complaint);
+        }
+    }
+
+    fn machine(&self, name: &At<String>) {
+        if let Some(complaint) = self.now.machine_complaint(&name.value, self.ever) {
+            self.error(&name.place, "unknown-machine", complaint);
+        }
+    }
+
     fn wait(&self, wait: &Wait, step: &Step) {
         match wait {
             Wait::Ready { workloads: Some(workloads), .. } => {

@@ -11,14 +11,15 @@ use schemars::JsonSchema;
 use super::changing::{self, Change};
 use super::delays::{Delays, DelaysByWorkload};
 use super::links::{Ends, LinkDeed, Lossy, Slow};
+use super::machines;
 use super::nodes::{NodesShape, Power};
 use super::pulls;
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
-    Code, Container, Headers, IstioVersion, Kind, LastingTime, Latency, LoadName, Namespace, OneOrMany, OneOrMore,
-    Pair, PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
+    Code, Container, Headers, IstioVersion, Kind, LastingTime, Latency, LoadName, MachineName, Namespace, OneOrMany,
+    OneOrMore, Pair, PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
@@ -32,7 +33,7 @@ use crate::mesh::Listed;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 33] = [
+pub(super) const VERBS: [&str; 35] = [
     "apply",
     "delete",
     "scale",
@@ -50,6 +51,8 @@ pub(super) const VERBS: [&str; 33] = [
     "pause",
     "resume",
     "power",
+    "boot",
+    "shutdown",
     "partition",
     "slow",
     "lossy",
@@ -69,7 +72,7 @@ pub(super) const VERBS: [&str; 33] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 27] = [
+pub(super) const DEEDS: [&str; 29] = [
     "apply",
     "delete",
     "scale",
@@ -81,6 +84,8 @@ pub(super) const DEEDS: [&str; 27] = [
     "pause",
     "resume",
     "power",
+    "boot",
+    "shutdown",
     "partition",
     "slow",
     "lossy",
@@ -240,6 +245,11 @@ pub(super) struct Step {
     pub resume: Option<Vec<At<Target>>>,
     /// Nodes whose power goes off, or on again.
     pub power: Option<Power>,
+    /// A machine outside of the cluster to boot.
+    pub boot: Option<machines::Boot>,
+    /// The name of a machine to shut down.
+    #[schemars(with = "Option<MachineName>")]
+    pub shutdown: Option<At<String>>,
     /// Two workloads or pods between which no packet passes any more, or `from` whom `to` whom.
     pub partition: Option<Ends>,
     /// Between whom packets take longer from now on.
@@ -450,6 +460,8 @@ pub(super) enum Action<'a> {
     Resume(&'a [At<Target>]),
     /// `power`
     Power(&'a Power),
+    /// `boot` and `shutdown`
+    Machine(machines::Deed<'a>),
     /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
     Link(LinkDeed<'a>),
     /// `disrupt`, `clock`, `expire`, `fill`, `tear`, and `heal` of what is no link
@@ -492,6 +504,7 @@ impl Step {
             self.pause.as_deref().map(Action::Pause),
             self.resume.as_deref().map(Action::Resume),
             self.power.as_ref().map(Action::Power),
+            machines::Deed::of(self).map(Action::Machine),
             self.partition.as_ref().map(LinkDeed::Partition).map(Action::Link),
             self.slow.as_ref().map(LinkDeed::Slow).map(Action::Link),
             self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),

@@ -88,8 +88,9 @@ impl Follower<'_> {
         self.broken.extend(objects.broken.iter().map(Object::key));
         for object in &mut objects.whole {
             let key = object.key();
-            if let Some(there) = self.there.get(&key) {
-                *object = apply_over(there, object.clone());
+            // What both cannot come to, the step itself is told.
+            if let Some(Ok(merged)) = self.there.get(&key).map(|there| apply_over(there, object.clone())) {
+                *object = merged;
             }
             self.broken.remove(&key);
             self.there.insert(key, object.clone());

@@ -83,6 +83,9 @@ pub(super) struct Inventory {
     namespace: String,
     workloads: BTreeMap<(String, String), Workload>,
     services: Services,
+    /// The WorkloadGroups and the machines there are, by namespace and name.
+    groups: BTreeSet<(String, String)>,
+    machines: BTreeSet<(String, String)>,
     /// Whether there is more, of which nothing is known.
     more: bool,
 }
@@ -93,7 +96,9 @@ impl Inventory {
         let (istio_system, istiod) = ISTIOD;
         let workload = Workload { pods: Some(1), containers: Some(vec!["discovery".to_owned()]) };
         let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
-        Self { namespace: namespace.to_owned(), workloads, services: Services::of_istio(), more: false }
+        let (groups, machines) = (BTreeSet::new(), BTreeSet::new());
+        let services = Services::of_istio();
+        Self { namespace: namespace.to_owned(), workloads, services, groups, machines, more: false }
     }
 
     pub(super) fn apply_all(&mut self, objects: &Objects) {
@@ -101,6 +106,8 @@ impl Inventory {
         for object in &objects.broken {
             match object {
                 Object::Service(service) => self.services.apply_name(service),
+                Object::ServiceEntry(entry) => self.services.apply_entry(entry, true),
+                Object::WorkloadGroup(_) => drop(self.groups.insert(key(object))),
                 _ if object.pod_spec().is_some() => {
                     self.workloads.insert(key(object), Workload { pods: None, containers: None });
                 }
@@ -111,8 +118,14 @@ impl Inventory {
     }
 
     fn apply(&mut self, object: &Object) {
-        if let Object::Service(service) = object {
-            return self.services.apply(service);
+        match object {
+            Object::Service(service) => return self.services.apply(service),
+            Object::ServiceEntry(entry) => return self.services.apply_entry(entry, false),
+            Object::WorkloadGroup(_) => {
+                self.groups.insert(key(object));
+                return;
+            }
+            _ => {}
         }
         let Some((spec, _)) = object.pod_spec() else { return };
         let pods = match object {
@@ -132,13 +145,55 @@ impl Inventory {
         self.services.delete(object);
         match object {
             Object::Namespace(namespace) => {
-                self.workloads.retain(|(of, _), _| *of != namespace.metadata.name);
+                let machines = self.machines.clone();
+                self.workloads.retain(|key, _| key.0 != namespace.metadata.name || machines.contains(key));
+                self.groups.retain(|(of, _)| *of != namespace.metadata.name);
+            }
+            Object::WorkloadGroup(_) => {
+                self.groups.remove(&key(object));
             }
             _ if object.pod_spec().is_some() => {
                 self.workloads.remove(&key(object));
             }
             _ => {}
         }
+    }
+
+    /// A machine of this name is there, and a workload as others are.
+    pub(super) fn boot(&mut self, machine: &str) {
+        let key = self.own(machine);
+        let containers = Some(vec!["app".to_owned()]);
+        self.workloads.entry(key.clone()).or_insert(Workload { pods: Some(1), containers });
+        self.machines.insert(key);
+    }
+
+    pub(super) fn shut_down(&mut self, machine: &str) {
+        let key = self.own(machine);
+        if self.machines.remove(&key) {
+            self.workloads.remove(&key);
+        }
+    }
+
+    /// What has a name already that a machine is to get.
+    pub(super) fn taken(&self, machine: &str) -> Option<String> {
+        let key = self.own(machine);
+        let what = if self.machines.contains(&key) { "machine" } else { "workload" };
+        let of = &self.namespace;
+        self.workloads.contains_key(&key).then(|| format!("a {what} `{machine}` is there already in namespace {of}"))
+    }
+
+    /// What is wrong with the name of a WorkloadGroup of the scenario's namespace.
+    pub(super) fn group_complaint(&self, group: &str, ever: &Self) -> Option<String> {
+        missing("WorkloadGroup", &self.own(group), &self.groups, &ever.groups, "applied").filter(|_| !self.more)
+    }
+
+    /// What is wrong with the name of a machine.
+    pub(super) fn machine_complaint(&self, machine: &str, ever: &Self) -> Option<String> {
+        missing("machine", &self.own(machine), &self.machines, &ever.machines, "on")
+    }
+
+    fn own(&self, name: &str) -> (String, String) {
+        (self.namespace.clone(), name.to_owned())
     }
 
     /// Whether any name may be that of something there.
@@ -239,6 +294,28 @@ impl Inventory {
             }
         }
     }
+}
+
+/// What to say of a name that is not among `now`.
+fn missing(
+    what: &str,
+    key: &(String, String),
+    now: &BTreeSet<(String, String)>,
+    ever: &BTreeSet<(String, String)>,
+    state: &str,
+) -> Option<String> {
+    let (of, name) = key;
+    if now.contains(key) {
+        return None;
+    }
+    if ever.contains(key) {
+        return Some(format!("{what} `{name}` is not {state} at this step"));
+    }
+    let names: Vec<&str> = ever.iter().filter(|(other, _)| other == of).map(|(_, name)| name.as_str()).collect();
+    Some(match nearest(name, names.iter().copied()) {
+        Some(near) => format!("no {what} `{name}` in namespace {of}; did you mean `{near}`?"),
+        None => format!("no {what} `{name}` in namespace {of}"),
+    })
 }
 
 fn not_deployed(target: &Target) -> String {

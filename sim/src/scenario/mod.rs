@@ -19,6 +19,7 @@ mod header;
 mod inventory;
 mod links;
 mod load;
+mod machines;
 mod namespaces;
 mod nodes;
 mod outcome;

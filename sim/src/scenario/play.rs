@@ -4,6 +4,7 @@ mod calls;
 mod disturb;
 mod links;
 mod loads;
+mod machines;
 mod nodes;
 mod objects;
 mod rejected;
@@ -210,6 +211,7 @@ impl<'a> Player<'a> {
             Action::Power(power) => self.power(power)?,
             Action::Link(deed) => self.link(deed, lasting)?,
             Action::Trouble(deed) => self.trouble(deed, lasting)?,
+            Action::Machine(deed) => self.machine(deed)?,
             Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);

@@ -10,6 +10,7 @@ use super::file::{
 };
 use super::header;
 use super::links;
+use super::machines;
 use super::nodes;
 use super::overlap;
 use super::pulls;
@@ -198,6 +199,8 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
         pause: fields.optional("pause").map(|field| targets(&field, "a workload, a pod or a container")),
         resume: fields.optional("resume").map(|field| targets(&field, "a workload, a pod or a container")),
         power: fields.optional("power").and_then(|field| nodes::power(&field)),
+        boot: fields.optional("boot").and_then(|field| machines::boot(&field)),
+        shutdown: fields.optional("shutdown").and_then(|field| machines::name(&field)),
         partition: fields.optional("partition").and_then(|field| links::ends(&field)),
         slow: fields.optional("slow").and_then(|field| links::slow(&field)),
         lossy: fields.optional("lossy").and_then(|field| links::lossy(&field)),

@@ -222,6 +222,11 @@ schema_types! {
     DropCount => {"type": "integer", "minimum": 1, "maximum": RESPONSES_MAX}
     ReorderCount => {"type": "integer", "minimum": 2, "maximum": RESPONSES_MAX}
     DelayTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(WAIT_MAX))}
+    MachineName => {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}
+    MachineAddress => {
+        "type": "string",
+        "pattern": r"^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(?!$)|$)){4}$",
+    }
     Pair => {
         "type": "array",
         "items": {"type": "string", "pattern": pattern::POD},

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hermesh_istiod::objects::{Object, Service, ServiceType};
+use hermesh_istiod::objects::{Object, Service, ServiceEntry, ServiceType};
 use hermesh_istiod::yaml::{listed, nearest};
 
 use super::url::{Scheme, Url};
@@ -17,7 +17,14 @@ const NOT_PLAYED: [(&str, &str); 2] = [("default", "kubernetes"), ("kube-system"
 
 /// The Services there are at some point of a scenario, by namespace and name.
 #[derive(Clone, Debug)]
-pub(super) struct Services(BTreeMap<(String, String), Ports>);
+pub(super) struct Services(BTreeMap<(String, String), Ports>, BTreeMap<(String, String), Hosts>);
+
+/// The hosts of a ServiceEntry.
+#[derive(Clone, Debug)]
+struct Hosts {
+    names: Vec<String>,
+    ports: Ports,
+}
 
 #[derive(Clone, Debug)]
 struct Ports {
@@ -31,7 +38,7 @@ impl Services {
     /// Those of an installation of Istio.
     pub(super) fn of_istio() -> Self {
         let istiod = Ports { numbers: ISTIOD_PORTS.into(), headless: false, any: false };
-        Self([(("istio-system".to_owned(), "istiod".to_owned()), istiod)].into())
+        Self([(("istio-system".to_owned(), "istiod".to_owned()), istiod)].into(), BTreeMap::new())
     }
 
     pub(super) fn apply(&mut self, service: &Service) {
@@ -49,12 +56,26 @@ impl Services {
         self.0.insert((service.metadata.namespace.clone(), service.metadata.name.clone()), ports);
     }
 
+    /// A ServiceEntry, of which perhaps nothing more than the hosts is known.
+    pub(super) fn apply_entry(&mut self, entry: &ServiceEntry, any: bool) {
+        let numbers = entry.spec.ports.iter().filter_map(|port| u16::try_from(port.number).ok()).collect();
+        let names = entry.spec.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let hosts = Hosts { names, ports: Ports { numbers, headless: false, any } };
+        self.1.insert((entry.metadata.namespace.clone(), entry.metadata.name.clone()), hosts);
+    }
+
     pub(super) fn delete(&mut self, object: &Object) {
         match object {
+            Object::ServiceEntry(entry) => {
+                self.1.remove(&(entry.metadata.namespace.clone(), entry.metadata.name.clone()));
+            }
             Object::Service(service) => {
                 self.0.remove(&(service.metadata.namespace.clone(), service.metadata.name.clone()));
             }
-            Object::Namespace(namespace) => self.0.retain(|(of, _), _| *of != namespace.metadata.name),
+            Object::Namespace(namespace) => {
+                self.0.retain(|(of, _), _| *of != namespace.metadata.name);
+                self.1.retain(|(of, _), _| *of != namespace.metadata.name);
+            }
             _ => {}
         }
     }
@@ -68,6 +89,19 @@ impl Services {
         let host = url.host.to_ascii_lowercase();
         if url.scheme != Scheme::Xds && self.is_below_headless(&host, namespace) {
             return None;
+        }
+        if url.scheme == Scheme::Xds && !self.0.contains_key(&key(&host, namespace).unwrap_or_default()) {
+            if let Some((_, hosts)) = self.entry(&host) {
+                let any = hosts.ports.any || hosts.ports.numbers.contains(&url.port);
+                let numbers: Vec<String> = hosts.ports.numbers.iter().map(u16::to_string).collect();
+                let message = || format!("host `{host}` has no port {}; expected {}", url.port, listed(&numbers));
+                return (!any).then(message);
+            }
+            if let Some(((of, name), _)) = ever.entry(&host) {
+                return Some(format!(
+                    "ServiceEntry `{name}` of namespace {of} with host `{host}` is not applied at this step"
+                ));
+            }
         }
         let Some(key) = key(&host, namespace) else { return Some(ever.unknown(&host, namespace)) };
         let Some(ports) = self.0.get(&key) else {
@@ -92,6 +126,11 @@ impl Services {
         }
         let numbers: Vec<String> = ports.numbers.iter().map(u16::to_string).collect();
         Some(format!("Service `{}` has no port {}; expected {}", key.1, url.port, listed(&numbers)))
+    }
+
+    /// The ServiceEntry that has a host.
+    fn entry(&self, host: &str) -> Option<(&(String, String), &Hosts)> {
+        self.1.iter().find(|(_, hosts)| hosts.names.iter().any(|name| name == host))
     }
 
     /// Whether a host may be that of a pod below a headless Service, `web-0.web`.

@@ -1,7 +1,7 @@
 //! Tells apart what a step must answer for and what is Hermesh's own fault.
 
 use super::units::Time;
-use crate::mesh::{ApplyError, CallError, DisturbError, Fault, WaitError};
+use crate::mesh::{ApplyError, BootError, CallError, DisturbError, Fault, WaitError};
 
 /// A step that did not do what it should.
 pub(super) struct Trouble {
@@ -28,7 +28,7 @@ macro_rules! mesh_errors {
     )*};
 }
 
-mesh_errors! { ApplyError CallError DisturbError }
+mesh_errors! { ApplyError BootError CallError DisturbError }
 
 impl MeshError for Fault {
     fn into_fault(self) -> Result<Fault, (String, Vec<String>)> {

@@ -7,6 +7,7 @@ mod eventually;
 mod files;
 mod links;
 mod loads;
+mod machines;
 mod nodes;
 mod one_pass;
 mod reach;
@@ -187,7 +188,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, power, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, power, boot, shutdown, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
     );
     refused_step(
         "- wait: 5s\n  get: pods",

@@ -19,6 +19,7 @@ mod engine_trail;
 mod eventually;
 mod faults;
 mod loads;
+mod machines;
 mod mesh_waits;
 mod network_turmoil;
 mod network_tutorial;

@@ -17,6 +17,26 @@ fn the_example_holds_on_both_networks() {
     }
 }
 
+/// What `kubectl apply` would send, the API server refuses; nothing is guessed in its place.
+#[test]
+fn a_manifest_that_does_not_fit_what_others_have_set_is_refused() {
+    let rule = |balancer: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: web}}\n\
+             spec: {{host: web, trafficPolicy: {{loadBalancer: {{simple: {balancer}}}}}}}\n"
+        )
+    };
+    let mut mesh = hermesh::mesh().start();
+    mesh.apply(rule("ROUND_ROBIN"));
+    let hash = "spec: {trafficPolicy: {loadBalancer: {simple: null, consistentHash: {httpHeaderName: x}}}}";
+    mesh.patch("dr/web", hash);
+    let error = mesh.try_apply(rule("LEAST_REQUEST")).unwrap_err().to_string();
+    let expected =
+        "spec.trafficPolicy.loadBalancer: expected one of simple or consistentHash; others have changed the object";
+    assert!(error.contains(expected), "{error}");
+    mesh.patch("dr/web", "spec: {trafficPolicy: {loadBalancer: {consistentHash: null}}}").apply(rule("LEAST_REQUEST"));
+}
+
 /// Plays steps after the one that deploys echo.
 #[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
 fn play(steps: &str) -> Result<Run, RunError> {

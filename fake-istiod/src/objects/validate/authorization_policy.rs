@@ -12,8 +12,8 @@ use crate::yaml::field_path;
 /// The annotation with which a sidecar would only log what a policy would do.
 const DRY_RUN: &str = "istio.io/dry-run";
 
-/// What conditions may be about; the last three go on.
-const ATTRIBUTES: [&str; 15] = [
+/// What conditions may be about; the last four go on with a name in brackets.
+const ATTRIBUTES: [&str; 16] = [
     "source.ip",
     "remote.ip",
     "source.namespace",
@@ -27,9 +27,26 @@ const ATTRIBUTES: [&str; 15] = [
     "destination.port",
     "connection.sni",
     "request.headers",
+    "request.experimental.inline.headers",
     "request.auth.claims",
     "experimental.envoy.filters.",
 ];
+
+/// Of those, what stands in front of brackets.
+const WITH_NAME: &[&str] = ATTRIBUTES.split_at(12).1;
+
+/// Of those, who somebody is, which CUSTOM cannot ask.
+const IDENTITIES: [&str; 5] = [
+    "source.namespace",
+    "source.serviceAccount",
+    "source.principal",
+    "request.auth.principal",
+    "request.auth.audiences",
+];
+
+/// As many service accounts as one field takes, and as long as one of them may be.
+const ACCOUNTS_MAX: usize = 16;
+const ACCOUNT_LEN_MAX: usize = 320;
 
 pub(in crate::objects) fn authorization_policy(check: &mut Check<'_>, policy: &AuthorizationPolicy) {
     let spec = &policy.spec;
@@ -50,7 +67,40 @@ pub(in crate::objects) fn authorization_policy(check: &mut Check<'_>, policy: &A
         check.warning("treated-as", &field_path("metadata.annotations", DRY_RUN), message);
     }
     for (index, rule) in spec.rules.iter().enumerate() {
-        authorization_rule(check, &format!("spec.rules[{index}]"), rule);
+        let path = format!("spec.rules[{index}]");
+        authorization_rule(check, &path, rule);
+        if spec.action == AuthorizationAction::Custom {
+            without_identities(check, &path, rule);
+        }
+    }
+}
+
+/// Whoever decides in Istio's place is asked before anybody knows who calls.
+fn without_identities(check: &mut Check<'_>, path: &str, rule: &AuthorizationRule) {
+    let message = "CUSTOM cannot tell who calls; leave it to a policy that ALLOWs or DENYs";
+    for (index, source) in rule.from.iter().enumerate().filter_map(|(index, from)| Some((index, from.source.as_ref()?)))
+    {
+        for (field, values) in [
+            ("principals", &source.principals),
+            ("notPrincipals", &source.not_principals),
+            ("requestPrincipals", &source.request_principals),
+            ("notRequestPrincipals", &source.not_request_principals),
+            ("namespaces", &source.namespaces),
+            ("notNamespaces", &source.not_namespaces),
+            ("serviceAccounts", &source.service_accounts),
+            ("notServiceAccounts", &source.not_service_accounts),
+        ] {
+            if !values.is_empty() {
+                check.error("invalid-value", &format!("{path}.from[{index}].source.{field}"), message);
+            }
+        }
+    }
+    for (index, condition) in rule.when.iter().enumerate() {
+        let key = condition.key.as_str();
+        let of_jwt = key == "request.auth.presenter" || key.starts_with("request.auth.claims");
+        if of_jwt || IDENTITIES.contains(&key) {
+            check.error("invalid-value", &format!("{path}.when[{index}].key"), message);
+        }
     }
 }
 
@@ -134,13 +184,12 @@ fn rule_source(check: &mut Check<'_>, path: &str, source: &RuleSource) {
         values_are(check, &format!("{path}.{field}"), values, is_range, "an IP address or a range such as 10.0.0.0/8");
     }
     for (field, values) in &fields[6..8] {
-        let plain = |value: &str| !value.contains('*') && value.split('/').count() <= 2 && !value.starts_with('/');
-        values_are(check, &format!("{path}.{field}"), values, plain, "`name` or `namespace/name` without `*`");
+        service_accounts(check, &format!("{path}.{field}"), values);
     }
-    let says_so_already = !source.principals.is_empty() || !source.namespaces.is_empty();
-    if !source.service_accounts.is_empty() && says_so_already {
+    let said_already = [0, 1, 4, 5].into_iter().any(|index: usize| !fields[index].1.is_empty());
+    if let Some((field, _)) = fields[6..8].iter().find(|(_, values)| !values.is_empty() && said_already) {
         let message = "service accounts say principals and namespaces already; leave those out";
-        check.error("invalid-value", &format!("{path}.serviceAccounts"), message);
+        check.error("invalid-value", &format!("{path}.{field}"), message);
     }
     for (field, values) in &fields[2..4] {
         if !values.is_empty() {
@@ -165,9 +214,16 @@ fn rule_operation(check: &mut Check<'_>, path: &str, operation: &RuleOperation) 
         values_are(check, &format!("{path}.{field}"), values, is_port, "a port from 0 to 65535");
     }
     for (field, values) in &fields[4..6] {
-        for (index, _) in values.iter().enumerate().filter(|(_, value)| value.contains(['{', '}'])) {
-            let message = "gRPC servers know no templates of paths: they reject the whole listener";
-            check.warning("rejected", &format!("{path}.{field}[{index}]"), message);
+        for (index, value) in values.iter().enumerate() {
+            let path = format!("{path}.{field}[{index}]");
+            match path_template(value) {
+                Err(message) => check.error("invalid-value", &path, format!("{message}, found {value:?}")),
+                Ok(false) => {}
+                Ok(true) => {
+                    let message = "gRPC servers know no templates of paths: they reject the whole listener";
+                    check.warning("rejected", &path, message);
+                }
+            }
         }
     }
     let is_post = |value: &String| match (value.strip_prefix('*'), value.strip_suffix('*')) {
@@ -190,17 +246,18 @@ fn rule_condition(check: &mut Check<'_>, path: &str, condition: &RuleCondition) 
     if condition.values.is_empty() && condition.not_values.is_empty() && check.is_whole(path) {
         check.error("missing-field", path, "needs values or notValues");
     }
+    // The webhook wants something in brackets at the end, and looks no closer at what is in front of them.
     let in_brackets = |prefix: &str| {
         let rest = key.strip_prefix(prefix)?;
-        Some(rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|name| !name.is_empty()))
+        let (before, name) = rest.strip_suffix(']')?.split_once('[')?;
+        (!name.is_empty() && (before.is_empty() || prefix.ends_with('.'))).then_some(name)
     };
-    let known = ATTRIBUTES[..12].contains(&key)
-        || key.strip_prefix(ATTRIBUTES[14]).is_some_and(|rest| !rest.is_empty())
-        || ATTRIBUTES[12..14].iter().any(|prefix| in_brackets(prefix).is_some_and(|name| name.is_some()));
+    let known = ATTRIBUTES[..12].contains(&key) || WITH_NAME.iter().any(|prefix| in_brackets(prefix).is_some());
     if !known {
         let near = crate::yaml::nearest(key, ATTRIBUTES);
         let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let meant = match ATTRIBUTES[12..14].iter().find(|prefix| key.starts_with(**prefix)) {
+        let meant = match WITH_NAME.iter().find(|prefix| key.starts_with(**prefix)) {
+            Some(prefix) if prefix.ends_with('.') => format!("; write `{prefix}filter[name]`"),
             Some(prefix) => format!("; write `{prefix}[name]`"),
             None => meant,
         };
@@ -214,14 +271,15 @@ fn rule_condition(check: &mut Check<'_>, path: &str, condition: &RuleCondition) 
                 values_are(check, &path, values, is_range, "an IP address or a range such as 10.0.0.0/8");
             }
             "destination.port" => values_are(check, &path, values, is_port, "a port from 0 to 65535"),
+            "source.serviceAccount" => service_accounts(check, &path, values),
             _ => values_are(check, &path, values, |value| !value.is_empty(), "a value that is not empty"),
         }
-        let of_metadata = key.starts_with("request.auth.") || key.starts_with(ATTRIBUTES[14]);
+        let of_metadata = key.starts_with("request.auth.") || key.starts_with(ATTRIBUTES[15]);
         if of_metadata && !values.is_empty() {
             of_jwt(check, &path, field == "notValues");
         }
     }
-    if let Some(Some(name)) = in_brackets("request.headers") {
+    if let Some(name) = in_brackets(ATTRIBUTES[12]).or_else(|| in_brackets(ATTRIBUTES[13])) {
         let name = name.to_ascii_lowercase();
         if name == ":scheme" || name.starts_with("grpc-") {
             let message = "gRPC servers do not look at this header: they reject the whole listener";
@@ -245,11 +303,56 @@ fn of_jwt(check: &mut Check<'_>, path: &str, inverted: bool) {
     check.warning(if inverted { "always-matches" } else { "never-matches" }, path, message);
 }
 
+/// Source: `pkg/config/security` (`CheckServiceAccount`).
+fn service_accounts(check: &mut Check<'_>, path: &str, values: &[String]) {
+    if values.len() > ACCOUNTS_MAX {
+        let message =
+            format!("{} are more than the {ACCOUNTS_MAX} that istiod takes; write another rule", values.len());
+        check.error("out-of-range", path, message);
+    }
+    let plain = |value: &str| {
+        let parts: Vec<&str> = value.split('/').collect();
+        !value.contains('*') && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())
+    };
+    values_are(check, path, values, plain, "`name` or `namespace/name` without `*`");
+    let short = |value: &str| value.len() <= ACCOUNT_LEN_MAX || !plain(value);
+    values_are(check, path, values, short, "no more than 320 characters");
+}
+
+/// Whether a path is a template; an error says what it may be if it is neither that nor a path.
+///
+/// Source: `pkg/config/security` (`CheckValidPathTemplate`).
+fn path_template(path: &str) -> Result<bool, &'static str> {
+    let is_template = path.contains("{*}") || path.contains("{**}");
+    let mut is_over = false;
+    for part in path.trim_matches('/').split('/') {
+        match part {
+            "{*}" | "{**}" if is_over => return Err("expected {**} as the last template of a path"),
+            "{*}" => {}
+            "{**}" => is_over = true,
+            part if part.contains(['{', '}']) => {
+                return Err("expected {*} or {**} as a whole part of a path, and no other braces");
+            }
+            part if is_template && (part.is_empty() || !part.bytes().all(is_of_path)) => {
+                return Err("expected what a URL's path may have between its templates");
+            }
+            _ => {}
+        }
+    }
+    Ok(is_template)
+}
+
+/// RFC 3986's `pchar`.
+fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte)
+}
+
 fn not_empty(check: &mut Check<'_>, path: &str, fields: &[(&str, &Vec<String>)]) {
     if fields.iter().all(|(_, values)| values.is_empty()) && check.is_whole(path) {
         check.error("missing-field", path, "is empty; leave the whole entry out to mean any");
     }
-    for (field, values) in fields {
+    // Of service accounts there is more to say.
+    for (field, values) in fields.iter().filter(|(field, _)| !field.ends_with("erviceAccounts")) {
         values_are(check, &format!("{path}.{field}"), values, |value| !value.is_empty(), "a value that is not empty");
     }
 }

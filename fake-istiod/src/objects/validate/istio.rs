@@ -403,7 +403,7 @@ fn host(check: &mut Check<'_>, path: &str, host: &str) {
     }
 }
 
-fn export_to(check: &mut Check<'_>, namespaces: &[String]) {
+pub(super) fn export_to(check: &mut Check<'_>, namespaces: &[String]) {
     let mut seen = BTreeSet::new();
     for (index, namespace) in namespaces.iter().enumerate() {
         let path = format!("spec.exportTo[{index}]");

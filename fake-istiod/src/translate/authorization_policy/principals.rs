@@ -1,9 +1,11 @@
 //! Who asks.
 
 use envoy_types::pb::envoy::config::rbac::v3 as rbac;
+use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{
-    MetadataMatcher, StringMatcher, ValueMatcher, metadata_matcher, value_matcher,
+    MetadataMatcher, RegexMatcher, StringMatcher, ValueMatcher, metadata_matcher, value_matcher,
 };
 use rbac::principal::Identifier;
 
@@ -73,11 +75,38 @@ fn identifier(namespace: &str, attribute: &str, value: &str) -> Option<Identifie
         }),
         "source.ip" => Identifier::DirectRemoteIp(cidr(value)?),
         "remote.ip" => Identifier::RemoteIp(cidr(value)?),
-        attribute => match attribute.strip_prefix("request.headers[").and_then(|rest| rest.strip_suffix(']')) {
-            Some(name) => Identifier::Header(header(name, value)),
-            None => Identifier::Metadata(metadata(attribute, value)),
-        },
+        attribute => {
+            let name = |prefix| attribute.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix(']'));
+            match (name("request.headers["), name("request.experimental.inline.headers[")) {
+                (Some(name), _) => Identifier::Header(header(name, value)),
+                (None, Some(name)) => Identifier::Header(inline_header(name, value)),
+                (None, None) => Identifier::Metadata(metadata(attribute, value)),
+            }
+        }
     })
+}
+
+/// A header that has the value alone or among others, which are written with commas between them.
+///
+/// Source: Istio `pilot/pkg/security/authz` (`requestInlineHeaderGenerator`).
+#[expect(deprecated, reason = "`safe_regex_match` is what istiod sends")]
+fn inline_header(name: &str, value: &str) -> HeaderMatcher {
+    let one = if value == "*" {
+        return header(name, value);
+    } else if let Some(suffix) = value.strip_prefix('*') {
+        format!(".*{}", quoted(suffix))
+    } else if let Some(prefix) = value.strip_suffix('*') {
+        format!("{}.*", quoted(prefix))
+    } else {
+        quoted(value)
+    };
+    let expression = format!("^{one}$|^{one},.*|.*,{one},.*|.*,{one}$");
+    let matcher = RegexMatcher { regex: expression, ..RegexMatcher::default() };
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::SafeRegexMatch(matcher)),
+        ..HeaderMatcher::default()
+    }
 }
 
 /// Principals that must all hold.

@@ -6,5 +6,6 @@ mod destination_rules;
 mod inbound;
 mod locality;
 mod names;
+mod outside;
 mod support;
 mod virtual_services;

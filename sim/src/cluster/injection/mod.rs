@@ -7,17 +7,16 @@
 //! Source: istio `pkg/kube/inject` and `manifests/charts/istio-control/istio-discovery/files/grpc-agent.yaml`.
 
 mod merge;
+mod proxy_config;
 mod selection;
 mod template;
 
 use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
-use hermesh_istiod::yaml::{self, Location};
-use serde_json::{Map, Value};
-
+use proxy_config::Effective;
+pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};
 
 const TEMPLATES: &str = "inject.istio.io/templates";
-const PROXY_CONFIG: &str = "proxy.istio.io/config";
 /// The templates an istiod with default values knows.
 const KNOWN_TEMPLATES: [&str; 6] = ["sidecar", "gateway", "grpc-simple", "grpc-agent", "waypoint", "kube-gateway"];
 const GRPC_AGENT: &str = "grpc-agent";
@@ -30,6 +29,7 @@ pub(crate) struct Request<'a> {
     /// The workload that the pod belongs to; `None` for a pod of its own.
     pub(crate) workload: Option<&'a ObjectKey>,
     pub(crate) values: &'a Values,
+    pub(crate) proxy_configs: &'a Sources,
 }
 
 /// The installation's choices.
@@ -65,6 +65,9 @@ pub(crate) enum InjectionError {
     /// The annotation holds no ProxyConfig.
     #[error("annotation proxy.istio.io/config: {0}")]
     ProxyConfig(String),
+    /// The mesh's configuration is none.
+    #[error("ConfigMap istio of the root namespace, key mesh: {0}")]
+    MeshConfig(String),
 }
 
 /// What becomes of `pod`.
@@ -84,8 +87,8 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     if !templates.contains(&GRPC_AGENT) {
         return Ok(Injected { pod, notes });
     }
-    let config = proxy_config(annotations.get(PROXY_CONFIG).map(String::as_str))?;
-    Ok(Injected { pod: grpc_agent(pod, &config, request), notes })
+    let effective = proxy_config::effective(annotations, &pod.metadata.labels, request)?;
+    Ok(Injected { pod: grpc_agent(pod, &effective, request), notes })
 }
 
 fn not_played(template: &str) -> String {
@@ -97,8 +100,8 @@ fn not_played(template: &str) -> String {
 }
 
 /// Applies the template `grpc-agent`. What the user wrote wins over what the template says.
-fn grpc_agent(mut pod: Pod, config: &Map<String, Value>, request: &Request<'_>) -> Pod {
-    let rendered = template::render(&pod, config, request);
+fn grpc_agent(mut pod: Pod, effective: &Effective, request: &Request<'_>) -> Pod {
+    let rendered = template::render(&pod, effective, request);
     let (own_agents, mut containers): (Vec<_>, Vec<_>) =
         std::mem::take(&mut pod.spec.containers).into_iter().partition(|container| container.name == template::AGENT);
     for container in &mut containers {
@@ -121,20 +124,6 @@ fn grpc_agent(mut pod: Pod, config: &Map<String, Value>, request: &Request<'_>) 
     pod.metadata.labels.extend(rendered.labels);
     pod.metadata.annotations.extend(rendered.annotations);
     pod
-}
-
-/// The annotation's ProxyConfig, which is YAML and most often JSON.
-fn proxy_config(annotation: Option<&str>) -> Result<Map<String, Value>, InjectionError> {
-    let Some(text) = annotation else { return Ok(Map::new()) };
-    let mistake = |found: &dyn std::fmt::Display| InjectionError::ProxyConfig(found.to_string());
-    let documents = yaml::parse(PROXY_CONFIG, text).map_err(|errors| mistake(&errors[0]))?;
-    let Some(document) = documents.first() else { return Ok(Map::new()) };
-    let config = yaml::from_node(&document.root, &Location::in_file(PROXY_CONFIG));
-    match config.map_err(|errors| mistake(&errors[0]))? {
-        Value::Object(config) => Ok(config),
-        Value::Null => Ok(Map::new()),
-        other => Err(mistake(&format!("expected a mapping, found `{other}`"))),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use hermesh_istiod::objects::{
 use serde_json::{Map, Value, json};
 
 use super::Request;
+use super::proxy_config::Effective;
 
 /// The agent's container.
 pub(super) const AGENT: &str = "istio-proxy";
@@ -34,8 +35,8 @@ pub(super) struct Rendered {
     pub(super) hold: bool,
 }
 
-pub(super) fn render(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Rendered {
-    let hold = config.get("holdApplicationUntilProxyStarts").and_then(Value::as_bool);
+pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Rendered {
+    let Effective { config, hold } = effective;
     Rendered {
         agent: agent(pod, config, request),
         application: Container {
@@ -53,7 +54,7 @@ pub(super) fn render(pod: &Pod, config: &Map<String, Value>, request: &Request<'
         volumes: volumes(),
         labels: labels(pod, request),
         annotations: annotations(pod),
-        hold: hold.unwrap_or(request.values.hold_application),
+        hold: *hold,
     }
 }
 
@@ -63,7 +64,7 @@ fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Conta
     let image = annotations.get("sidecar.istio.io/proxyImage").filter(|image| image.contains('/'));
     let mut container = Container {
         name: AGENT.to_owned(),
-        image: image.unwrap_or(&request.values.image).clone(),
+        image: image.cloned().unwrap_or_else(|| image_of(pod, config, &request.values.image)),
         ports: vec![ContainerPort {
             name: Some("mesh-metrics".to_owned()),
             container_port: STATUS_PORT,
@@ -105,6 +106,16 @@ fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Conta
         ];
     }
     container
+}
+
+/// The release's image, of the variant that annotation or ProxyConfig ask for.
+fn image_of(pod: &Pod, config: &Map<String, Value>, image: &str) -> String {
+    let of_config = || config.get("image")?.get("imageType")?.as_str();
+    let annotation = pod.metadata.annotations.get("sidecar.istio.io/proxyImageType").map(String::as_str);
+    match annotation.or_else(of_config) {
+        None | Some("" | "default") => image.to_owned(),
+        Some(variant) => format!("{image}-{variant}"),
+    }
 }
 
 fn readiness(pod: &Pod) -> Probe {
@@ -162,6 +173,17 @@ fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) ->
     // After the user's metadata, so that these win.
     env.push(EnvVar::new("ISTIO_META_DNS_CAPTURE", "false"));
     env.push(EnvVar::new("DISABLE_ENVOY", "true"));
+    // What the user's own annotations say of metrics, the agent is told; they are replaced by its own.
+    let scrape = pod.metadata.annotations.get("prometheus.io/scrape");
+    if scrape.is_some_and(|scrape| scrape != "false") {
+        let text = |name: &str| pod.metadata.annotations.get(&format!("prometheus.io/{name}")).cloned();
+        let scraping = json!({
+            "scrape": scrape,
+            "path": text("path").unwrap_or_default(),
+            "port": text("port").unwrap_or_default(),
+        });
+        env.push(EnvVar::new("ISTIO_PROMETHEUS_ANNOTATIONS", scraping.to_string()));
+    }
     env
 }
 

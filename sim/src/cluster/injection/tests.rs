@@ -1,8 +1,13 @@
 //! Who is injected, and what the template makes of a pod.
 
-use hermesh_istiod::objects::{Container, EnvVar, Kind, Probe, ProbeHandler, TcpSocketAction};
+use std::sync::Arc;
+
+use hermesh_istiod::objects::{Container, EnvVar, Kind, Object, Probe, ProbeHandler, TcpSocketAction, load};
+use serde_json::Value;
 
 use super::*;
+
+const PROXY_CONFIG: &str = "proxy.istio.io/config";
 
 fn values() -> Values {
     Values {
@@ -16,9 +21,18 @@ fn values() -> Values {
 fn try_injected(pod: Pod) -> Result<Injected, InjectionError> {
     let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
     let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
-    let request =
-        Request { namespace: "shop", namespace_labels: &labels, workload: Some(&workload), values: &values() };
-    inject(pod, &request)
+    try_injected_with(pod, &labels, &workload, &Sources::default())
+}
+
+fn try_injected_with(
+    pod: Pod,
+    labels: &Labels,
+    workload: &ObjectKey,
+    proxy_configs: &Sources,
+) -> Result<Injected, InjectionError> {
+    let values = values();
+    let (namespace_labels, workload) = (labels, Some(workload));
+    inject(pod, &Request { namespace: "shop", namespace_labels, workload, values: &values, proxy_configs })
 }
 
 fn injected(pod: Pod) -> Pod {
@@ -170,4 +184,111 @@ fn a_pod_that_would_get_envoy_runs_without_and_is_told_so() {
 fn an_unknown_template_is_refused_with_the_known_ones() {
     let message = try_injected(with_annotation(traffic(), TEMPLATES, "grpc-agnet")).unwrap_err().to_string();
     assert!(message.contains("`grpc-agnet`") && message.contains("grpc-agent,"), "{message}");
+}
+
+/// The ProxyConfigs of a text, each younger than the one before, and the mesh's configuration.
+fn sources(mesh: Option<&str>, objects: &str) -> Sources {
+    let loaded = load("test.yaml", objects, "shop");
+    assert_eq!(loaded.errors, [], "the objects are valid");
+    let configs = loaded.objects.into_iter().enumerate().filter_map(|(age, object)| match object {
+        Object::ProxyConfig(mut config) => {
+            Arc::make_mut(&mut config).metadata.creation_timestamp = Some(age as u64);
+            Some(config)
+        }
+        _ => None,
+    });
+    Sources { mesh: mesh.map(str::to_owned), objects: configs.collect() }
+}
+
+fn config(namespace: &str, selector: &str, value: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\nmetadata: {{name: c{value}, namespace: {namespace}}}\n\
+         spec: {{{selector}environmentVariables: {{WHO: {value}, {value}: \"1\"}}}}\n"
+    )
+}
+
+/// Each row: what is there, whether the pod has an annotation, and whose value counts. Source: facts of Istio's
+/// `EffectiveProxyConfig`, weakest first.
+#[test]
+fn of_all_proxy_configs_the_nearest_counts() {
+    let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
+    let mesh = "defaultConfig: {proxyMetadata: {WHO: mesh, MESH: \"1\"}}";
+    let root = config("istio-system", "", "root");
+    let own = config("shop", "", "own");
+    let younger = config("shop", "", "younger");
+    let fitting = config("shop", "selector: {matchLabels: {app: traffic}}, ", "selected");
+    let other = config("shop", "selector: {matchLabels: {app: other}}, ", "other");
+    let elsewhere = config("bank", "", "elsewhere")
+        + &config("istio-system", "selector: {matchLabels: {app: traffic}}, ", "rooted");
+    for (objects, annotated, who) in [
+        (String::new(), false, "mesh"),
+        (root.clone(), false, "root"),
+        (root.clone() + &own, false, "own"),
+        (own.clone() + &younger + &root, false, "own"),
+        (root.clone() + &own, true, "annotation"),
+        (own.clone() + &other + &elsewhere, true, "annotation"),
+        (root.clone() + &own + &fitting, true, "selected"),
+        (elsewhere.clone() + &other, false, "mesh"),
+    ] {
+        let pod = if annotated {
+            with_annotation(traffic(), PROXY_CONFIG, r#"{"proxyMetadata": {"WHO": "annotation"}}"#)
+        } else {
+            traffic()
+        };
+        let injected = try_injected_with(pod, &labels, &workload, &sources(Some(mesh), &objects)).unwrap().pod;
+        let agent = container(&injected, "istio-proxy");
+        assert_eq!(variable(agent, "WHO"), who, "{annotated} {objects}");
+        assert_eq!(variable(agent, "MESH"), "1", "metadata is merged");
+        let told: Value = serde_json::from_str(variable(agent, "PROXY_CONFIG")).unwrap();
+        assert_eq!(told["proxyMetadata"]["WHO"], who);
+    }
+}
+
+#[test]
+fn hold_is_the_annotation_s_or_the_mesh_s_and_what_is_default_is_left_out() {
+    let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
+    let mesh =
+        "defaultConfig:\n  holdApplicationUntilProxyStarts: true\n  discoveryAddress: istiod.istio-system.svc:15012\n";
+    let with = |pod| try_injected_with(pod, &labels, &workload, &sources(Some(mesh), "")).unwrap().pod;
+    let held = with(traffic());
+    assert_eq!(names(&held), ["istio-proxy", "traffic"]);
+    let told = variable(container(&held, "istio-proxy"), "PROXY_CONFIG");
+    assert_eq!(told, r#"{"holdApplicationUntilProxyStarts":true}"#);
+    let not = with(with_annotation(traffic(), PROXY_CONFIG, "holdApplicationUntilProxyStarts: false"));
+    assert_eq!(names(&not), ["traffic", "istio-proxy"]);
+    let error = try_injected_with(traffic(), &labels, &workload, &sources(Some("[a]"), "")).unwrap_err().to_string();
+    assert!(error.starts_with("ConfigMap istio of the root namespace, key mesh: expected a mapping"), "{error}");
+}
+
+#[test]
+fn the_image_has_the_variant_that_is_asked_for() {
+    let labels = Labels::from([("istio-injection".to_owned(), "enabled".to_owned())]);
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "traffic-v1");
+    let image = |pod, objects: &str| {
+        let pod = try_injected_with(pod, &labels, &workload, &sources(None, objects)).unwrap().pod;
+        container(&pod, "istio-proxy").image.clone()
+    };
+    let release = values().image;
+    assert_eq!(image(traffic(), ""), release);
+    let distroless = config("shop", "image: {imageType: distroless}, ", "a");
+    assert_eq!(image(traffic(), &distroless), format!("{release}-distroless"));
+    let debug = with_annotation(traffic(), "sidecar.istio.io/proxyImageType", "debug");
+    assert_eq!(image(debug, &distroless), format!("{release}-debug"));
+    let own = with_annotation(traffic(), "sidecar.istio.io/proxyImage", "corp/agent:1");
+    assert_eq!(image(own, &distroless), "corp/agent:1");
+}
+
+#[test]
+fn what_the_pod_says_of_metrics_the_agent_is_told() {
+    let pod = with_annotation(traffic(), "prometheus.io/scrape", "true");
+    let pod = injected(with_annotation(pod, "prometheus.io/port", "9090"));
+    let told: Value =
+        serde_json::from_str(variable(container(&pod, "istio-proxy"), "ISTIO_PROMETHEUS_ANNOTATIONS")).unwrap();
+    assert_eq!(told, serde_json::json!({"scrape": "true", "path": "", "port": "9090"}));
+    assert_eq!(pod.metadata.annotations["prometheus.io/port"], "15020", "the agent merges both");
+    let pod = injected(with_annotation(traffic(), "prometheus.io/scrape", "false"));
+    assert!(!container(&pod, "istio-proxy").env.iter().any(|it| it.name == "ISTIO_PROMETHEUS_ANNOTATIONS"));
+    assert!(!pod.metadata.annotations.contains_key("prometheus.io/port"));
 }

@@ -18,8 +18,8 @@ mod payload;
 pub(crate) mod probe;
 mod probes;
 mod pull;
-mod stand_in;
-mod volumes;
+pub(crate) mod stand_in;
+pub(crate) mod volumes;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ use super::Setup;
 use super::addresses::Pool;
 use super::store::{Change, Store, Watch};
 use crate::cluster::events::{VolumeFilled, VolumeFreed};
-use crate::engine::{ContainerId, Mount, PodId, Volume, World};
+use crate::engine::{ContainerId, ExitReason, ExitStatus, Mount, PodId, Volume, World};
 use crate::image::{Images, Pull};
 use crate::mesh::Fault;
 use crate::signal::Signal;
@@ -284,6 +284,12 @@ impl Kubelet {
         self.shared.lock().crashes.clone()
     }
 
+    /// Notes the end of what no kubelet runs: a panic ends the run if it is Hermesh's, and is kept for the report if it
+    /// is the user's.
+    pub(crate) fn note_crash(&self, built_in: bool, container: &str, status: &ExitStatus) {
+        self.shared.note_crash(built_in, container, status);
+    }
+
     /// The images that can run.
     pub(crate) fn images(&self) -> &Images {
         &self.shared.images
@@ -291,6 +297,23 @@ impl Kubelet {
 }
 
 impl Shared {
+    /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's. Whoever
+    /// leaves the simulation ends the run.
+    fn note_crash(&self, built_in: bool, container: &str, status: &ExitStatus) {
+        if !matches!(status.reason, ExitReason::Panicked | ExitReason::LeftSimulation) {
+            return;
+        }
+        let (container, message) = (container.to_owned(), status.message.clone().unwrap_or_default());
+        let mut state = self.lock();
+        if built_in {
+            state.fault.get_or_insert(Fault::Panic { container, message });
+        } else if status.reason == ExitReason::LeftSimulation {
+            state.fault.get_or_insert(Fault::LeftSimulation { container, message });
+        } else {
+            state.crashes.push(Crash { container, message, event: status.event.map(EventId::seq) });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

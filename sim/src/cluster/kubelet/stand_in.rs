@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hermesh_istiod::objects::{Container, IntOrString, Kind, Object, Pod, ProbeHandler, ServicePort, selects};
+use hermesh_istiod::objects::{Container, IntOrString, Kind, Labels, Object, Pod, ProbeHandler, ServicePort, selects};
 
 use super::order::Role;
 use super::probes::port_number;
@@ -57,6 +57,52 @@ pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store)
         }
     }
     ports.retain(|number, _| !AGENT_PORTS.contains(number));
+    ports.into_iter().map(|(number, protocol)| ServedPort { number, protocol }).collect()
+}
+
+/// What is expected of a machine outside of the cluster with these labels: the ports that it says it has, and those
+/// that Services and ServiceEntries of its namespace expect of it.
+pub(crate) fn outside(namespace: &str, labels: &Labels, own: &BTreeMap<String, u32>, store: &Store) -> Vec<ServedPort> {
+    let mut ports = BTreeMap::from([(FORWARD_PORT, ServedProtocol::Grpc)]);
+    let mut add = |port: &ServicePort| {
+        let named = |name: &str| own.get(name).and_then(|number| u16::try_from(*number).ok());
+        let number = match &port.target_port {
+            Some(IntOrString::String(name)) => named(name),
+            Some(IntOrString::Int(number)) => {
+                named(port.name.as_deref().unwrap_or_default()).or(u16::try_from(*number).ok())
+            }
+            None => named(port.name.as_deref().unwrap_or_default()).or(Some(port.port)),
+        };
+        ports.extend(number.map(|number| (number, protocol(port, true))));
+    };
+    for (name, number) in own {
+        let number = u16::try_from(*number).unwrap_or_default();
+        add(&ServicePort { name: Some(name.clone()), port: number, ..ServicePort::default() });
+    }
+    for object in store.list(Kind::Service) {
+        let Object::Service(service) = object else { continue };
+        let selector = &service.spec.selector;
+        if service.metadata.namespace == namespace && !selector.is_empty() && selects(selector, labels) {
+            service.spec.ports.iter().for_each(&mut add);
+        }
+    }
+    for object in store.list(Kind::ServiceEntry) {
+        let Object::ServiceEntry(entry) = object else { continue };
+        let selector = entry.spec.workload_selector.as_ref();
+        if entry.metadata.namespace != namespace || !selector.is_some_and(|it| selects(&it.labels, labels)) {
+            continue;
+        }
+        for port in &entry.spec.ports {
+            let target = u16::try_from(port.target_port).ok().filter(|port| *port != 0);
+            add(&ServicePort {
+                name: Some(port.name.clone()),
+                app_protocol: Some(port.protocol.clone()).filter(|protocol| !protocol.is_empty()),
+                port: u16::try_from(port.number).unwrap_or_default(),
+                target_port: target.map(IntOrString::from),
+                ..ServicePort::default()
+            });
+        }
+    }
     ports.into_iter().map(|(number, protocol)| ServedPort { number, protocol }).collect()
 }
 

@@ -13,9 +13,8 @@ use super::Worker;
 use super::slot::Ended;
 use crate::cluster::events::{ContainerBackedOff, HookFinished};
 use crate::cluster::kubelet::order::{self, Role};
-use crate::cluster::kubelet::{Crash, probes};
-use crate::engine::{ContainerId, ExitReason, ExitStatus};
-use crate::mesh::Fault;
+use crate::cluster::kubelet::probes;
+use crate::engine::{ContainerId, ExitStatus};
 
 /// The time a hook by HTTP may take.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,20 +77,9 @@ impl Worker {
     /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's. Whoever leaves the
     /// simulation ends the run.
     fn note_crash(&self, index: usize, status: &ExitStatus) {
-        if !matches!(status.reason, ExitReason::Panicked | ExitReason::LeftSimulation) {
-            return;
-        }
         let slot = &self.slots[index];
         let built_in = self.shared.images.find(&slot.container.image).is_some_and(|program| program.built_in);
-        let (container, message) = (slot.name.clone(), status.message.clone().unwrap_or_default());
-        let mut state = self.shared.lock();
-        if built_in {
-            state.fault.get_or_insert(Fault::Panic { container, message });
-        } else if status.reason == ExitReason::LeftSimulation {
-            state.fault.get_or_insert(Fault::LeftSimulation { container, message });
-        } else {
-            state.crashes.push(Crash { container, message, event: status.event.map(EventId::seq) });
-        }
+        self.shared.note_crash(built_in, &slot.name, status);
     }
 
     /// Ends all that runs: sidecars last, in reverse order.

@@ -1,0 +1,488 @@
+//! Machines outside of the cluster: virtual machines on which an agent and an application run without a pod.
+//!
+//! A machine is what `istioctl x workload entry configure` and the package `istio-sidecar` make of one: files with a
+//! token and a root certificate, variables that name its WorkloadGroup, an entry for istiod in its hosts file, and two
+//! units that systemd starts again ten seconds after they end. Services' names and virtual addresses are the cluster's:
+//! a machine knows none but istiod's, which stands for a load balancer in front of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hermesh_agent::wait::Wait;
+use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens};
+use hermesh_istiod::objects::{Kind, Labels, Object, ObjectKey, WorkloadGroup};
+use hermesh_runtime::EventId;
+
+use super::kubectl::human_duration;
+use super::kubelet::{Inside, Kubelet, stand_in, volumes};
+use super::store::Store;
+use super::{ISTIO_NAMESPACE, TRUST_DOMAIN};
+use crate::engine::{ContainerId, ContainerSpec, Exit, PodId, PodSpec, Volume, World};
+use crate::image::{Images, Process, Program, ServedPort};
+use crate::mesh::{Fault, PodRow};
+use crate::signal::Signal;
+
+/// The unit that runs the agent, and the one that runs the application.
+const AGENT: &str = "istio-proxy";
+const APPLICATION: &str = "app";
+/// `RestartSec` of the unit `istio`.
+const RESTART: Duration = Duration::from_secs(10);
+/// How long systemd waits for a unit to stop before it kills it (`DefaultTimeoutStopSec`).
+const STOP: Duration = Duration::from_secs(90);
+/// How long the application waits for the agent before it is started again.
+const WAIT: Duration = Duration::from_secs(60);
+/// The life of the token (`istioctl x workload entry configure --tokenDuration`).
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// Where the machine keeps them.
+const ROOT_FILE: &str = "/etc/certs/root-cert.pem";
+const TOKEN_FILE: &str = "/var/run/secrets/tokens/istio-token";
+const DATA: &str = "/var/lib/istio/data";
+const BOOTSTRAP_FILE: &str = "/etc/istio/proxy/grpc-bootstrap.json";
+const AGENT_IMAGE: &str = "docker.io/istio/proxyv2:1.32.0";
+/// What plays the application of a machine that names no image.
+pub(crate) const STAND_IN: &str = "stand-in";
+const READY_URL: &str = "http://localhost:15020/healthz/ready";
+
+/// The machines of a simulation; clones share them.
+#[derive(Clone)]
+pub(crate) struct Machines {
+    world: World,
+    store: Store,
+    images: Images,
+    tokens: Arc<SignedTokens>,
+    kubelet: Kubelet,
+    state: Arc<Mutex<State>>,
+    outside: Outside,
+}
+
+/// `namespace/name` of every machine there has been, for those who serve names and addresses.
+pub(crate) type Outside = Arc<Mutex<BTreeSet<String>>>;
+
+/// Namespace and name.
+type Name = (String, String);
+
+#[derive(Default)]
+struct State {
+    machines: BTreeMap<Name, Machine>,
+}
+
+struct Machine {
+    net: PodId,
+    address: IpAddr,
+    booted: Duration,
+    running: BTreeMap<&'static str, ContainerId>,
+    inside: Inside,
+    /// Whether the application has begun to serve.
+    ready: bool,
+    restarts: u32,
+    off: Signal,
+}
+
+/// A machine to boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Boot {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// The name of its WorkloadGroup.
+    pub(crate) group: String,
+    pub(crate) address: IpAddr,
+    /// What plays the application.
+    pub(crate) image: String,
+    pub(crate) args: Vec<String>,
+}
+
+/// Why a machine is not booted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// Its WorkloadGroup is not there.
+    #[error("there is no WorkloadGroup `{0}`: apply it first")]
+    Group(String),
+    /// Its service account is not there.
+    #[error("there is no ServiceAccount `{0}` for its token: apply it first")]
+    Account(String),
+    /// The namespace has no root certificate to give it.
+    #[error("namespace {0} has no ConfigMap istio-ca-root-cert yet: let a second pass first")]
+    Root(String),
+    /// Something else has the name.
+    #[error("{0} is there already: a machine needs a name of its own")]
+    Name(String),
+    /// Somebody else has the address, or it is one of those that the cluster gives out.
+    #[error("the address {address} is {whose}: a machine needs one of its own, such as 192.168.0.1")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        whose: String,
+    },
+    /// Nothing plays the image.
+    #[error("no image `{image}`; those there are: {known}")]
+    Image {
+        /// The image.
+        image: String,
+        /// Those there are.
+        known: String,
+    },
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A machine of which everything is there.
+pub(crate) struct Bootable {
+    boot: Boot,
+    group: Arc<WorkloadGroup>,
+    account: String,
+    root_certificate: String,
+    agent: Program,
+    application: Program,
+}
+
+impl Machines {
+    pub(crate) fn new(
+        world: &World,
+        store: &Store,
+        mut images: Images,
+        tokens: SignedTokens,
+        kubelet: &Kubelet,
+    ) -> Self {
+        images.add_named(STAND_IN, STAND_IN).expect("it is one of those built in");
+        let (world, store, kubelet) = (world.clone(), store.clone(), kubelet.clone());
+        let tokens = Arc::new(tokens);
+        Self { world, store, images, tokens, kubelet, state: Arc::default(), outside: Arc::default() }
+    }
+
+    /// The names of all there have been.
+    pub(crate) fn outside(&self) -> Outside {
+        Arc::clone(&self.outside)
+    }
+
+    /// Looks whether a machine can be booted. Nothing is changed.
+    pub(crate) fn prepare(&self, boot: Boot) -> Result<Bootable, BootError> {
+        let (namespace, group) = (&boot.namespace, &boot.group);
+        let key = ObjectKey::new(Kind::WorkloadGroup, namespace, group);
+        let Some(Object::WorkloadGroup(group)) = self.store.get(&key) else {
+            return Err(BootError::Group(format!("{namespace}/{group}")));
+        };
+        self.is_free(&boot)?;
+        let account = group.spec.template.as_ref().map(|template| template.service_account.as_str());
+        let account = account.filter(|account| !account.is_empty()).unwrap_or("default").to_owned();
+        if !self.store.contains(&ObjectKey::new(Kind::ServiceAccount, namespace, &account)) {
+            return Err(BootError::Account(format!("{namespace}/{account}")));
+        }
+        let root_certificate = volumes::find_config_map(&self.store, namespace, "istio-ca-root-cert");
+        let root_certificate = root_certificate.and_then(|map| map.data.get("root-cert.pem").cloned());
+        let root_certificate = root_certificate.ok_or_else(|| BootError::Root(namespace.clone()))?;
+        let find = |image: &str| {
+            let known = || self.images.globs().collect::<Vec<_>>().join(", ");
+            let missing = || BootError::Image { image: image.to_owned(), known: known() };
+            self.images.find(image).cloned().ok_or_else(missing)
+        };
+        let (agent, application) = (find(AGENT_IMAGE)?, find(&boot.image)?);
+        Ok(Bootable { boot, group, account, root_certificate, agent, application })
+    }
+
+    /// Boots a machine: its files are there, and its units start.
+    pub(crate) fn boot(&self, machine: Bootable, cause: Option<EventId>) {
+        let Bootable { boot, group, account, root_certificate, agent, application } = machine;
+        let Boot { namespace, name, group: group_name, address, args, .. } = boot;
+        let qualified = format!("{namespace}/{name}");
+        let token = self.tokens.mint(&ServiceAccount::new(namespace.clone(), account.clone()), AUDIENCE, TOKEN_LIFE);
+        let root = Volume::new();
+        // Made by the agent's package.
+        root.create_dir_all(DATA, 0o755).expect("a new volume has room for a folder");
+        for (path, contents) in [(ROOT_FILE, root_certificate), (TOKEN_FILE, token)] {
+            let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+            let written = root.create_dir_all(folder, 0o755).and_then(|()| root.write(path, contents, 0o644));
+            written.expect("a new volume has room for two files");
+        }
+        let net = self.world.add_pod(PodSpec::new(qualified.clone(), [address]), cause);
+        let env = environment(&namespace, &group_name, &account, &group);
+        let machine = Machine {
+            net,
+            address,
+            booted: self.world.now(),
+            running: BTreeMap::new(),
+            inside: Inside { env: env.clone(), mounts: Vec::new() },
+            ready: false,
+            restarts: 0,
+            off: Signal::default(),
+        };
+        let off = machine.off.clone();
+        self.lock().machines.insert((namespace.clone(), name.clone()), machine);
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner).insert(qualified);
+
+        let labels = labels(&group_name, &group);
+        let unit = |unit, program, env: &BTreeMap<String, String>, args: Vec<String>, ports: Vec<ServedPort>| Unit {
+            machines: self.clone(),
+            machine: (namespace.clone(), name.clone()),
+            net,
+            root: root.clone(),
+            name: unit,
+            program,
+            env: env.clone(),
+            args,
+            ports: ports.into(),
+            version: labels.get("version").map(|version| version.as_str().into()),
+            off: off.clone(),
+        };
+        let domain = format!("{namespace}.svc.cluster.local");
+        let agent_args = ["proxy", "sidecar", "--domain", &domain].map(str::to_owned).to_vec();
+        let agent = unit(AGENT, agent, &env, agent_args, Vec::new());
+        let template_ports = group.spec.template.as_ref().map(|template| template.ports.clone()).unwrap_or_default();
+        let ports = stand_in::outside(&namespace, &labels, &template_ports, &self.store);
+        let application = unit(APPLICATION, application, &env, args, ports);
+        let rt = self.world.runtime();
+        rt.spawn("machine.agent", agent.run(cause));
+        rt.spawn("machine.application", application.run(cause));
+    }
+
+    /// Shuts a machine down: its units are asked to stop, and killed if they do not; then it is gone.
+    pub(crate) fn shut_down(&self, name: &Name, cause: Option<EventId>) -> bool {
+        let state = self.lock();
+        let Some(machine) = state.machines.get(name) else { return false };
+        let (off, net, running) = (machine.off.clone(), machine.net, machine.running.clone());
+        drop(state);
+        if off.is_raised() {
+            return true;
+        }
+        off.raise();
+        let (own, name) = (self.clone(), name.clone());
+        self.world.runtime().spawn("machine.shutdown", async move {
+            for id in running.values() {
+                own.world.terminate(*id, cause);
+            }
+            let ended = async {
+                for id in running.values() {
+                    own.world.exited(*id).await;
+                }
+            };
+            // What does not end by then is killed with its machine.
+            let _ = tokio::time::timeout(STOP, ended).await;
+            own.world.remove_pod(net, cause);
+            own.lock().machines.remove(&name);
+            own.store.touch();
+        });
+        true
+    }
+
+    /// The network of a machine.
+    pub(crate) fn net(&self, key: &ObjectKey) -> Option<PodId> {
+        self.of(key, |machine| machine.net)
+    }
+
+    /// What runs on a machine.
+    pub(crate) fn running(&self, key: &ObjectKey) -> Option<BTreeMap<String, ContainerId>> {
+        self.of(key, |machine| machine.running.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect())
+    }
+
+    /// What a further process on a machine would see.
+    pub(crate) fn inside(&self, key: &ObjectKey) -> Option<Inside> {
+        self.of(key, |machine| machine.inside.clone())
+    }
+
+    /// Why a machine is not ready; nothing inside if it is, and nothing at all if there is none.
+    pub(crate) fn unready(&self, key: &ObjectKey) -> Option<Option<String>> {
+        let name = &key.name;
+        self.of(key, |machine| {
+            let on = !machine.off.is_raised();
+            let what = if on { "its application waits for the agent" } else { "it shuts down" };
+            (!machine.ready || !on).then(|| format!("{name} is a machine, and {what}"))
+        })
+    }
+
+    /// All machines, as if they were pods.
+    pub(crate) fn rows(&self, namespace: Option<&str>) -> Vec<PodRow> {
+        let state = self.lock();
+        let machines = state.machines.iter().filter(|((of, _), _)| namespace.is_none_or(|namespace| namespace == of));
+        machines
+            .map(|((namespace, name), machine)| PodRow {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                workload: name.clone(),
+                hostname: name.clone(),
+                ordinal: 0,
+                ready: format!("{}/2", if machine.ready { 2 } else { 0 }),
+                status: if machine.off.is_raised() { "Terminating" } else { "Running" }.to_owned(),
+                restarts: machine.restarts,
+                exits: BTreeMap::new(),
+                age: human_duration(self.world.now().saturating_sub(machine.booted)),
+                ip: Some(machine.address),
+                node: None,
+                containers: vec![AGENT.to_owned(), APPLICATION.to_owned()],
+            })
+            .collect()
+    }
+
+    /// Whether there is a machine of this name.
+    pub(crate) fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.lock().machines.contains_key(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    fn is_free(&self, boot: &Boot) -> Result<(), BootError> {
+        let Boot { namespace, name, address, .. } = boot;
+        let qualified = format!("{namespace}/{name}");
+        if self.contains(namespace, name) {
+            return Err(BootError::Name(format!("a machine {qualified}")));
+        }
+        let kinds = super::WORKLOADS.into_iter().chain([Kind::Pod]);
+        let mut taken = kinds.map(|kind| ObjectKey::new(kind, namespace, name));
+        if let Some(taken) = taken.find(|key| self.store.contains(key)) {
+            return Err(BootError::Name(taken.to_string()));
+        }
+        let whose = |whose: &str| Err(BootError::Address { address: *address, whose: whose.to_owned() });
+        if let Some(reserved) = reserved(*address) {
+            return whose(reserved);
+        }
+        let state = self.lock();
+        let other = state.machines.iter().find(|(_, machine)| machine.address == *address);
+        match other {
+            Some(((namespace, name), _)) => whose(&format!("that of machine {namespace}/{name}")),
+            None => Ok(()),
+        }
+    }
+
+    fn of<T>(&self, key: &ObjectKey, look: impl FnOnce(&Machine) -> T) -> Option<T> {
+        self.lock().machines.get(&(key.namespace.clone(), key.name.clone())).map(look)
+    }
+
+    fn change(&self, name: &Name, change: impl FnOnce(&mut Machine)) {
+        if let Some(machine) = self.lock().machines.get_mut(name) {
+            change(machine);
+        }
+        self.store.touch();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose an address is that no machine can have.
+pub(crate) fn reserved(address: IpAddr) -> Option<&'static str> {
+    if let IpAddr::V4(v4) = address {
+        match v4.octets() {
+            [10, 244, ..] => return Some("of those that pods get"),
+            [10, 96, ..] => return Some("of those that Services get"),
+            [10, 0, 0, _] => return Some("of those that nodes have"),
+            [255, 255, 255, 255] => return Some("everybody's"),
+            _ => {}
+        }
+    }
+    let nobody = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+    nobody.then_some("nobody's own")
+}
+
+/// One of a machine's units.
+struct Unit {
+    machines: Machines,
+    machine: Name,
+    net: PodId,
+    root: Volume,
+    name: &'static str,
+    program: Program,
+    env: BTreeMap<String, String>,
+    args: Vec<String>,
+    ports: Arc<[ServedPort]>,
+    version: Option<Arc<str>>,
+    off: Signal,
+}
+
+impl Unit {
+    /// Runs it, again and again, until the machine is shut down.
+    async fn run(self, mut cause: Option<EventId>) {
+        let (machines, world) = (&self.machines, &self.machines.world);
+        while !self.off.is_raised() {
+            let id = world.start(self.net, self.spec(), cause);
+            machines.change(&self.machine, |machine| {
+                machine.running.insert(self.name, id);
+            });
+            let status = world.exited(id).await;
+            machines.change(&self.machine, |machine| {
+                machine.running.remove(self.name);
+                machine.ready &= self.name != APPLICATION;
+                machine.restarts += 1;
+            });
+            let container = format!("{}/{}/{}", self.machine.0, self.machine.1, self.name);
+            machines.kubelet.note_crash(self.program.built_in, &container, &status);
+            cause = status.event;
+            tokio::select! {
+                biased;
+                () = self.off.first() => {}
+                () = tokio::time::sleep(RESTART) => {}
+            }
+        }
+    }
+
+    fn spec(&self) -> ContainerSpec {
+        let program = self.program.clone();
+        let (ports, version) = (Arc::clone(&self.ports), self.version.clone());
+        let (machines, machine, waits) = (self.machines.clone(), self.machine.clone(), self.name == APPLICATION);
+        let mut spec = ContainerSpec::new(self.name, move |rt| async move {
+            if waits {
+                let mut wait = Wait::default();
+                READY_URL.clone_into(&mut wait.url);
+                wait.timeout = WAIT;
+                if let Err(error) = wait.run(&rt).await {
+                    return Exit { code: 1, message: Some(error.to_string()) };
+                }
+                machines.change(&machine, |machine| machine.ready = true);
+            }
+            program.run(Process::new(rt, ports, version)).await
+        });
+        spec.env = self.env.clone();
+        spec.args = self.args.clone();
+        spec.root = self.root.clone();
+        spec
+    }
+}
+
+/// What `cluster.env` of `istioctl x workload entry configure --autoregister` says, and what a proxyless agent needs.
+fn environment(namespace: &str, group_name: &str, account: &str, group: &WorkloadGroup) -> BTreeMap<String, String> {
+    let labels = serde_json::to_string(&labels(group_name, group)).expect("labels are text");
+    let network = group.spec.template.as_ref().map(|template| template.network.clone()).unwrap_or_default();
+    let mut env: BTreeMap<String, String> = [
+        ("CA_ADDR", format!("istiod.{ISTIO_NAMESPACE}.svc:15012")),
+        ("CA_ROOT_CA", ROOT_FILE.to_owned()),
+        ("DISABLE_ENVOY", "true".to_owned()),
+        ("GRPC_XDS_BOOTSTRAP", BOOTSTRAP_FILE.to_owned()),
+        ("GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "true".to_owned()),
+        ("ISTIO_METAJSON_LABELS", labels),
+        ("ISTIO_META_AUTO_REGISTER_GROUP", group_name.to_owned()),
+        ("ISTIO_META_CLUSTER_ID", "Kubernetes".to_owned()),
+        ("ISTIO_META_GENERATOR", "grpc".to_owned()),
+        ("ISTIO_META_MESH_ID", TRUST_DOMAIN.to_owned()),
+        ("ISTIO_META_WORKLOAD_NAME", group_name.to_owned()),
+        ("OUTPUT_CERTS", DATA.to_owned()),
+        ("POD_NAMESPACE", namespace.to_owned()),
+        ("SERVICE_ACCOUNT", account.to_owned()),
+        ("TRUST_DOMAIN", TRUST_DOMAIN.to_owned()),
+        ("XDS_ROOT_CA", ROOT_FILE.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    if !network.is_empty() {
+        env.insert("ISTIO_META_NETWORK".to_owned(), network);
+    }
+    env
+}
+
+/// The labels that `istioctl` writes into a machine's metadata: those of its group, and whose version of what it is.
+fn labels(group_name: &str, group: &WorkloadGroup) -> Labels {
+    let mut labels = group.spec.metadata.labels.clone();
+    labels.extend(group.spec.template.iter().flat_map(|template| template.labels.clone()));
+    let first = |names: &[&str], default: &str| {
+        names.iter().find_map(|name| labels.get(*name)).map_or(default, String::as_str).to_owned()
+    };
+    let service = "service.istio.io/canonical-name";
+    let revision = "service.istio.io/canonical-revision";
+    let canonical = [
+        (service, first(&[service, "app.kubernetes.io/name", "app"], group_name)),
+        (revision, first(&[revision, "app.kubernetes.io/version", "version"], "latest")),
+    ];
+    labels.extend(canonical.map(|(name, value)| (name.to_owned(), value)));
+    labels
+}

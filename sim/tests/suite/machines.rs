@@ -1,0 +1,98 @@
+//! Machines outside of the cluster: the scenario about them, and what booting one needs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hermesh::engine::Network;
+use hermesh::report;
+use hermesh::scenario::{RunOptions, Scenario, Verdict};
+use hermesh::{BootError, Call, Machine, Mesh};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/virtual-machines");
+
+#[test]
+fn a_machine_joins_is_called_calls_back_and_goes_away() {
+    let file = Path::new(EXAMPLES).join("virtual-machines.yaml");
+    let scenario = Scenario::open(file).unwrap_or_else(|error| panic!("{error}"));
+    for (seed, network) in [(1, Network::Simulated), (2, Network::Simulated), (1, Network::Turmoil)] {
+        let run = scenario.run(&RunOptions::seed(seed).network(network)).unwrap();
+        assert_eq!(run.verdict, Verdict::Held, "{}", report::human(&run, &report::Styles::plain()));
+    }
+}
+
+fn bank() -> Mesh {
+    let mesh = hermesh::mesh().namespace("bank").image("registry.bank/*", hermesh::stand_in);
+    let mut mesh = mesh.start();
+    for file in ["namespace.yaml", "bank.yaml"] {
+        mesh.apply(Path::new(EXAMPLES).join(file));
+    }
+    mesh.wait_ready();
+    mesh
+}
+
+/// How often an event of this kind happened.
+fn count(mesh: &Mesh, kind: &str) -> usize {
+    mesh.with_trace(|trace| trace.events().iter().filter(|event| event.kind == kind).count())
+}
+
+#[test]
+fn what_a_machine_needs_is_asked_for_before_anything_happens() {
+    let mut mesh = bank();
+    let boot = |mesh: &mut Mesh, name: &str, group: &str, address: [u8; 4]| {
+        mesh.try_boot(&Machine::new(name, group, address)).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        boot(&mut mesh, "vm", "leger", [192, 168, 0, 1]).unwrap_err(),
+        "there is no WorkloadGroup `bank/leger`: apply it first"
+    );
+    assert!(
+        boot(&mut mesh, "teller", "ledger", [192, 168, 0, 1])
+            .unwrap_err()
+            .starts_with("Deployment bank/teller is there")
+    );
+    assert!(boot(&mut mesh, "vm", "ledger", [10, 96, 0, 1]).unwrap_err().contains("of those that Services get"));
+    let image = mesh.try_boot(&Machine::new("vm", "ledger", [192, 168, 0, 1]).image("nobody")).unwrap_err();
+    assert!(matches!(image, BootError::Image { .. }), "{image}");
+    assert_eq!(count(&mesh, "machine.booted"), 0);
+    boot(&mut mesh, "ledger-1", "ledger", [192, 168, 0, 1]).unwrap();
+    let again = boot(&mut mesh, "vm-2", "ledger", [192, 168, 0, 1]).unwrap_err();
+    assert!(again.contains("that of machine bank/ledger-1"), "{again}");
+    assert!(
+        boot(&mut mesh, "ledger-1", "ledger", [192, 168, 0, 2])
+            .unwrap_err()
+            .starts_with("a machine bank/ledger-1 is there")
+    );
+    let error = mesh.try_shut_down("ledgr-1").unwrap_err();
+    assert_eq!(error.to_string(), "machine `ledgr-1` does not exist; did you mean `ledger-1`?");
+}
+
+#[test]
+fn an_entry_stays_while_its_machine_is_away_for_less_than_ten_seconds() {
+    let mut mesh = bank();
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    assert_eq!(count(&mesh, "istiod.workload.registered"), 1);
+    mesh.partition("vm", "istiod");
+    mesh.kill("vm/0/istio-proxy");
+    mesh.heal("vm", "istiod");
+    mesh.run_for(Duration::from_secs(9));
+    assert_eq!(count(&mesh, "istiod.workload.cleaned-up"), 0);
+    // systemd starts the agent again after ten seconds, which is too late; the entry comes back with it.
+    mesh.run_for(Duration::from_secs(90));
+    assert_eq!(count(&mesh, "istiod.workload.cleaned-up"), 1);
+    assert_eq!(count(&mesh, "istiod.workload.registered"), 2);
+    let report = mesh.call(Call::new("teller", "xds:///ledger:7070"));
+    assert!(report.is_ok(), "{report:?}");
+}
+
+#[test]
+fn istiod_may_restart_while_a_machine_is_in_the_mesh() {
+    let mut mesh = bank();
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    mesh.kill("istiod").wait_ready();
+    mesh.run_for(Duration::from_secs(60));
+    mesh.wait_converged();
+    assert_eq!(count(&mesh, "istiod.workload.cleaned-up"), 0, "the new istiod finds the entry and keeps it");
+    assert_eq!(count(&mesh, "istiod.workload.registered"), 2);
+    let report = mesh.call(Call::new("teller", "xds:///ledger:7070"));
+    assert!(report.is_ok(), "{report:?}");
+}
