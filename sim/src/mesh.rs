@@ -243,7 +243,7 @@ impl Mesh {
         }
         let mut missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
         // Where no link is broken, what is under way can be seen.
-        let delay = self.broken_links.delay();
+        let delay = self.broken_links.delay(self.simulation.world());
         if missing.is_empty() && !delay.is_zero() {
             let quiet = self.quiet + delay;
             missing.push(format!(
@@ -258,7 +258,7 @@ impl Mesh {
     /// Waits for convergence; answers whether it came.
     fn settle(&mut self, until: Until, within: Duration) -> Result<bool, Fault> {
         let world = self.simulation.world().clone();
-        let quiet = self.quiet + self.broken_links.delay();
+        let quiet = self.quiet + self.broken_links.delay(&world);
         let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, quiet);
         let waited = self.simulation.block_on(async { tokio::time::timeout(within, converged).await.is_ok() });
         self.check_fault()?;

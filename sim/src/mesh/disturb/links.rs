@@ -20,9 +20,10 @@ const LOSS_DELAY: Duration = Duration::from_secs(3);
 pub(in super::super) struct BrokenLinks(BTreeMap<(PodId, PodId), Duration>);
 
 impl BrokenLinks {
-    /// How much longer it may take until nothing is under way any more.
-    pub(in super::super) fn delay(&self) -> Duration {
-        self.0.values().copied().max().unwrap_or_default()
+    /// How much longer it may take until nothing is under way any more. Between pods that are gone nothing is.
+    pub(in super::super) fn delay(&self, world: &World) -> Duration {
+        let lives = |(a, b): &(PodId, PodId)| !world.is_removed(*a) && !world.is_removed(*b);
+        self.0.iter().filter(|(pods, _)| lives(pods)).map(|(_, delay)| *delay).max().unwrap_or_default()
     }
 
     fn add(&mut self, a: PodId, b: PodId, delay: Duration) {
