@@ -14,6 +14,7 @@
 //! ```
 
 mod again;
+mod asserts;
 mod builder;
 mod call;
 mod calls;
@@ -32,6 +33,7 @@ mod load;
 mod manifests;
 mod named;
 mod objects;
+mod peers;
 mod pods;
 mod target;
 mod xds;
@@ -68,7 +70,7 @@ use crate::cluster::Cluster;
 use crate::cluster::kubelet::Inside;
 use crate::engine::{ContainerSpec, Simulation, World};
 use crate::image::Process;
-use crate::trace::Trace;
+use crate::trace::{Recorded, Trace};
 use clients::Clients;
 use converged::Until;
 use dangling::Dangling;
@@ -313,13 +315,37 @@ impl Mesh {
         };
         let mut report = self.simulation.with_trace(|trace| {
             let events = trace.events();
-            let range = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len())..events.len();
-            call::report(call, &from, result, &events[range], workload)
+            let first = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len());
+            // What a load sends from the same pod meanwhile is not of this call.
+            let events: Vec<&Recorded> = events[first..].iter().filter(|event| !self.is_load(&event.at)).collect();
+            call::report(call, &from, result, &events, workload)
         });
         (report.began, report.ended, report.events) = (began, ended, first..last);
         let ended = CallEnded { from, answers: report.workloads.clone(), error: report.failure.clone() };
         self.simulation.emit("mesh", cause, ended);
         Ok(report)
+    }
+
+    /// Whether a load runs there.
+    fn is_load(&self, at: &str) -> bool {
+        self.loads.iter().any(|(load, count)| {
+            let number = |rest: &str| rest.strip_prefix('-')?.parse::<u32>().ok();
+            let rest = at.strip_prefix(load.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || number(rest).is_some_and(|number| number <= *count))
+        })
+    }
+
+    /// Each RPC of a [`call`](Self::call) to an `xds:///` target, as its channel tells; of other targets nobody does.
+    #[must_use]
+    pub fn calls(&self, report: &CallReport) -> Calls {
+        self.with_trace(|trace| {
+            Calls::of(trace, &self.namespace, |event, rpc| {
+                report.events.contains(&event.seq)
+                    && *rpc.target == *report.url
+                    && event.is_at(&report.from)
+                    && !self.is_load(&event.at)
+            })
+        })
     }
 
     /// Runs `client` as a process of its own in a pod of the workload `from`, with a channel to `target`: for calls of

@@ -16,6 +16,7 @@ mod determinism;
 mod fault_injection;
 mod faults_links;
 mod faults_pause;
+mod figures;
 mod host_header;
 mod images;
 mod istio_skipped;
