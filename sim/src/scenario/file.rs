@@ -4,6 +4,7 @@
 //! afterwards, in `check`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -56,30 +57,12 @@ pub(super) const VERBS: [&str; 27] = [
     "reorder",
 ];
 
+/// Those that take their time, show something or are judged: they stand alone.
+const ALONE: [&str; 6] = ["wait", "get", "call", "load", "stop", "together"];
+
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 21] = [
-    "apply",
-    "delete",
-    "scale",
-    "label",
-    "patch",
-    "rollout",
-    "kill",
-    "restart",
-    "pause",
-    "resume",
-    "partition",
-    "slow",
-    "lossy",
-    "jam",
-    "reset",
-    "heal",
-    "hold",
-    "release",
-    "drop",
-    "delay",
-    "reorder",
-];
+pub(super) static DEEDS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| VERBS.into_iter().filter(|verb| !ALONE.contains(verb)).collect());
 
 /// Verbs of the format that this version does not play.
 pub(super) const LATER: [&str; 1] = ["exec"];
