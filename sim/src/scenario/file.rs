@@ -10,13 +10,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::figures::Figures;
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::read::{At, Place};
 use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
     Code, Container, Headers, IstioVersion, Kind, Latency, LoadName, Namespace, OneOrMany, OneOrMore, Pair,
-    PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
+    PerWorkload, Pod, ScalarText, Seed, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
@@ -332,9 +333,9 @@ pub(super) struct Expect {
     /// Why every call fails.
     #[schemars(with = "Option<CauseWord>")]
     pub cause: Option<At<&'static str>>,
-    /// Whom every server that was reached takes the caller for: a SPIFFE identity.
-    #[schemars(with = "Option<Spiffe>")]
-    pub caller: Option<At<String>>,
+    /// Figures that they keep to.
+    #[schemars(flatten)]
+    pub figures: Figures,
     /// How long all that may take to hold: the calls are made again, once a second, until it does.
     #[schemars(with = "Option<WaitTime>")]
     pub within: Option<At<Time>>,

@@ -11,6 +11,7 @@ mod check;
 mod excerpt;
 mod expect;
 mod explain;
+mod figures;
 mod file;
 mod follow;
 mod forwarded;

@@ -85,7 +85,10 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 29] = [
+const GOOD: [&str; 32] = [
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {OK: 35..50, UNAVAILABLE: 0%..30%}, causes: {no-route: 1..3}, attempts: {0: 0..50, 1: all}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {p50: <5ms, p98: 1ms..20ms, max: >0s}, versions: {v1: 50}, callers: {nobody: 0..50, \"spiffe://a/b\": 0%..100%}, pods: 1..2}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {error: UNAVAILABLE, attempts: 0..1, latency: {max: <24h}}}",
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -118,7 +121,30 @@ const GOOD: [&str; 29] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 118] = [
+const BAD: [&str; 141] = [
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {p50: 5ms}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {p100: <5ms}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {p0: <5ms}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {max: <0s}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {max: <25h}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {latency: {}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {BROKEN: all}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {OK: some}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {OK: 101%}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {causes: {broken: all}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {attempts: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {attempts: {many: all}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {versions: {v1: }}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {callers: {me: all}}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {pods: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {OK: all}, ok: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {codes: {OK: all}, cause: no-route}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {versions: {v1: all}, error: ABORTED}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {callers: {nobody: all}, caller: \"spiffe://a/b\"}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {causes: {no-route: all}, ok: all}}",
+    "{call: {from: istiod, url: \"xds:///istiod:15010\", count: 50}, expect: {pods: 1, error: ABORTED}}",
+    "{stop: a, expect: {errors: none, codes: {OK: all}}}",
+    "call: {from: istiod, url: \"xds:///a:1\", headers: {x-Bin: y}}",
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -305,7 +331,7 @@ fn schema_and_reader_agree() {
 }
 
 /// Where values stand in a scenario.
-const FIELDS: [&str; 61] = [
+const FIELDS: [&str; 72] = [
     "steps: [{get: {config: @}}]",
     "steps: [{hold: @}]",
     "steps: [{hold: {type: @, to: @, for: @}}]",
@@ -331,6 +357,17 @@ const FIELDS: [&str; 61] = [
     "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: @}]",
     "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {errors: @}}]",
     "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {errors: none, since: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {latency: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {latency: {max: @}}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {attempts: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {codes: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {codes: {OK: @}}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {causes: {no-route: @}}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {versions: {@: all}}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {callers: {@: all}}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {pods: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {caller: @}}]",
+    "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {attempts: {@: all}}}]",
     "steps: [{load: {name: a, from: istiod, url: \"xds:///istiod:15010\", qps: 1}}, {stop: a, expect: {to: {istiod: @}}}]",
     "name: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
     "name: t\nabout: @\nmesh: {istio: \"1.32\"}\nsteps: [{wait: 1s}]",
