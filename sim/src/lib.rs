@@ -1,6 +1,7 @@
 //! A hermetic, deterministic mesh-in-a-process for Istio's proxyless gRPC.
 
 pub mod bench;
+mod binomial;
 mod cluster;
 pub mod engine;
 mod explain;

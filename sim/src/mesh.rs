@@ -14,6 +14,7 @@
 //! ```
 
 mod again;
+mod asserts;
 mod builder;
 mod call;
 mod calls;
@@ -36,6 +37,7 @@ mod manifests;
 mod named;
 mod nodes;
 mod objects;
+mod peers;
 mod pods;
 mod tables;
 mod target;
@@ -80,7 +82,7 @@ use crate::cluster::Cluster;
 use crate::cluster::kubelet::Inside;
 use crate::engine::{ContainerSpec, PodId, Simulation, World};
 use crate::image::Process;
-use crate::trace::Trace;
+use crate::trace::{Recorded, Trace};
 use clients::Clients;
 use converged::Until;
 use dangling::Dangling;
@@ -261,7 +263,7 @@ impl Mesh {
         }
         let mut missing = converged::unsettled(self.simulation.world(), &self.cluster, &mut self.clients, Until::Used);
         // Where no link is broken, what is under way can be seen.
-        let delay = self.broken_links.delay(self.now());
+        let delay = self.broken_links.delay(self.simulation.world());
         if missing.is_empty() && !delay.is_zero() {
             let quiet = self.quiet + delay;
             missing.push(format!(
@@ -276,7 +278,7 @@ impl Mesh {
     /// Waits for convergence; answers whether it came.
     fn settle(&mut self, until: Until, within: Duration) -> Result<bool, Fault> {
         let world = self.simulation.world().clone();
-        let quiet = self.quiet + self.broken_links.delay(self.now());
+        let quiet = self.quiet + self.broken_links.delay(&world);
         let converged = converged::converged(&world, &self.cluster, &mut self.clients, until, quiet);
         let waited = self.simulation.block_on(async { tokio::time::timeout(within, converged).await.is_ok() });
         self.check_fault()?;
@@ -331,13 +333,37 @@ impl Mesh {
         };
         let mut report = self.simulation.with_trace(|trace| {
             let events = trace.events();
-            let range = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len())..events.len();
-            call::report(call, &from, result, &events[range], workload)
+            let first = usize::try_from(first - 1).unwrap_or(usize::MAX).min(events.len());
+            // What a load sends from the same pod meanwhile is not of this call.
+            let events: Vec<&Recorded> = events[first..].iter().filter(|event| !self.is_load(&event.at)).collect();
+            call::report(call, &from, result, &events, workload)
         });
         (report.began, report.ended, report.events) = (began, ended, first..last);
         let ended = CallEnded { from, answers: report.workloads.clone(), error: report.failure.clone() };
         self.simulation.emit("mesh", cause, ended);
         Ok(report)
+    }
+
+    /// Whether a load runs there.
+    fn is_load(&self, at: &str) -> bool {
+        self.loads.iter().any(|(load, count)| {
+            let number = |rest: &str| rest.strip_prefix('-')?.parse::<u32>().ok();
+            let rest = at.strip_prefix(load.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || number(rest).is_some_and(|number| number <= *count))
+        })
+    }
+
+    /// Each RPC of a [`call`](Self::call) to an `xds:///` target, as its channel tells; of other targets nobody does.
+    #[must_use]
+    pub fn calls(&self, report: &CallReport) -> Calls {
+        self.with_trace(|trace| {
+            Calls::of(trace, &self.namespace, |event, rpc| {
+                report.events.contains(&event.seq)
+                    && *rpc.target == *report.url
+                    && event.is_at(&report.from)
+                    && !self.is_load(&event.at)
+            })
+        })
     }
 
     /// Runs `client` as a process of its own in a pod of the workload `from`, with a channel to `target`: for calls of

@@ -46,6 +46,29 @@ fn a_client_whose_connection_ended_by_an_rst_that_was_lost_is_told_by_the_next_o
 }
 
 #[test]
+fn nothing_is_awaited_over_links_of_pods_that_are_gone() {
+    let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+    mesh.apply(manifests::echo(&["v1", "v2"])).wait_ready().wait_converged();
+    mesh.impair("echo-v1", "echo-v2", LinkFault::Slow(Duration::from_secs(20)..=Duration::from_secs(20)));
+    let wait = |mesh: &mut hermesh::Mesh| mesh.try_wait_converged(Duration::from_secs(300)).expect("it converges");
+    assert!(wait(&mut mesh) >= Duration::from_secs(20), "something may be under way as long as the link is slow");
+    mesh.delete(manifests::deployment("echo-v2", &[("version", "v2")], true)).run_for(Duration::from_secs(90));
+    assert!(wait(&mut mesh) < Duration::from_secs(20));
+}
+
+#[test]
+fn connections_are_reset_once() {
+    let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+    mesh.apply(manifests::echo(&["v1", "v2"])).wait_ready().wait_converged();
+    let load = mesh.load(Load::new("echo-v1", TARGET).qps(20));
+    mesh.run_for(Duration::from_secs(5));
+    assert_eq!(mesh.try_reset("echo-v1", "echo-v2").unwrap(), 1);
+    assert_eq!(mesh.try_reset("echo-v1", "echo-v2").unwrap(), 0, "nothing is left of what was reset just now");
+    mesh.run_for(Duration::from_secs(5));
+    mesh.stop(&load);
+}
+
+#[test]
 fn a_process_that_is_paused_is_not_asked_what_it_has() {
     let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
     mesh.apply(manifests::echo(&["v1"])).wait_ready().wait_converged().pause("echo-v1/0/app");

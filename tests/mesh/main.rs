@@ -17,6 +17,7 @@ mod fault_injection;
 mod faults_certificates;
 mod faults_links;
 mod faults_pause;
+mod figures;
 mod host_header;
 mod images;
 mod istio_skipped;

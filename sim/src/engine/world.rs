@@ -192,13 +192,19 @@ impl World {
 
     /// Kills what runs in a pod and frees its addresses for others.
     pub fn remove_pod(&self, pod: PodId, cause: Option<EventId>) {
-        if self.net(|net| net.is_removed(pod)) {
+        if self.is_removed(pod) {
             return;
         }
         for container in self.containers(pod) {
             self.kill(container, cause);
         }
         self.net(|net| net.remove_pod(pod, cause));
+    }
+
+    /// Whether a pod was removed; its number is no other's.
+    #[must_use]
+    pub fn is_removed(&self, pod: PodId) -> bool {
+        self.net(|net| net.is_removed(pod))
     }
 
     /// `namespace/name`.

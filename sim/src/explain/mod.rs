@@ -73,6 +73,18 @@ pub(crate) fn configuration(trace: &Trace, at: &str, target: &str) -> Vec<String
     story.lines()
 }
 
+/// What stood between the pods `client` and `server`, `namespace/name`, when the event `seq` happened.
+pub(crate) fn between(trace: &Trace, seq: u64, client: &str, server: &str) -> Vec<String> {
+    let mut story = Story::new(trace);
+    let events = trace.events();
+    let before = usize::try_from(seq).ok().and_then(|seq| events.get(..seq)).unwrap_or(events);
+    let servers = BTreeSet::from([server]);
+    let faults = faults::standing(before);
+    let of_the_way = faults.iter().filter(|fault| fault.is_of_the_world() && fault.concerns(client, &servers));
+    of_the_way.for_each(|fault| story.tell(fault.event.seq));
+    story.lines()
+}
+
 /// How a client came to use the configuration that it took into use by the event `applied`, and which priorities of it.
 pub(crate) fn in_use(trace: &Trace, applied: &Recorded, target: &str) -> Vec<String> {
     let mut story = Story::new(trace);

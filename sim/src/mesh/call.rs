@@ -207,7 +207,7 @@ pub(crate) fn report(
     call: &Call,
     from: &str,
     answered: Result<ForwardEchoResponse, NotForwarded>,
-    events: &[Recorded],
+    events: &[&Recorded],
     workload: impl Fn(&str) -> Option<String>,
 ) -> CallReport {
     let mut report = CallReport {
@@ -241,16 +241,16 @@ pub(crate) fn report(
 type Callers = BTreeMap<String, std::vec::IntoIter<Option<String>>>;
 
 /// Who called each pod, in the order in which its requests arrived.
-fn callers(events: &[Recorded]) -> Callers {
+fn callers(events: &[&Recorded]) -> Callers {
     let mut callers: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
-    for request in events.iter().filter_map(Recorded::get::<EchoRequest>) {
+    for request in events.iter().filter_map(|event| event.get::<EchoRequest>()) {
         callers.entry(request.hostname.clone()).or_default().push(request.caller.clone());
     }
     callers.into_iter().map(|(hostname, callers)| (hostname, callers.into_iter())).collect()
 }
 
 /// ForwardEcho tells no more than a text; the client's own event tells the rest.
-fn failure(NotForwarded { status, event }: &NotForwarded, from: &str, events: &[Recorded]) -> CallFailure {
+fn failure(NotForwarded { status, event }: &NotForwarded, from: &str, events: &[&Recorded]) -> CallFailure {
     let finished = events
         .iter()
         .filter(|event| event.is_at(from))

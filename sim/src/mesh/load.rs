@@ -24,6 +24,7 @@ use super::{CallError, Fault, Mesh, PATIENCE};
 use crate::engine::{ContainerId, ContainerSpec, ExitReason, ExitStatus, World};
 use crate::image::Process;
 use crate::signal::Signal;
+use crate::trace::Recorded;
 
 /// Traffic from one pod to one target, as many RPCs a second.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,9 @@ impl RunningLoad {
     /// The RPCs that have ended by now.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        self.world.with_trace(|trace| Calls::of(trace, &self.at, self.started, &self.namespace))
+        let since = self.started.map_or(0, EventId::seq);
+        let own = |event: &Recorded| event.seq > since && event.at == self.at;
+        self.world.with_trace(|trace| Calls::of(trace, &self.namespace, |event, _| own(event)))
     }
 
     /// The RPCs that were sent within a time, such as that of [`Mesh::run_for`], and have ended by now.
@@ -368,3 +371,24 @@ async fn send<F: Future>(load: &Load, stop: &Signal, call: impl Fn() -> F) -> Re
 
 /// How much later than at its deadline an RPC may end.
 const MARGIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_makes_half_a_million_calls_and_no_more() {
+        let made = Cell::new(0_u64);
+        let call = || {
+            made.set(made.get() + 1);
+            std::future::ready(())
+        };
+        let (load, began) = (Load::new("web", "xds:///cart:7070").qps(10_000), Instant::now());
+        let ended = send(&load, &Signal::default(), call).await;
+        assert_eq!(ended, Err("it has made 500000 calls, and no load makes more".to_owned()));
+        assert_eq!((made.get(), LOAD_CALLS_MAX), (500_000, 500_000));
+        assert_eq!(began.elapsed(), Duration::from_secs(50), "the last is due in the last tick of the fiftieth second");
+    }
+}

@@ -188,15 +188,21 @@ impl Page {
 
     fn checks(&mut self, checks: &[Check]) {
         let mut table = columns();
-        for same in checks.chunk_by(|a, b| a.held == b.held && a.seen == b.seen) {
+        for same in checks.chunk_by(|a, b| a.held == b.held && a.seen == b.seen && a.of == b.of) {
             let check = &same[0];
             let mut names: Vec<&str> = same.iter().map(|check| check.check).collect();
             names.dedup();
-            let names = names.join(", ");
+            let mut names = names.join(", ");
             // What a held expectation of counts allowed is worth knowing; that of a failed one stands below.
             let counts = check.held && matches!(check.check, "to" | "share");
-            let allowed = if counts { format!("expected {}", check.expected) } else { String::new() };
-            table.add_row([if check.held { "held" } else { "FAILED" }, &names, &check.seen, &allowed]);
+            let (mut seen, mut expected) = (check.seen.as_str(), check.expected.as_str());
+            if let Some(of) = &check.of {
+                let _ = write!(names, " {of}");
+                let behind = |text| str::strip_prefix(text, of.as_str()).and_then(|rest| rest.strip_prefix(": "));
+                (seen, expected) = (behind(seen).unwrap_or(seen), behind(expected).unwrap_or(expected));
+            }
+            let allowed = if counts || check.of.is_some() { format!("expected {expected}") } else { String::new() };
+            table.add_row([if check.held { "held" } else { "FAILED" }, &names, seen, &allowed]);
         }
         for line in lines(&mut table) {
             let style = if line.starts_with("FAILED") { self.styles.bad } else { self.styles.good };

@@ -8,4 +8,4 @@ mod wrap;
 
 pub use human::{Styles, human, totals};
 pub use json::{Entry, FORMAT, Report};
-pub use time::{compact, seconds};
+pub use time::{compact, precise, seconds};

@@ -20,6 +20,15 @@ pub fn compact(time: Duration) -> String {
     }
 }
 
+/// A length of time as it was measured: `12.304 ms`, `5.012s`.
+#[must_use]
+pub fn precise(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{}.{:03} ms", time.as_millis(), time.subsec_micros() % 1_000),
+        _ => seconds(time),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +38,8 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(seconds(ms(14_212)), "14.212s");
         assert_eq!(seconds(ms(7)), "0.007s");
+        assert_eq!(precise(Duration::from_micros(12_304)), "12.304 ms");
+        assert_eq!(precise(ms(5_012)), "5.012s");
         for (time, text) in [(41, "41 ms"), (5_290, "5.2s"), (134_000, "2m14s"), (3_900_000, "1h5m")] {
             assert_eq!(compact(ms(time)), text);
         }

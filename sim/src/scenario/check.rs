@@ -6,6 +6,7 @@ use hermesh_istiod::yaml::Diagnostic;
 
 use super::changing::{Change, Subject};
 use super::delays;
+use super::figures::{Figures, Sense};
 use super::file::{Action, ByWorkload, CALLS_MAX, Call, Expect, File, Get, Step, Wait};
 use super::inventory::{Inventory, Objects};
 use super::links::LinkDeed;
@@ -265,6 +266,9 @@ impl Checker<'_> {
                 self.error(place, "contradiction", message);
             }
         }
+        let beside =
+            [("errors", expect.errors.is_some()), ("error", expect.error.is_some()), ("cause", expect.cause.is_some())];
+        self.figures(&expect.figures, &beside, None, true);
         if let Some(to) = &expect.to {
             self.workloads_once(to.value.iter().map(|(target, _)| target));
         }
@@ -353,7 +357,6 @@ impl Checker<'_> {
             ("ok", expect.ok.as_ref()),
             ("to", expect.to.as_ref().map(|to| &to.place)),
             ("share", expect.share.as_ref().map(|share| &share.place)),
-            ("caller", expect.caller.as_ref().map(|caller| &caller.place)),
         ];
         if fails.is_some() {
             for (field, place) in succeeds {
@@ -366,14 +369,30 @@ impl Checker<'_> {
         }
         self.knowable(expect, call);
         self.tries(expect, call);
+        let beside =
+            [("ok", expect.ok.is_some()), ("error", expect.error.is_some()), ("cause", expect.cause.is_some())];
+        let told = call.url.iter().all(|url| Url::parse(&url.value).is_ok_and(|url| url.scheme == Scheme::Xds));
+        self.figures(&expect.figures, &beside, Some(call.total()), told);
+        // Where some may fail, how many answer shows later.
+        let answers = Some(call.total()).filter(|_| !expect.figures.let_fail());
         if let Some(to) = &expect.to {
             self.workloads_once(to.value.iter().map(|(target, _)| target));
-            self.counts(to, call.total());
+            if let Some(answers) = answers {
+                self.counts(to, answers);
+            }
         }
         if let Some(share) = &expect.share {
             self.workloads_once(share.value.iter().map(|(target, _)| target));
-            self.shares(share, call.total());
+            match answers {
+                Some(answers) => self.shares(share, answers),
+                None => drop(self.sums_to_whole(share)),
+            }
         }
+    }
+
+    fn figures(&self, figures: &Figures, beside: &[(&'static str, bool)], calls: Option<u64>, told: bool) {
+        let beside = beside.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        Sense { figures, beside, calls, told, problems: self.problems }.check();
     }
 
     /// What is made again and again stays in memory as well.

@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::file::Expect;
+use super::figures::{self, Figures};
+use super::file::{ByWorkload, Expect};
+use super::read::At;
 use super::seen::Seen;
 use super::shares;
 use super::target::Target;
-use super::units::Percent;
+use super::units::{Calls, Percent};
 
 /// One check of an expectation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The expectation's field, such as `share`.
     pub check: &'static str,
+    /// Which of several that the field lists, such as `p99` or `UNAVAILABLE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// What was expected, in words.
     pub expected: String,
     /// What was seen, in words.
@@ -23,11 +28,38 @@ pub struct Check {
     pub held: bool,
 }
 
+/// What is expected of calls, whoever makes them.
+pub(super) struct Outcomes<'e> {
+    /// Whether all are to succeed.
+    pub ok: bool,
+    pub to: Option<&'e At<ByWorkload<Calls>>>,
+    pub share: Option<&'e At<ByWorkload<Percent>>>,
+    pub error: Option<&'static str>,
+    pub cause: Option<&'static str>,
+    pub figures: &'e Figures,
+    /// Whether some may fail, as something else says; then those that succeed are judged by themselves.
+    pub lenient: bool,
+}
+
+impl<'e> From<&'e Expect> for Outcomes<'e> {
+    fn from(expect: &'e Expect) -> Self {
+        Self {
+            ok: expect.ok.is_some(),
+            to: expect.to.as_ref(),
+            share: expect.share.as_ref(),
+            error: expect.error.as_ref().map(|code| code.value),
+            cause: expect.cause.as_ref().map(|cause| cause.value),
+            figures: &expect.figures,
+            lenient: expect.figures.let_fail(),
+        }
+    }
+}
+
 /// Judges `seen`. `same` tells whether a workload's name in an answer is the one a target means.
-pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -> bool) -> Vec<Check> {
+pub(super) fn judge(expect: &Outcomes<'_>, seen: &Seen, same: impl Fn(&Target, &str) -> bool) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |check, expected: String, found: String, held| {
-        checks.push(Check { check, expected, seen: found, held });
+        checks.push(Check { check, of: None, expected, seen: found, held });
     };
     let answered = |target: &Target| {
         seen.answers.iter().filter(|(name, _)| same(target, name)).map(|(_, count)| count).sum::<u64>()
@@ -37,19 +69,21 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
         let named = |name: &str| targets.iter().any(|target| same(target, name));
         seen.answers.iter().filter(|(name, _)| !named(name)).map(|(name, n)| (name.clone(), *n)).collect::<Vec<_>>()
     };
-    let all_answers = seen.answers.values().sum::<u64>();
+    let all_answers = seen.answered();
+    // Whether every call that is to be answered is.
+    let complete = if expect.lenient { all_answers > 0 } else { all_answers == seen.total };
 
-    if expect.ok.is_some() {
+    if expect.ok {
         add("ok", "every call succeeds".to_owned(), seen.outcome(), seen.all_succeeded());
     }
-    if let Some(to) = &expect.to {
+    if let Some(to) = expect.to {
         let mut expected = String::new();
         let mut found = String::new();
-        let mut held = all_answers == seen.total;
+        let mut held = complete;
         for (target, calls) in &to.value {
             let separator = if expected.is_empty() { "" } else { ", " };
             let count = answered(&target.value);
-            let (low, high) = calls.value.bounds(seen.total);
+            let (low, high) = calls.value.bounds(if expect.lenient { all_answers } else { seen.total });
             held &= (low..=high).contains(&count);
             let _ = write!(expected, "{separator}{} {}", target.value, calls.value);
             let _ = write!(found, "{separator}{} {count}", target.value);
@@ -58,12 +92,12 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
             held = false;
             let _ = write!(found, ", {name} {count}");
         }
-        if all_answers != seen.total {
+        if !complete {
             found = seen.outcome();
         }
         add("to", expected, found, held);
     }
-    if let Some(share) = &expect.share {
+    if let Some(share) = expect.share {
         let shares: Vec<Percent> = share.value.iter().map(|(_, share)| share.value).collect();
         let ranges = shares::accepted(&shares, all_answers);
         let strangers = others(&share.value.iter().map(|(target, _)| &target.value).collect::<Vec<_>>());
@@ -72,9 +106,11 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
             let expected =
                 format!("{} {}, accepted {}..{}", target.value, share.value, accepted.start(), accepted.end());
             let mut found = format!("{} {count} of {all_answers}", target.value);
-            let mut held = accepted.contains(&count) && all_answers == seen.total;
-            if all_answers != seen.total {
+            let mut held = accepted.contains(&count) && complete;
+            if !complete {
                 found = seen.outcome();
+            } else if let Some(too_few) = shares::too_few(&shares, all_answers, "calls") {
+                (found, held) = (too_few, false);
             }
             for (name, count) in &strangers {
                 held = false;
@@ -83,27 +119,28 @@ pub(super) fn judge(expect: &Expect, seen: &Seen, same: impl Fn(&Target, &str) -
             add("share", expected, found, held);
         }
     }
-    if let Some(code) = &expect.error {
-        let wrong = seen.failures.keys().any(|(seen, _)| seen != code.value);
+    if let Some(code) = expect.error {
+        let wrong = seen.failures.keys().any(|(seen, _)| seen != code);
         let held = !wrong && seen.failed() == seen.total;
-        add("error", format!("every call fails with {}", code.value), seen.outcome(), held);
+        add("error", format!("every call fails with {code}"), seen.outcome(), held);
     }
-    if let Some(cause) = &expect.cause {
-        let wrong = seen.failures.keys().any(|(_, seen)| seen.as_deref() != Some(cause.value));
+    if let Some(cause) = expect.cause {
+        let wrong = seen.failures.keys().any(|(_, seen)| seen.as_deref() != Some(cause));
         let held = !wrong && seen.failed() == seen.total;
-        add("cause", format!("every call fails because of {}", cause.value), seen.outcome(), held);
+        add("cause", format!("every call fails because of {cause}"), seen.outcome(), held);
     }
-    if let Some(caller) = &expect.caller {
-        let held = all_answers == seen.total && seen.callers.keys().all(|seen| seen.as_ref() == Some(&caller.value));
+    if let Some(caller) = &expect.figures.caller {
+        let held = complete && seen.callers.keys().all(|seen| seen.as_ref() == Some(&caller.value));
         let names = seen.callers.iter().map(|(caller, count)| {
             let name = caller.as_deref().unwrap_or("nobody they know");
             if seen.callers.len() == 1 { name.to_owned() } else { format!("{name} in {count} of them") }
         });
         let names: Vec<String> = names.collect();
-        let found =
-            if all_answers == seen.total { format!("the servers saw {}", names.join(", ")) } else { seen.outcome() };
+        let found = if complete { format!("the servers saw {}", names.join(", ")) } else { seen.outcome() };
         add("caller", format!("the servers take the caller for {}", caller.value), found, held);
     }
+    let fails = expect.error.is_some() || expect.cause.is_some();
+    checks.extend(figures::judge(expect.figures, seen, fails, expect.lenient));
     checks
 }
 
@@ -130,7 +167,7 @@ mod tests {
     }
 
     fn held(text: &str, seen: &Seen) -> Vec<(bool, String)> {
-        let checks = judge(&expect(text), seen, |target, name| target.workload == name);
+        let checks = judge(&Outcomes::from(&expect(text)), seen, |target, name| target.workload == name);
         checks.into_iter().map(|check| (check.held, check.seen)).collect()
     }
 

@@ -4,12 +4,14 @@
 //! afterwards, in `check`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
 use super::delays::{Delays, DelaysByWorkload};
+use super::figures::Figures;
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::machines;
 use super::nodes::{NodesShape, Power};
@@ -19,7 +21,7 @@ use super::rejection::Rejection;
 use super::schema::{
     self, AllWord, AnyExpect, AnyTarget, ApiVersion, BuiltInImage, CallCount, CallRate, CallTime, CallUrl, CauseWord,
     Code, Container, Headers, IstioVersion, Kind, LastingTime, Latency, LoadName, MachineName, Namespace, OneOrMany,
-    OneOrMore, Pair, PerWorkload, Pod, ScalarText, Seed, Spiffe, Text, WaitTime,
+    OneOrMore, Pair, PerWorkload, Pod, ScalarText, Seed, Text, WaitTime,
 };
 use super::target::Target;
 use super::traffic::{Load, LoadExpect};
@@ -71,38 +73,12 @@ pub(super) const VERBS: [&str; 35] = [
     "reorder",
 ];
 
+/// Those that take their time, show something or are judged: they stand alone.
+const ALONE: [&str; 6] = ["wait", "get", "call", "load", "stop", "together"];
+
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 29] = [
-    "apply",
-    "delete",
-    "scale",
-    "label",
-    "patch",
-    "rollout",
-    "kill",
-    "restart",
-    "pause",
-    "resume",
-    "power",
-    "boot",
-    "shutdown",
-    "partition",
-    "slow",
-    "lossy",
-    "jam",
-    "reset",
-    "disrupt",
-    "clock",
-    "expire",
-    "fill",
-    "tear",
-    "heal",
-    "hold",
-    "release",
-    "drop",
-    "delay",
-    "reorder",
-];
+pub(super) static DEEDS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| VERBS.into_iter().filter(|verb| !ALONE.contains(verb)).collect());
 
 /// Verbs of the format that this version does not play.
 pub(super) const LATER: [&str; 1] = ["exec"];
@@ -404,9 +380,9 @@ pub(super) struct Expect {
     /// Why every call fails.
     #[schemars(with = "Option<CauseWord>")]
     pub cause: Option<At<&'static str>>,
-    /// Whom every server that was reached takes the caller for: a SPIFFE identity.
-    #[schemars(with = "Option<Spiffe>")]
-    pub caller: Option<At<String>>,
+    /// Figures that they keep to.
+    #[schemars(flatten)]
+    pub figures: Figures,
     /// How long all that may take to hold: the calls are made again, once a second, until it does.
     #[schemars(with = "Option<WaitTime>")]
     pub within: Option<At<Time>>,

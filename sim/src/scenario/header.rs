@@ -1,7 +1,7 @@
 //! What a call may send as a header: names and values as HTTP has them (RFC 9110, 5.1 and 5.5).
 
-/// A regular expression for names: tokens of RFC 9110, 5.6.2.
-pub(super) const NAME_PATTERN: &str = "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
+/// A regular expression for names: tokens of RFC 9110, 5.6.2, that are not of gRPC's binary metadata.
+pub(super) const NAME_PATTERN: &str = "^(?!.*-[Bb][Ii][Nn]$)[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
 
 /// A regular expression for values: visible ASCII with blanks inside, and not empty.
 pub(super) const VALUE_PATTERN: &str = "^[\\t -~]*[!-~][\\t -~]*$";
@@ -14,6 +14,9 @@ pub(super) fn name(name: &str) -> Result<(), String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
         return Err(format!("{name:?} is no name of a header: letters, digits and !#$%&'*+-.^_`|~"));
+    }
+    if name.to_ascii_lowercase().ends_with("-bin") {
+        return Err(format!("`{name}` is binary metadata, as `-bin` says, and a scenario's headers are texts"));
     }
     Ok(())
 }

@@ -12,16 +12,17 @@ mod delays;
 mod excerpt;
 mod expect;
 mod explain;
+mod figures;
 mod file;
 mod follow;
 mod forwarded;
 mod header;
 mod inventory;
 mod links;
-mod load;
 mod machines;
 mod namespaces;
 mod nodes;
+mod open;
 mod outcome;
 mod overlap;
 mod play;
@@ -61,7 +62,7 @@ use crate::image::Images;
 use crate::mesh::Manifests;
 use file::File;
 use follow::Changed;
-use load::Loader;
+use open::Opener;
 
 pub use expect::Check;
 pub use explain::Failure;
@@ -117,7 +118,7 @@ impl Scenario {
     /// # Errors
     /// All mistakes in all of the files.
     pub fn open_with(path: impl AsRef<Path>, images: Images) -> Result<Self, InputError> {
-        Loader::new(path.as_ref(), images).load()
+        Opener::new(path.as_ref(), images).open()
     }
 
     /// The scenario's name.

@@ -4,6 +4,7 @@ use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::changing;
 use super::delays;
+use super::figures::figures;
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, ByWorkload, CALLS_MAX, Call, Expect, Expected, File, Get, Heal, ISTIO_VERSIONS,
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
@@ -351,19 +352,7 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
         share: fields.optional("share").and_then(|field| by_workload(&field, "shares", "a share such as `20%`")),
         error: fields.optional("error").and_then(|field| field.word("status code", CODES)),
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
-        caller: fields.optional("caller").and_then(|field| {
-            let caller = field.text("a SPIFFE identity")?;
-            if !is_spiffe(&caller.value) {
-                let message = format!(
-                    "expected a SPIFFE identity such as `spiffe://cluster.local/ns/shop/sa/default`, \
-                                       found {:?}",
-                    caller.value
-                );
-                field.error("bad-value", message);
-                return None;
-            }
-            Some(caller)
-        }),
+        figures: figures(&mut fields),
         within: fields.optional("within").and_then(|field| time(&field, "a time such as `30s`", WAIT_MAX)),
         place: cursor.place(),
     };
@@ -377,7 +366,7 @@ fn expect(cursor: &Cursor<'_>) -> Option<Expect> {
 
 /// Whether a text is `spiffe://`, a trust domain and a path, by the characters that the SPIFFE ID standard allows (2.1
 /// and 2.2).
-fn is_spiffe(text: &str) -> bool {
+pub(super) fn is_spiffe(text: &str) -> bool {
     let domain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
     let path = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let mut parts = text.strip_prefix("spiffe://").unwrap_or_default().split('/');

@@ -52,7 +52,7 @@ impl Rejection {
             Some(text) => format!("rejected, and a reason says {:?}", text.value),
             None => "rejected".to_owned(),
         };
-        Check { check: "rejected", expected, seen, held }
+        Check { check: "rejected", of: None, expected, seen, held }
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::figures::{FIGURES, OF_OUTCOMES};
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
     RATE_MAX, TIMEOUT_MAX, VERBS, WAIT_MAX, Wait,
@@ -85,12 +86,27 @@ fn goes_with_faults() -> serde_json::Value {
 
 /// Says that a step expects its calls to succeed or to fail.
 pub(super) fn success_or_failure(schema: &mut Schema) {
-    let success: Vec<_> =
-        ["ok", "to", "share", "caller"].iter().map(|field| serde_json::json!({"required": [field]})).collect();
-    let only = serde_json::json!({"not": {"anyOf": success}});
-    let any = ["error", "cause"].iter().map(|field| serde_json::json!({"required": [field]})).chain(success.clone());
+    let required = |field: &&str| serde_json::json!({"required": [field]});
+    let success: Vec<_> = ["ok", "to", "share"].iter().chain(&OF_OUTCOMES).map(required).collect();
+    let any = ["ok", "to", "share", "error", "cause"].iter().chain(&FIGURES).map(required);
     schema.insert("anyOf".to_owned(), any.collect::<Vec<_>>().into());
-    schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
+    schema.insert("dependentSchemas".to_owned(), exclusions(&success));
+}
+
+/// Which fields of an expectation say what others say, or the contrary; `success` are those about calls that succeed.
+fn exclusions(success: &[serde_json::Value]) -> serde_json::Value {
+    let only = serde_json::json!({"not": {"anyOf": success}});
+    let without = |fields: &[&str]| {
+        let fields: Vec<_> = fields.iter().map(|field| serde_json::json!({"required": [field]})).collect();
+        serde_json::json!({"not": {"anyOf": fields}})
+    };
+    serde_json::json!({
+        "error": only,
+        "cause": only,
+        "codes": without(&["ok", "errors"]),
+        "causes": without(&["ok"]),
+        "callers": without(&["caller"]),
+    })
 }
 
 impl JsonSchema for Moment {
@@ -125,15 +141,14 @@ impl JsonSchema for Moment {
 /// Says that an expectation of a load expects something, with one window at most, and that calls succeed or fail.
 pub(super) fn load_expectation(schema: &mut Schema) {
     let required = |field: &&str| serde_json::json!({"required": [field]});
-    let any: Vec<_> = ["errors", "to", "share", "error", "cause"].iter().map(required).collect();
-    let success: Vec<_> = ["errors", "to", "share"].iter().map(required).collect();
-    let only = serde_json::json!({"not": {"anyOf": success}});
+    let any: Vec<_> = ["errors", "to", "share", "error", "cause"].iter().chain(&FIGURES).map(required).collect();
+    let success: Vec<_> = ["errors", "to", "share"].iter().chain(&OF_OUTCOMES).map(required).collect();
     let windows = [["since", "throughout"], ["since", "eventually"], ["throughout", "eventually"]];
     let mut all_of = vec![serde_json::json!({"anyOf": any})];
     all_of.extend(windows.map(|both| serde_json::json!({"not": {"required": both}})));
     schema.insert("allOf".to_owned(), all_of.into());
     schema.insert("dependentRequired".to_owned(), serde_json::json!({"within": ["eventually"]}));
-    schema.insert("dependentSchemas".to_owned(), serde_json::json!({"error": only, "cause": only}));
+    schema.insert("dependentSchemas".to_owned(), exclusions(&success));
 }
 
 /// What a step expects, of a call or of a load.

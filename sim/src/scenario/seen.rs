@@ -2,21 +2,21 @@
 //! tells.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hermesh_xds::RpcFinished;
-
+use super::figures::Figures;
 use super::forwarded::Forwarded;
 use super::outcome::Batch;
-use super::words::{code_name, code_named};
-use crate::mesh::{Answer, CallReport};
-use crate::trace::{Recorded, Trace};
+use super::words::code_name;
+use crate::mesh::{Answer, CallReport, Calls};
 
 /// What came of the calls of one step, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// How many calls there were to be.
     pub(super) total: u64,
-    /// How many answers each workload gave; empty for batches of which a call failed, whose output ForwardEcho drops.
+    /// How many answers each workload gave. Of batches without xDS of which a call failed nothing is known, since
+    /// ForwardEcho drops their output.
     pub(super) answers: BTreeMap<String, u64>,
     /// How many calls succeeded, their answers known or not.
     pub(super) succeeded: u64,
@@ -28,26 +28,104 @@ pub(super) struct Seen {
     pub(super) ended_somehow: u64,
     /// Whom the servers took the caller for.
     pub(super) callers: BTreeMap<Option<String>, u64>,
+    /// How many answers each pod gave.
+    pub(super) pods: BTreeMap<String, u64>,
+    /// How many answers each version gave.
+    pub(super) versions: BTreeMap<String, u64>,
+    /// How many calls took so many attempts, of those that channels with xDS tell of.
+    pub(super) attempts: BTreeMap<u32, u64>,
+    /// How long those of them took that succeeded, from the fastest to the slowest.
+    pub(super) took: Vec<Duration>,
+    /// How long those took that failed.
+    pub(super) took_failing: Vec<Duration>,
 }
 
 impl Seen {
-    /// Counts what came of all batches.
-    pub(super) fn count(trace: &Trace, total: u64, batches: &[Batch]) -> Self {
+    /// Counts what came of all batches, as far as `figures` and others ask; `told` are the calls of one as its channel
+    /// tells of them.
+    pub(super) fn count(
+        total: u64,
+        batches: &[Batch],
+        figures: Option<&Figures>,
+        told: impl Fn(&CallReport) -> Calls,
+    ) -> Self {
         let mut seen = Self { total, ..Self::default() };
         for Batch { report, url, .. } in batches {
-            match &report.failure {
+            let forwarded = report.failure.as_ref().map(|failure| Forwarded::read(&failure.message));
+            match forwarded {
                 None => report.answers.iter().for_each(|answer| seen.answer(answer)),
-                Some(failure) => {
-                    let forwarded = Forwarded::read(&failure.message);
-                    if url.starts_with("xds:") {
-                        seen.by_events(events(trace, report), report, &forwarded);
-                    } else {
-                        seen.by_text(u64::from(report.count), url, &forwarded);
-                    }
+                Some(forwarded) if !url.starts_with("xds:") => {
+                    seen.by_text(u64::from(report.count), url, &forwarded);
+                }
+                Some(forwarded) => {
+                    let calls = told(report);
+                    seen.by_channel(&calls, u64::from(report.count), &forwarded, figures);
+                    seen.measure(&calls, figures);
+                    continue;
                 }
             }
+            if url.starts_with("xds:") && figures.is_some_and(Figures::are_of_channels) {
+                seen.measure(&told(report), figures);
+            }
         }
+        seen.sort();
         seen
+    }
+
+    /// Counts the calls of a load, as far as `figures` and others ask.
+    pub(super) fn of(calls: &Calls, figures: &Figures) -> Self {
+        let mut seen = Self { total: calls.len() as u64, ..Self::default() };
+        seen.by_events(calls, Some(figures));
+        seen.measure(calls, Some(figures));
+        seen.sort();
+        seen
+    }
+
+    fn measure(&mut self, calls: &Calls, figures: Option<&Figures>) {
+        let Some(figures) = figures else { return };
+        if figures.attempts.is_some() {
+            add(&mut self.attempts, calls.attempts());
+        }
+        if figures.latency.is_some() {
+            self.took.extend(calls.answered().map(|call| call.took));
+            self.took_failing.extend(calls.errors().map(|call| call.took));
+        }
+    }
+
+    fn sort(&mut self) {
+        self.took.sort_unstable();
+        self.took_failing.sort_unstable();
+    }
+
+    /// How many calls were answered, and it is known by whom.
+    pub(super) fn answered(&self) -> u64 {
+        self.answers.values().sum()
+    }
+
+    /// How many calls ended with which code.
+    pub(super) fn codes(&self) -> BTreeMap<String, u64> {
+        let mut codes = BTreeMap::new();
+        for ((code, _), calls) in &self.failures {
+            *codes.entry(code.clone()).or_default() += calls;
+        }
+        if self.succeeded > 0 {
+            codes.insert(code_name(tonic::Code::Ok).to_owned(), self.succeeded);
+        }
+        codes
+    }
+
+    /// How many of the calls that failed did so because of what.
+    pub(super) fn causes(&self) -> BTreeMap<String, u64> {
+        let mut causes = BTreeMap::new();
+        for ((_, cause), calls) in &self.failures {
+            *causes.entry(cause.clone().unwrap_or_else(|| "unknown".to_owned())).or_default() += calls;
+        }
+        causes
+    }
+
+    /// How many calls have no end that anybody tells of.
+    pub(super) fn untold(&self) -> u64 {
+        self.total.saturating_sub(self.succeeded + self.failed())
     }
 
     /// How many calls failed, and it is known how.
@@ -63,6 +141,8 @@ impl Seen {
     fn answer(&mut self, answer: &Answer) {
         *self.answers.entry(answer.workload.clone()).or_default() += 1;
         *self.callers.entry(answer.caller.clone()).or_default() += 1;
+        *self.pods.entry(answer.hostname.clone()).or_default() += 1;
+        *self.versions.entry(answer.version.clone()).or_default() += 1;
         match http_error(&answer.output) {
             Some(status) => self.fail(format!("HTTP status {status}"), None, 1),
             None => self.succeeded += 1,
@@ -70,31 +150,33 @@ impl Seen {
     }
 
     /// A channel with xDS tells of each of its calls.
-    fn by_events(&mut self, events: &[Recorded], report: &CallReport, forwarded: &Forwarded) {
-        let finished = events
-            .iter()
-            .filter(|event| event.is_at(&report.from))
-            .filter_map(|event| event.get::<RpcFinished>())
-            .filter(|rpc| *rpc.target == *report.url);
-        let (mut told, mut failed_by_channel) = (0, 0);
-        for rpc in finished {
-            told += 1;
-            if rpc.code == "Ok" {
-                self.succeeded += 1;
-                continue;
-            }
-            failed_by_channel += 1;
-            let cause = rpc.cause_kind.and_then(|cause| serde_json::to_value(cause).ok());
-            let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned));
-            self.fail(code_named(&rpc.code).to_owned(), cause, 1);
-        }
+    fn by_channel(&mut self, calls: &Calls, count: u64, forwarded: &Forwarded, figures: Option<&Figures>) {
+        self.by_events(calls, figures);
         // What no channel knows of did not leave ForwardEcho, which then ends with UNKNOWN.
         let failed = match forwarded {
             Forwarded::Errors { failed, .. } => *failed,
-            Forwarded::NotSent if told == 0 => u64::from(report.count),
+            Forwarded::NotSent if calls.is_empty() => count,
             Forwarded::NotSent | Forwarded::TimedOut { .. } => 0,
         };
-        self.fail(unknown(), None, failed.saturating_sub(failed_by_channel));
+        self.fail(unknown(), None, failed.saturating_sub(calls.errors().count() as u64));
+    }
+
+    fn by_events(&mut self, calls: &Calls, figures: Option<&Figures>) {
+        self.succeeded += calls.answered().count() as u64;
+        for ((code, cause), count) in calls.failures() {
+            self.fail(code, cause, count);
+        }
+        add(&mut self.answers, calls.workloads());
+        let Some(figures) = figures else { return };
+        if figures.pods.is_some() {
+            add(&mut self.pods, calls.pods());
+        }
+        if figures.versions.is_some() {
+            add(&mut self.versions, calls.versions());
+        }
+        if figures.caller.is_some() || figures.callers.is_some() {
+            add(&mut self.callers, calls.callers());
+        }
     }
 
     /// Of calls without xDS, ForwardEcho tells how many failed and how the first of them did.
@@ -161,10 +243,10 @@ fn unknown() -> String {
     code_name(tonic::Code::Unknown).to_owned()
 }
 
-/// What happened while the calls of a report were made.
-fn events<'t>(trace: &'t Trace, report: &CallReport) -> &'t [Recorded] {
-    let from_one = |seq: u64| usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
-    trace.events().get(from_one(report.events.start)..from_one(report.events.end)).unwrap_or_default()
+fn add<K: Ord>(sum: &mut BTreeMap<K, u64>, counts: BTreeMap<K, u64>) {
+    for (key, count) in counts {
+        *sum.entry(key).or_default() += count;
+    }
 }
 
 /// The status of an answer over HTTP, if it is that of an error.

@@ -7,12 +7,8 @@
 
 use std::ops::RangeInclusive;
 
-use statrs::distribution::{Binomial, DiscreteCDF as _};
-
 use super::units::Percent;
-
-/// How often an expectation may fail by bad luck alone.
-pub(super) const FALSE_ALARM: f64 = 1e-9;
+use crate::binomial::{self, FALSE_ALARM};
 
 /// Shares this close, in thousandths of a percent, are taken as meant equal (33 %, 33 %, 34 %).
 const EQUAL_WITHIN: u32 = 1_000;
@@ -22,7 +18,7 @@ const EQUAL_WITHIN: u32 = 1_000;
 pub(super) fn accepted(shares: &[Percent], calls: u64) -> Vec<RangeInclusive<u64>> {
     // Two shares are one question: what the one has not, the other has.
     let questions = if shares.len() <= 2 { 1.0 } else { shares.len() as f64 };
-    shares.iter().map(|share| bounds(*share, calls, FALSE_ALARM / questions)).collect()
+    shares.iter().map(|share| binomial::accepted(share.fraction(), calls, FALSE_ALARM / questions)).collect()
 }
 
 /// Why `calls` cannot tell these shares from others.
@@ -83,28 +79,13 @@ pub(super) fn calls_needed(shares: &[Percent]) -> Option<u64> {
     Some(round)
 }
 
-/// The numbers that are neither so low nor so high that chance gives them less often than `alarm` / 2.
-fn bounds(share: Percent, calls: u64, alarm: f64) -> RangeInclusive<u64> {
-    let distribution = Binomial::new(share.fraction(), calls).expect("a share is from 0 to 1");
-    let expected = (share.fraction() * calls as f64).floor() as u64;
-    // Both tails fall off monotonically from the expected number.
-    let low = partition(0, expected, |k| distribution.cdf(k) > alarm / 2.0);
-    let above = |k: u64| if k == 0 { 1.0 } else { distribution.sf(k - 1) };
-    let high = partition(expected, calls + 1, |k| above(k) <= alarm / 2.0).saturating_sub(1);
-    low..=high.max(expected)
-}
-
-/// The first number in `low..high` for which `holds`, which holds for all after it; else `high`.
-fn partition(mut low: u64, mut high: u64, holds: impl Fn(u64) -> bool) -> u64 {
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if holds(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    low
+/// That `calls` cannot tell these shares from others, in words; `what` are they.
+pub(super) fn too_few(shares: &[Percent], calls: u64, what: &str) -> Option<String> {
+    confusion(shares, calls)?;
+    Some(match calls_needed(shares) {
+        Some(needed) => format!("{calls} {what} cannot tell these shares from others; it takes {needed}"),
+        None => format!("{calls} {what} cannot tell these shares from others, and no sensible number can"),
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +118,7 @@ mod tests {
             let upper = |k: usize| probabilities[k..].iter().rev().sum::<f64>();
             let low = (0..=calls as usize).find(|k| lower(*k) > FALSE_ALARM / 2.0).unwrap();
             let high = (0..=calls as usize).rev().find(|k| upper(*k) > FALSE_ALARM / 2.0).unwrap();
-            let range = bounds(percent(&[share])[0], calls, FALSE_ALARM);
+            let range = binomial::accepted(percent(&[share])[0].fraction(), calls, FALSE_ALARM);
             assert_eq!((*range.start() as usize, *range.end() as usize), (low, high), "{share} % of {calls}");
         }
     }

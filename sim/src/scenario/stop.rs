@@ -3,15 +3,14 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::expect::{self, Check};
-use super::file::{Expect, WITHIN_DEFAULT};
+use super::expect::{self, Check, Outcomes};
+use super::file::WITHIN_DEFAULT;
 use super::outcome::StepReport;
 use super::read::Place;
 use super::seen::Seen;
-use super::shares::{calls_needed, confusion};
 use super::target::Target;
 use super::traffic::LoadExpect;
-use super::units::{Calls as AnyNumber, Percent};
+use super::units::Calls as AnyNumber;
 use crate::mesh::Calls;
 use crate::report::compact;
 
@@ -55,6 +54,7 @@ fn since_when(
     hold: impl Fn(Duration) -> bool,
 ) -> Option<String> {
     let of_parts = expect.share.is_none()
+        && expect.figures.is_empty()
         && expect.errors.as_ref().is_none_or(|errors| errors.value.low == 0)
         && expect.to.as_ref().is_none_or(|to| to.value.iter().all(|(_, calls)| calls.value == AnyNumber::All));
     let done = steps.iter().find(|step| step.name.as_deref() == Some(name))?.ended;
@@ -65,28 +65,28 @@ fn since_when(
 
 /// What `calls` come to, all of them.
 fn checks(expect: &LoadExpect, calls: &Calls, same: impl Fn(&Target, &str) -> bool) -> Vec<Check> {
-    let seen = seen(calls);
+    let seen = Seen::of(calls, &expect.figures);
     let mut checks = Vec::new();
     if let Some(errors) = &expect.errors {
         let held = (errors.value.low..=errors.value.high).contains(&seen.failed());
-        checks.push(Check { check: "errors", expected: errors.value.to_string(), seen: seen.outcome(), held });
+        checks.push(Check {
+            check: "errors",
+            of: None,
+            expected: errors.value.to_string(),
+            seen: seen.outcome(),
+            held,
+        });
     }
-    let others = Expect {
-        ok: None,
-        to: expect.to.clone(),
-        share: expect.share.clone(),
-        error: expect.error.clone(),
-        cause: expect.cause.clone(),
-        caller: None,
-        within: None,
-        place: expect.place.clone(),
+    let others = Outcomes {
+        ok: false,
+        to: expect.to.as_ref(),
+        share: expect.share.as_ref(),
+        error: expect.error.as_ref().map(|code| code.value),
+        cause: expect.cause.as_ref().map(|cause| cause.value),
+        figures: &expect.figures,
+        lenient: expect.errors.is_some() || expect.figures.let_fail(),
     };
     checks.extend(expect::judge(&others, &seen, same));
-    if let Some(too_few) = expect.share.as_ref().and_then(|share| too_few(&share.value, seen.total)) {
-        for check in checks.iter_mut().filter(|check| check.check == "share") {
-            (check.held, check.seen) = (false, too_few.clone());
-        }
-    }
     if calls.is_empty() {
         for check in &mut checks {
             (check.held, check.seen) = (false, "no call was sent".to_owned());
@@ -117,21 +117,4 @@ fn window(expect: &LoadExpect, steps: &[StepReport]) -> (Range<Duration>, String
         }
         (None, None) => (Duration::ZERO..Duration::MAX, String::new()),
     }
-}
-
-fn seen(calls: &Calls) -> Seen {
-    let failures = calls.failures();
-    let failed: u64 = failures.values().sum();
-    let total = calls.len() as u64;
-    Seen { total, answers: calls.workloads(), succeeded: total - failed, failures, ..Seen::default() }
-}
-
-/// How many calls a load makes shows only when it is stopped.
-fn too_few<T>(shares: &[(T, super::read::At<Percent>)], calls: u64) -> Option<String> {
-    let shares: Vec<Percent> = shares.iter().map(|(_, share)| share.value).collect();
-    confusion(&shares, calls)?;
-    Some(match calls_needed(&shares) {
-        Some(needed) => format!("{calls} calls cannot tell these shares from others; it takes {needed}"),
-        None => format!("{calls} calls cannot tell these shares from others, and no sensible number can"),
-    })
 }

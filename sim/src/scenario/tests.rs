@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod changes;
 mod eventually;
+mod figures;
 mod files;
 mod links;
 mod loads;

@@ -26,7 +26,7 @@ fn moment(cursor: &Cursor<'_>) -> Option<Moment> {
         at_most(&field, Time(*range.value.0.end()), WAIT_MAX)?;
         Some(range)
     });
-    let verbs: Vec<&str> = DEEDS.into_iter().filter(|verb| fields.has(verb)).collect();
+    let verbs: Vec<&str> = DEEDS.iter().copied().filter(|verb| fields.has(verb)).collect();
     let has_foreign = VERBS.into_iter().any(|verb| cursor.node.get(verb).is_some());
     match verbs.as_slice() {
         [] if !has_foreign => match fields.only_unknown(&["at", "name", "expect"]) {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 
+use super::figures::{FIGURES, Figures, figures};
 use super::file::{ByWorkload, TIMEOUT_MAX, WAIT_MAX};
 use super::read::{At, Cursor, Place};
 use super::reader::{by_workload, headers, positive_time, target, time};
@@ -65,6 +66,9 @@ pub(super) struct LoadExpect {
     /// Why every call fails.
     #[schemars(with = "Option<CauseWord>")]
     pub cause: Option<At<&'static str>>,
+    /// Figures that they keep to.
+    #[schemars(flatten)]
+    pub figures: Figures,
     /// The name of a step: of the calls sent after it was done.
     #[schemars(with = "Option<Text>")]
     pub since: Option<At<String>>,
@@ -154,13 +158,14 @@ fn expectation(cursor: &Cursor<'_>) -> Option<LoadExpect> {
         share: fields.optional("share").and_then(|field| by_workload(&field, "shares", "a share such as `20%`")),
         error: fields.optional("error").and_then(|field| field.word("status code", CODES)),
         cause: fields.optional("cause").and_then(|field| field.word("cause", &CAUSES)),
+        figures: figures(&mut fields),
         since: fields.optional("since").and_then(|field| field.text("the name of a step")),
         throughout: fields.optional("throughout").and_then(|field| field.text("the name of a step")),
         eventually: fields.optional("eventually").and_then(|field| field.text("the name of a step")),
         within: fields.optional("within").and_then(|field| time(&field, "a time such as `30s`", WAIT_MAX)),
         place: cursor.place(),
     };
-    if !["errors", "to", "share", "error", "cause"].into_iter().any(|name| fields.has(name)) {
+    if !["errors", "to", "share", "error", "cause"].into_iter().chain(FIGURES).any(|name| fields.has(name)) {
         let message = "expects nothing; write what must come of the calls, such as `{errors: none}`";
         cursor.error("empty", message);
     }
@@ -173,9 +178,6 @@ fn expectation(cursor: &Cursor<'_>) -> Option<LoadExpect> {
         let message = "`within` is how long `eventually` may take: write `eventually` with the name of a step";
         cursor.error_in(&within.place, "contradiction", message);
     }
-    fields.finish(&[
-        ("ok", "`ok` is for `call`; for a load write `errors: none`"),
-        ("caller", "`caller` is for `call`: whom the servers saw is not known of a load's calls"),
-    ]);
+    fields.finish(&[("ok", "`ok` is for `call`; for a load write `errors: none`")]);
     Some(expect)
 }

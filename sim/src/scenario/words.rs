@@ -5,6 +5,9 @@ use hermesh_istiod::objects::GRPC_STATUSES;
 /// gRPC's status codes but `OK`, as the specification spells them.
 pub(super) const CODES: &[&str] = GRPC_STATUSES.split_at(1).1;
 
+/// With `OK`.
+pub(super) const ALL_CODES: &[&str] = &GRPC_STATUSES;
+
 /// Why a call failed, as `rpc.finished` events say it.
 pub(super) const CAUSES: [&str; 14] = [
     "name-resolution",

@@ -1,50 +1,20 @@
 //! Scenarios that give things time, played: what holds in time does, and what does not fails.
 
-use std::path::Path;
-
 use hermesh::engine::Network;
 use hermesh::report;
-use hermesh::scenario::{Check, Run, RunOptions, Scenario, Verdict};
+use hermesh::scenario::{RunOptions, Verdict};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+use super::played::{example, last, play, seen};
 
 #[test]
 fn the_examples_hold_with_any_seed_and_on_both_networks() {
     for name in ["grpc-echo/eventually.yaml", "kubernetes/change-under-load.yaml"] {
-        let scenario = Scenario::open(Path::new(EXAMPLES).join(name)).unwrap_or_else(|error| panic!("{error}"));
+        let scenario = example(name);
         for (seed, network) in [(1, Network::Simulated), (2, Network::Simulated), (1, Network::Turmoil)] {
             let run = scenario.run(&RunOptions::seed(seed).network(network)).unwrap();
             assert_eq!(run.verdict, Verdict::Held, "{name}\n{}", report::human(&run, &report::Styles::plain()));
         }
     }
-}
-
-/// Plays steps after those that deploy echo, beside the example's manifests.
-#[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
-fn play(steps: &str) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(Path::new(EXAMPLES).join("grpc-echo")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-    }
-    let text = format!(
-        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: echo-grpc\nmesh: {{istio: \"1.32\"}}\nsteps:\n\
-         - apply: [namespace.yaml, grpc-echo.yaml, destination-rule-subsets.yaml]\n- wait: {{ready: all}}\n\
-         - wait: {{converged: all}}\n{steps}"
-    );
-    let path = folder.path().join("s.yaml");
-    std::fs::write(&path, text).unwrap();
-    let scenario = Scenario::open(&path).unwrap_or_else(|error| panic!("{error}"));
-    scenario.run(&RunOptions::seed(1)).unwrap()
-}
-
-fn last(run: &Run) -> &[Check] {
-    &run.steps.last().unwrap().checks
-}
-
-fn seen(run: &Run) -> String {
-    assert_eq!(run.verdict, Verdict::Failed);
-    run.steps.last().unwrap().failure.as_ref().unwrap().seen.clone()
 }
 
 const CALL: &str = "- call: {from: echo-v1, url: \"xds:///echo:7070\"}\n  expect: ";

@@ -1,52 +1,17 @@
 //! Scenarios with loads, played: what holds when it should, and above all what does not.
 
-use std::path::Path;
-
 use hermesh::engine::Network;
 use hermesh::report;
-use hermesh::scenario::{Run, RunOptions, Scenario, Verdict};
+use hermesh::scenario::{RunOptions, Verdict};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/grpc-echo");
-
-fn open(name: &str) -> Scenario {
-    Scenario::open(Path::new(EXAMPLES).join(name)).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Plays steps between those that deploy echo and those given, beside the example's manifests.
-#[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
-fn play(steps: &str) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(EXAMPLES).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-    }
-    let text = format!(
-        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: echo-grpc\nmesh: {{istio: \"1.32\"}}\nsteps:\n\
-         - apply: [namespace.yaml, grpc-echo.yaml, destination-rule-subsets.yaml]\n- wait: {{ready: all}}\n\
-         - wait: {{converged: all}}\n{steps}"
-    );
-    let path = folder.path().join("s.yaml");
-    std::fs::write(&path, text).unwrap();
-    let scenario = Scenario::open(&path).unwrap_or_else(|error| panic!("{error}"));
-    scenario.run(&RunOptions::seed(1)).unwrap()
-}
+use super::played::{checks, example, play, seen};
 
 const LOAD: &str = "- load: {name: a, from: echo-v1, url: \"xds:///echo:7070\", qps: 50}\n";
-
-/// The checks of the last step: which held, and what they saw.
-fn checks(run: &Run) -> Vec<(bool, String)> {
-    run.steps.last().unwrap().checks.iter().map(|check| (check.held, check.seen.clone())).collect()
-}
-
-fn seen(run: &Run) -> String {
-    assert_eq!(run.verdict, Verdict::Failed);
-    run.steps.last().unwrap().failure.as_ref().unwrap().seen.clone()
-}
 
 #[test]
 fn the_examples_hold_with_any_seed_and_on_both_networks() {
     for name in ["canary-under-load.yaml", "rollback-meets-restart.yaml"] {
-        let scenario = open(name);
+        let scenario = example(&format!("grpc-echo/{name}"));
         for (seed, network) in
             [(1, Network::Simulated), (2, Network::Simulated), (3, Network::Simulated), (1, Network::Turmoil)]
         {

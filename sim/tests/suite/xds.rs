@@ -1,27 +1,10 @@
 //! Scenarios with istiod's responses in hand, played: those of `examples/xds`, and what is told where one fails.
 
-use std::path::Path;
-
 use hermesh::engine::Network;
 use hermesh::report;
-use hermesh::scenario::{Run, RunOptions, Scenario, Verdict};
+use hermesh::scenario::{Run, RunOptions, Verdict};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-
-/// Plays steps after those that deploy echo.
-#[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
-fn play(steps: &str) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: echo-grpc\nmesh: {{istio: \"1.32\"}}\nsteps:\n\
-         - apply: [{EXAMPLES}/grpc-echo/namespace.yaml, {EXAMPLES}/grpc-echo/grpc-echo.yaml]\n- wait: {{ready: all}}\n\
-         - wait: {{converged: all}}\n{steps}"
-    );
-    let path = folder.path().join("s.yaml");
-    std::fs::write(&path, text).unwrap();
-    let scenario = Scenario::open(&path).unwrap_or_else(|error| panic!("{error}"));
-    scenario.run(&RunOptions::seed(1)).unwrap()
-}
+use super::played::{EXAMPLES, example, play};
 
 /// What the failure of the last step says: what was seen, then why, a line each.
 fn why(run: &Run) -> Vec<String> {
@@ -42,8 +25,7 @@ fn in_order(lines: &[String], parts: &[&str]) {
 #[test]
 fn the_examples_hold_with_any_seed_and_on_both_networks() {
     for name in ["late-endpoints.yaml", "late-routes.yaml"] {
-        let path = Path::new(EXAMPLES).join("xds").join(name);
-        let scenario = Scenario::open(path).unwrap_or_else(|error| panic!("{error}"));
+        let scenario = example(&format!("xds/{name}"));
         for (seed, network) in
             [(1, Network::Simulated), (2, Network::Simulated), (3, Network::Simulated), (1, Network::Turmoil)]
         {

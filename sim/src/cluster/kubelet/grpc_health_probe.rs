@@ -58,7 +58,7 @@ impl<'a> Flags<'a> {
                 None => (flag.trim_start_matches('-'), None),
             };
             if SWITCHES.contains(&name) {
-                flags.push((name, value.unwrap_or("true")));
+                flags.push((name, boolean(name, value.unwrap_or("true"))?));
             } else if VALUES.contains(&name) {
                 let value = value.or_else(|| args.next().map(String::as_str));
                 flags.push((name, value.ok_or_else(|| format!("flag needs an argument: -{name}"))?));
@@ -109,6 +109,15 @@ impl<'a> Flags<'a> {
     }
 }
 
+/// A truth value as Go's `strconv.ParseBool` reads it.
+fn boolean(name: &str, value: &str) -> Result<&'static str, String> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true"),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false"),
+        _ => Err(format!("invalid boolean value {value:?} for -{name}: parse error")),
+    }
+}
+
 async fn read(rt: &Runtime, path: &str) -> Result<Vec<u8>, String> {
     rt.read(Path::new(path)).await.map(|bytes| bytes.to_vec()).map_err(|error| format!("open {path}: {error}"))
 }
@@ -136,6 +145,11 @@ mod tests {
             let expected = expected.map(|value| value.map(str::to_owned)).map_err(str::to_owned);
             assert_eq!(parsed(args, "addr"), expected, "{args:?}");
         }
+        for (value, expected) in [("1", "true"), ("TRUE", "true"), ("f", "false"), ("0", "false")] {
+            assert_eq!(parsed(&[&format!("-tls={value}")], "tls"), Ok(Some(expected.to_owned())), "{value}");
+        }
+        let message = "invalid boolean value \"yes\" for -tls: parse error";
+        assert_eq!(parsed(&["-tls=yes"], "tls"), Err(message.to_owned()));
         assert!(parsed(&["-adr=:1"], "addr").unwrap_err().contains("known here are -addr"));
     }
 }

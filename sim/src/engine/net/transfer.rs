@@ -463,7 +463,10 @@ impl Net {
             let pods = conn.ends.each_ref().map(|end| end.pod);
             !conn.is_unix() && !conn.is_opening() && (pods == [Some(a), Some(b)] || pods == [Some(b), Some(a)])
         };
-        let keys: Vec<Key> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(key, _)| key).collect();
+        // What was reset at this instant may not have been forgotten yet.
+        let lives = |conn: &Conn| conn.ends.iter().any(|end| !end.half.closed && !end.half.dead);
+        let chosen = self.conns.iter().filter(|(_, conn)| between(conn) && lives(conn));
+        let keys: Vec<Key> = chosen.map(|(key, _)| key).collect();
         for key in &keys {
             for side in Side::BOTH {
                 self.take_reset(*key, side, cause);

@@ -30,11 +30,13 @@ struct Broken {
 }
 
 impl BrokenLinks {
-    /// How much longer it may take until nothing is under way any more.
-    pub(in super::super) fn delay(&self, now: Duration) -> Duration {
+    /// How much longer it may take until nothing is under way any more. Between pods that are gone nothing is.
+    pub(in super::super) fn delay(&self, world: &World) -> Duration {
+        let lives = |(a, b): &(PodId, PodId)| !world.is_removed(*a) && !world.is_removed(*b);
         // What was sent while it was broken is still on its way.
-        let stands = |broken: &&Broken| broken.until.is_none_or(|until| now <= until + broken.delay);
-        self.0.values().filter(stands).map(|broken| broken.delay).max().unwrap_or_default()
+        let stands = |broken: &Broken| broken.until.is_none_or(|until| world.now() <= until + broken.delay);
+        let counts = self.0.iter().filter(|(pods, broken)| lives(pods) && stands(broken));
+        counts.map(|(_, broken)| broken.delay).max().unwrap_or_default()
     }
 
     fn add(&mut self, a: PodId, b: PodId, delay: Duration, until: Option<Duration>) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use hermesh_istiod::yaml::Diagnostic;
 use tonic::Code;
 
-use super::super::expect::{self, Check};
+use super::super::expect::{self, Check, Outcomes};
 use super::super::file::{self, Step};
 use super::super::outcome::{Batch, Outcome, StepReport};
 use super::super::seen::Seen;
@@ -14,8 +14,8 @@ use super::super::target::Target;
 use super::super::words::code_name;
 use super::{Player, missed};
 use crate::explain;
-use crate::mesh::{Call, CallFailure, CallReport, Fault, TRY_AGAIN};
-use crate::report::compact;
+use crate::mesh::{Call, CallFailure, CallReport, Calls, Fault, LoadedCall, TRY_AGAIN};
+use crate::report::{compact, precise, seconds};
 
 /// The answers of a call that are shown one by one; of more only the counts are.
 const ANSWERS_SHOWN_MAX: usize = 10;
@@ -79,7 +79,8 @@ impl Player<'_> {
             let place = step.expect_of_call().map_or(&step.verb_place, |expect| &expect.place);
             let report = match made {
                 Ok(batches) => {
-                    let failure = missed(&checks, || self.why(&batches)).map(|trouble| self.failure(trouble, place));
+                    let failure =
+                        missed(&checks, || self.why(&batches, &checks)).map(|trouble| self.failure(trouble, place));
                     let report = self.report(number, name, began, said, Ok(Outcome::Calls(batches)), place);
                     StepReport { failure, ..report }
                 }
@@ -90,13 +91,35 @@ impl Player<'_> {
     }
 
     fn checks(&self, step: &Step, call: &file::Call, batches: &[Batch]) -> Vec<Check> {
-        let seen = self.mesh.with_trace(|trace| Seen::count(trace, call.total(), batches));
-        let same = |target: &Target, name: &str| self.same(target, name);
-        step.expect_of_call().map(|expect| expect::judge(expect, &seen, same)).unwrap_or_default()
+        let Some(expect) = step.expect_of_call() else { return Vec::new() };
+        let seen = Seen::count(call.total(), batches, Some(&expect.figures), |report| self.mesh.calls(report));
+        expect::judge(&Outcomes::from(expect), &seen, |target: &Target, name: &str| self.same(target, name))
+    }
+
+    /// What made the slowest of these calls slow, of `url` from a process or pod: its way, and what the caller was told
+    /// to do.
+    pub(super) fn slowest(&self, calls: &Calls, from: &str, url: &str) -> Option<Vec<String>> {
+        let longest = |a: &&LoadedCall, b: &&LoadedCall| a.took.cmp(&b.took).then(b.sent.cmp(&a.sent));
+        let call = calls.answered().max_by(longest).or_else(|| calls.errors().max_by(longest))?;
+        let to = call.pod.as_ref().map(|pod| format!(" to {pod}")).unwrap_or_default();
+        let attempts = if call.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", call.attempts) };
+        let (sent, took) = (seconds(call.sent), precise(call.took));
+        let mut lines = vec![format!("the slowest call was sent at {sent}{to} and took {took}, in {attempts}")];
+        self.mesh.with_trace(|trace| {
+            if let Some(server) = &call.pod {
+                lines.extend(explain::between(trace, call.event, pod(from), server));
+            }
+            lines.extend(explain::configuration(trace, from, url));
+        });
+        Some(lines)
     }
 
     /// What led to a failed call, or else what the caller was told to do.
-    fn why(&self, batches: &[Batch]) -> Vec<String> {
+    fn why(&self, batches: &[Batch], checks: &[Check]) -> Vec<String> {
+        let slow = |Batch { report, url, .. }: &Batch| self.slowest(&self.mesh.calls(report), &report.from, url);
+        if let Some(lines) = late(checks).then(|| batches.iter().find_map(slow)).flatten() {
+            return lines;
+        }
         let failed = batches.iter().find_map(|batch| batch.report.failure.as_ref());
         match failed {
             Some(failure) => match failure.event {
@@ -114,6 +137,17 @@ impl Player<'_> {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// Whether calls took another time than they were to, and all else was as expected.
+pub(super) fn late(checks: &[Check]) -> bool {
+    let mut missed = checks.iter().filter(|check| !check.held).peekable();
+    missed.peek().is_some() && missed.all(|check| check.check == "latency")
+}
+
+/// The pod, `namespace/name`, of a process there or of itself.
+fn pod(at: &str) -> &str {
+    at.rsplit_once('/').filter(|(pod, _)| pod.contains('/')).map_or(at, |(pod, _)| pod)
 }
 
 /// ForwardEcho ends all that fails with UNKNOWN; any other code says that it was not asked, or could not answer.

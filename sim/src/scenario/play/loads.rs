@@ -9,6 +9,7 @@ use super::super::outcome::{Outcome, StepReport};
 use super::super::settle::{Trouble, settle};
 use super::super::target::Target;
 use super::super::{stop, traffic};
+use super::calls::late;
 use super::{Played, Player, missed, words};
 use crate::explain;
 use crate::mesh::{Fault, Load};
@@ -55,9 +56,13 @@ impl Player<'_> {
                 Some(self.failure(Trouble { expected, seen, why }, &step.verb_place))
             }
             None => judged.iter().find_map(|judged| {
-                let why = || match judged.calls.errors().next() {
-                    Some(call) => self.mesh.with_trace(|trace| explain::causes(trace, call.event)),
-                    None => self.mesh.with_trace(|trace| explain::configuration(trace, running.pod(), running.url())),
+                let slowest = late(&judged.checks).then(|| self.slowest(&judged.calls, running.pod(), running.url()));
+                let why = || match (slowest.flatten(), judged.calls.errors().next()) {
+                    (Some(lines), _) => lines,
+                    (None, Some(call)) => self.mesh.with_trace(|trace| explain::causes(trace, call.event)),
+                    (None, None) => {
+                        self.mesh.with_trace(|trace| explain::configuration(trace, running.pod(), running.url()))
+                    }
                 };
                 missed(&judged.checks, why).map(|trouble| self.failure(trouble, judged.place))
             }),

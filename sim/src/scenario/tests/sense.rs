@@ -56,6 +56,10 @@ fn headers_are_what_http_can_carry() {
         &call("{a: \"x\\ny\"}"),
         "s.yaml:8:63: steps[1].call.headers.a: expected the header's value in one line of ASCII, found \"x\\ny\"",
     );
+    refused_step(
+        &call("{X-Trace-Bin: x}"),
+        "s.yaml:8:60: steps[1].call.headers.X-Trace-Bin: `X-Trace-Bin` is binary metadata, as `-bin` says, and a scenario's headers are texts",
+    );
     assert!(open(&steps(&call("{Host: shop.example, x-tries: 5, x-debug: true}"))).is_ok());
 }
 

@@ -23,7 +23,7 @@ use crate::mesh::{Manifest, Manifests, ReadError};
 const DUPLICATE_KEY: &str = "yaml-duplicate-key";
 
 /// Reads a scenario and what it names.
-pub(super) struct Loader {
+pub(super) struct Opener {
     path: PathBuf,
     name: String,
     folder: PathBuf,
@@ -33,7 +33,7 @@ pub(super) struct Loader {
     stdin: Option<String>,
 }
 
-impl Loader {
+impl Opener {
     pub(super) fn new(path: &Path, images: Images) -> Self {
         let name = path.display().to_string();
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -42,7 +42,7 @@ impl Loader {
     }
 
     /// Reads it all.
-    pub(super) fn load(mut self) -> Result<Scenario, InputError> {
+    pub(super) fn open(mut self) -> Result<Scenario, InputError> {
         let text = match self.text() {
             Ok(text) => text,
             Err(message) => {
