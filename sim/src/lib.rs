@@ -7,6 +7,7 @@ mod explain;
 mod files;
 pub mod image;
 mod mesh;
+mod protojson;
 pub mod report;
 pub mod scenario;
 mod signal;
@@ -17,8 +18,8 @@ pub use image::{Images, Process, Registry, stand_in};
 pub use mesh::{
     Answer, Applied, ApplyError, ApplyOutcome, Call, CallError, CallFailure, CallReport, Calls, ClientConfig,
     ClientResource, ContainerExit, Crash, Deleted, DisturbError, Fault, ISTIO_VERSIONS, IntoManifests, LOAD_CALLS_MAX,
-    Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, Resource,
-    ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError, code_text, mesh,
+    Load, LoadedCall, Manifest, Manifests, Mesh, MeshBuilder, PATIENCE, PodRow, PodTable, ReadError, RecordedError,
+    Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError, TargetError, WaitError, code_text, mesh,
 };
 
 pub use hermesh_xds::ResourceType;

@@ -30,9 +30,11 @@ mod explain;
 mod inject;
 mod load;
 mod manifests;
+mod nacked;
 mod named;
 mod objects;
 mod pods;
+pub(crate) mod recorded;
 mod target;
 mod xds;
 
@@ -60,6 +62,7 @@ pub use manifests::{IntoManifests, Manifest, Manifests, ReadError};
 pub(crate) use named::ObjectName;
 pub use objects::{Applied, Deleted};
 pub use pods::{ContainerExit, PodRow, PodTable};
+pub use recorded::RecordedError;
 pub use xds::Responses;
 
 pub use crate::cluster::{ApplyOutcome, Crash};

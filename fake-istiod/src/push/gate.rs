@@ -263,6 +263,12 @@ impl Pods {
     pub fn new(name: impl Into<String>, has: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         Self { name: name.into(), has: Arc::new(has) }
     }
+
+    /// Whether a pod is among them.
+    #[must_use]
+    pub fn has(&self, namespace: &str, name: &str) -> bool {
+        (self.has)(namespace, name)
+    }
 }
 
 impl fmt::Debug for Pods {

@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hermesh_xds::ResourceType;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::config::ConfigExpect;
+use super::inject::Inject;
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::read::{At, Place};
 use super::rejection::Rejection;
@@ -26,7 +29,7 @@ use super::xds;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 27] = [
+pub(super) const VERBS: [&str; 29] = [
     "apply",
     "delete",
     "scale",
@@ -49,6 +52,8 @@ pub(super) const VERBS: [&str; 27] = [
     "jam",
     "reset",
     "heal",
+    "inject",
+    "eject",
     "hold",
     "release",
     "drop",
@@ -57,7 +62,7 @@ pub(super) const VERBS: [&str; 27] = [
 ];
 
 /// Those that are done at once, which may be done together.
-pub(super) const DEEDS: [&str; 21] = [
+pub(super) const DEEDS: [&str; 23] = [
     "apply",
     "delete",
     "scale",
@@ -74,6 +79,8 @@ pub(super) const DEEDS: [&str; 21] = [
     "jam",
     "reset",
     "heal",
+    "inject",
+    "eject",
     "hold",
     "release",
     "drop",
@@ -191,7 +198,8 @@ pub(super) struct Step {
     /// The name of a load that is to end.
     #[schemars(with = "Option<LoadName>")]
     pub stop: Option<At<String>>,
-    /// What must come of the call, or must have come of the load that is stopped; `rejected` of what changes objects.
+    /// What must come of the call, or must have come of the load that is stopped; what clients
+    /// have, of `get: {config: ...}`; `rejected` of what changes objects.
     #[schemars(with = "AnyExpect")]
     #[schemars(default)]
     pub expect: Expected,
@@ -223,6 +231,10 @@ pub(super) struct Step {
     pub reset: Option<[At<Target>; 2]>,
     /// Two workloads or pods whose link is mended, whatever is wrong with it, or `all`.
     pub heal: Option<Heal>,
+    /// Resources that clients get in the place of istiod's own.
+    pub inject: Option<Inject>,
+    /// Resources that were injected, to take back.
+    pub eject: Option<xds::Release>,
     /// Responses of istiod to keep back.
     pub hold: Option<xds::Hold>,
     /// Responses of istiod to let go, and to do nothing to any more.
@@ -254,6 +266,8 @@ pub(super) enum Expected {
     OfCall(Box<Expect>),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
+    /// Of what xDS clients have.
+    OfConfig(Vec<ConfigExpect>),
     /// Of what changes objects: that it is refused.
     Rejected(Rejection),
 }
@@ -281,6 +295,15 @@ pub(super) enum Wait {
     },
     /// Everything that was applied to be in use everywhere.
     Converged {
+        /// How long at most.
+        within: Time,
+    },
+    /// A client to reject what it got.
+    Nacked {
+        /// Responses of which types; of all if left out.
+        types: Vec<ResourceType>,
+        /// The workload or pod they went to; everybody if left out.
+        to: Option<At<Target>>,
         /// How long at most.
         within: Time,
     },
@@ -403,7 +426,9 @@ pub(super) enum Action<'a> {
     Resume(&'a [At<Target>]),
     /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
     Link(LinkDeed<'a>),
-    /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
+    /// `inject`
+    Inject(&'a Inject),
+    /// One of `eject`, `hold`, `release`, `drop`, `delay` and `reorder`.
     Xds(xds::Deed<'a>),
 }
 
@@ -446,6 +471,7 @@ impl Step {
             self.jam.as_ref().map(LinkDeed::Jam).map(Action::Link),
             self.reset.as_ref().map(LinkDeed::Reset).map(Action::Link),
             self.heal.as_ref().map(LinkDeed::Heal).map(Action::Link),
+            self.inject.as_ref().map(Action::Inject),
             xds::Deed::of(self).map(Action::Xds),
         ];
         actions.into_iter().flatten().next()
@@ -456,7 +482,7 @@ impl Step {
     pub(super) fn expect_of_call(&self) -> Option<&Expect> {
         match &self.expect {
             Expected::OfCall(expect) => Some(expect),
-            Expected::Nothing | Expected::OfLoad(_) | Expected::Rejected(_) => None,
+            Expected::Nothing | Expected::OfLoad(_) | Expected::OfConfig(_) | Expected::Rejected(_) => None,
         }
     }
 
@@ -465,7 +491,16 @@ impl Step {
     pub(super) fn expect_of_load(&self) -> &[LoadExpect] {
         match &self.expect {
             Expected::OfLoad(expect) => expect,
-            Expected::Nothing | Expected::OfCall(_) | Expected::Rejected(_) => &[],
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfConfig(_) | Expected::Rejected(_) => &[],
+        }
+    }
+
+    /// What the step expects of the configuration it shows.
+    #[must_use]
+    pub(super) fn expect_of_config(&self) -> &[ConfigExpect] {
+        match &self.expect {
+            Expected::OfConfig(expect) => expect,
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) | Expected::Rejected(_) => &[],
         }
     }
 
@@ -474,7 +509,7 @@ impl Step {
     pub(super) fn rejection(&self) -> Option<&Rejection> {
         match &self.expect {
             Expected::Rejected(rejection) => Some(rejection),
-            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) => None,
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) | Expected::OfConfig(_) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod again;
 mod brackets;
 mod changing;
 mod check;
+mod config;
 mod excerpt;
 mod expect;
 mod explain;
@@ -15,6 +16,7 @@ mod file;
 mod follow;
 mod forwarded;
 mod header;
+mod inject;
 mod inventory;
 mod links;
 mod load;
@@ -53,7 +55,7 @@ use std::sync::OnceLock;
 use hermesh_istiod::yaml::{Diagnostic, Styles};
 
 use crate::image::Images;
-use crate::mesh::Manifests;
+use crate::mesh::{Manifests, Resource};
 use file::File;
 use follow::Changed;
 use load::Loader;
@@ -76,6 +78,8 @@ pub struct Scenario {
     manifests: BTreeMap<usize, Manifests>,
     /// What each step that changes objects makes of them, by its number among all steps.
     changed: BTreeMap<usize, Changed>,
+    /// What each step injects out of a file, by its number among all steps.
+    injected: BTreeMap<usize, Vec<Resource>>,
     images: Images,
     notes: Vec<Diagnostic>,
     digest: String,

@@ -192,7 +192,8 @@ impl<'a> Player<'a> {
             }
             Action::Wait(wait) => self.wait(wait)?,
             Action::Get(Get::Pods) => ("get pods".to_owned(), Ok(Outcome::Pods(self.mesh.get_pods()))),
-            Action::Get(Get::Config(target)) => self.config(target)?,
+            Action::Get(Get::Config(target)) if step.expect_of_config().is_empty() => self.config(target)?,
+            Action::Get(Get::Config(target)) => return self.judged_config(number, step, target, notes),
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
             Action::Together(moments) => (together::describe(moments), words(Ok(String::new()))),
@@ -202,6 +203,7 @@ impl<'a> Player<'a> {
             Action::Pause(targets) => self.pause(targets)?,
             Action::Resume(targets) => self.resume(targets)?,
             Action::Link(deed) => self.link(deed)?,
+            Action::Inject(inject) => self.inject(index, inject)?,
             Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);

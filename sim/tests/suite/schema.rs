@@ -85,7 +85,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-const GOOD: [&str; 29] = [
+const GOOD: [&str; 36] = [
     "{label: {namespace/default: {a: b}}, expect: rejected}",
     "{patch: {object: namespace/default, with: {spec: 5}}, expect: {rejected: unknown field}}",
     "scale: {istiod: 2, istio-system/istiod: 0}",
@@ -94,6 +94,13 @@ const GOOD: [&str; 29] = [
     "rollout: {restart: [istiod]}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: all, within: 2m}}",
     "get: {config: istiod/0}",
+    "inject: {to: istiod, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+    "inject: {to: istiod/0, resource: [{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}]}",
+    "eject: all",
+    "eject: {type: CDS}",
+    "wait: {nacked: {type: [CDS, LDS], to: istiod}, within: 5s}",
+    "{get: {config: istiod}, expect: {type: CDS, status: ACKED}}",
+    "{get: {config: istiod}, expect: [{status: none}]}",
     "hold: {type: EDS, to: istiod, for: 2s}",
     "release: {type: [CDS, EDS]}",
     "drop: {to: istiod/0, count: 1000}",
@@ -118,7 +125,7 @@ const GOOD: [&str; 29] = [
 ];
 
 /// What the schema must refuse as the reader does.
-const BAD: [&str; 118] = [
+const BAD: [&str; 131] = [
     "{label: {namespace/default: {a: b}}, expect: refused}",
     "{label: {namespace/default: {a: b}}, expect: {rejected: 5}}",
     "{label: {namespace/default: {a: b}}, expect: {ok: all}}",
@@ -143,6 +150,19 @@ const BAD: [&str; 118] = [
     "{stop: a, expect: [{errors: none, since: b, eventually: c}]}",
     "get: {config: istiod/0/discovery}",
     "get: {}",
+    "inject: {to: istiod}",
+    "inject: {to: istiod, resource: {name: a}}",
+    "inject: {to: istiod, resource: []}",
+    "inject: {resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+    "inject: {to: istiod/0/discovery, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+    "inject: {to: istiod, type: CDS, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+    "eject: {}",
+    "wait: {nacked: all}",
+    "wait: {nacked: {}, converged: all}",
+    "{get: pods, expect: {status: ACKED}}",
+    "{get: {config: istiod}, expect: {type: CDS}}",
+    "{get: {config: istiod}, expect: {status: FINE}}",
+    "{get: {config: istiod}, expect: []}",
     "hold: {type: EDs}",
     "hold: {to: istiod/0/discovery}",
     "hold: {for: 169h}",
