@@ -64,6 +64,7 @@ pub use expect::Check;
 pub use explain::Failure;
 pub use file::API_VERSION;
 pub use outcome::{Batch, Outcome, Run, StepReport, Verdict};
+pub use play::ScenarioStep;
 pub use run::{RunError, RunOptions};
 pub use schema::schema;
 

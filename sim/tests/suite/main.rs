@@ -24,6 +24,7 @@ mod policies;
 mod rejected;
 mod report_width;
 mod schema;
+mod snapshot;
 mod tutorial_output;
 mod why;
 mod xds;
