@@ -8,6 +8,7 @@ mod explain;
 mod files;
 pub mod image;
 mod mesh;
+mod protojson;
 pub mod report;
 pub mod scenario;
 mod signal;
@@ -20,8 +21,8 @@ pub use mesh::{
     Answer, Applied, ApplyError, ApplyOutcome, BootError, Call, CallError, CallFailure, CallReport, Calls,
     ClientConfig, ClientResource, ContainerExit, Crash, Deleted, Disruption, DisturbError, Fault, ISTIO_VERSIONS,
     IntoManifests, LOAD_CALLS_MAX, Listed, Load, LoadedCall, Machine, Manifest, Manifests, Mesh, MeshBuilder, Nodes,
-    PATIENCE, PodRow, PodTable, ReadError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX, StartError,
-    Table, TargetError, WaitError, code_text, mesh,
+    PATIENCE, PodRow, PodTable, ReadError, RecordedError, Resource, ResourceError, Responses, RunningLoad, SLOW_MAX,
+    StartError, Table, TargetError, WaitError, code_text, mesh,
 };
 
 pub use hermesh_runtime::{JoinError, JoinHandle, spawn};

@@ -40,7 +40,7 @@ use crate::client::{XdsClientPool, draws_path};
 use crate::credentials::ChannelCredentials;
 use actor::{Actor, Parts, Snapshot};
 pub use events::{
-    AppliedCluster, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
+    AppliedCluster, AppliedDigest, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
     SubchannelStateChanged,
 };
 

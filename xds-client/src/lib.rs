@@ -36,7 +36,7 @@ pub use any_channel::{AnyChannel, AnyChannelError};
 pub use bootstrap::Bootstrap;
 pub use cause::Cause;
 pub use channel::{
-    AppliedCluster, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
+    AppliedCluster, AppliedDigest, ClusterPriority, ConfigApplied, ConfigFailed, RpcFault, RpcFinished, RpcPick,
     SubchannelStateChanged, XdsChannel, XdsChannelError,
 };
 pub use client::XdsClientPool;

@@ -7,6 +7,7 @@ mod output;
 mod output_file;
 mod play;
 mod run;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ Examples:
   hermesh run examples/grpc-echo/tutorial.yaml
   hermesh run tests/ --seeds 1000            every scenario of a folder, with seeds 1 to 1000
   hermesh run rollback.yaml --seed 7 --trace rollback.jsonl
+  hermesh run rollback.yaml --snapshot rollback.snap     fails if anything has changed since
   kustomize build . | hermesh run smoke.yaml   where smoke.yaml says `apply: -`
 
 The same scenario, seed and version give the same run, byte by byte; --verify makes sure of it.
@@ -103,6 +105,13 @@ struct RunArgs {
     /// Write the results as JUnit XML, for CI systems: a suite for each run, a case for each step
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Compare what came of each step, and every configuration in use, with this file; it is written if there is none.
+    /// Needs a single scenario and seed
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
+    /// Write the snapshot anew
+    #[arg(long, requires = "snapshot")]
+    update_snapshot: bool,
     /// Who carries the packets between pods
     #[arg(long, value_enum, value_name = "NETWORK", default_value_t = Network::Simulated)]
     network: Network,

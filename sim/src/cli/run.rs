@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::mistake::{Mistake, not_understood};
 use super::output_file::OutputFile;
 use super::play::{self, NotPlayed, Played};
+use super::snapshot::{Compared, SnapshotFile};
 use super::{Exit, Format, RunArgs, input, output};
 
 /// The seed if nobody names one.
@@ -22,11 +23,11 @@ const SEED_DEFAULT: u64 = 1;
 const BAD_SEEDS_MAX: usize = 10;
 
 pub(super) fn run(args: &RunArgs) -> Exit {
-    let (scenarios, trace, junit) = match prepare(args) {
+    let Prepared { scenarios, trace, junit, snapshot } = match prepare(args) {
         Ok(prepared) => prepared,
         Err(mistakes) => return not_understood(&mistakes, args.format),
     };
-    let mut command = RunCommand { args, trace, report: Report::default(), exit: Exit::Held };
+    let mut command = RunCommand { args, trace, snapshot, report: Report::default(), exit: Exit::Held };
     for (scenario, seeds) in &scenarios {
         match (seeds.start() == seeds.end(), args.verify) {
             (true, false) => command.once(scenario, *seeds.start()),
@@ -46,9 +47,14 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     command.exit
 }
 
-/// All that can be found wrong before anything is run: the scenarios with their seeds, and the files of `--trace` and
-/// `--junit`.
-type Prepared = (Vec<(Scenario, RangeInclusive<u64>)>, Option<OutputFile>, Option<OutputFile>);
+/// All that can be found wrong before anything is run.
+struct Prepared {
+    /// With their seeds.
+    scenarios: Vec<(Scenario, RangeInclusive<u64>)>,
+    trace: Option<OutputFile>,
+    junit: Option<OutputFile>,
+    snapshot: Option<SnapshotFile>,
+}
 
 fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
     let wrong = |message: String| vec![Mistake::Arguments(message)];
@@ -64,6 +70,10 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
         }
     };
     let scenarios = scenarios.into_iter().map(with_seeds).collect::<Result<Vec<_>, _>>()?;
+    // Those files are emptied when they are opened.
+    if args.snapshot.is_some() && (args.trace == args.snapshot || args.junit == args.snapshot) {
+        return Err(wrong("--snapshot names the file of --trace or --junit; each needs its own".to_owned()));
+    }
     let open = |option, path| OutputFile::open(option, path, scenarios.iter().map(|(scenario, _)| scenario));
     let trace = match (&args.trace, scenarios.as_slice()) {
         (None, _) => None,
@@ -75,13 +85,23 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Vec<Mistake>> {
     if args.junit.is_some() && args.junit == args.trace {
         return Err(wrong("--junit and --trace name one file; each needs its own".to_owned()));
     }
+    let snapshot = match (&args.snapshot, scenarios.as_slice()) {
+        (None, _) => None,
+        (Some(path), [(scenario, _)]) if count == 1 => {
+            Some(SnapshotFile::open(path, args.update_snapshot, scenario).map_err(wrong)?)
+        }
+        (Some(_), _) => {
+            return Err(wrong("--snapshot is of one run: it needs a single scenario and a single seed".to_owned()));
+        }
+    };
     let junit = args.junit.as_ref().map(|path| open("--junit", path)).transpose().map_err(wrong)?;
-    Ok((scenarios, trace, junit))
+    Ok(Prepared { scenarios, trace, junit, snapshot })
 }
 
 struct RunCommand<'a> {
     args: &'a RunArgs,
     trace: Option<OutputFile>,
+    snapshot: Option<SnapshotFile>,
     report: Report,
     exit: Exit,
 }
@@ -90,7 +110,8 @@ impl RunCommand<'_> {
     fn once(&mut self, scenario: &Scenario, seed: u64) {
         let played = play::play(scenario, &self.options(seed));
         if let Some((run, wall)) = self.told(played) {
-            self.report.extend([Entry::new(&run, wall)]);
+            let entry = self.compared(&run, Entry::new(&run, wall));
+            self.report.extend([entry]);
             self.write_trace(&run.trace);
         }
     }
@@ -100,7 +121,7 @@ impl RunCommand<'_> {
         let (run, agreement) = agreed(one, other);
         let entry = run.and_then(|run| self.told(Ok(run))).map(|(run, wall)| {
             self.write_trace(&run.trace);
-            Entry::new(&run, wall)
+            self.compared(&run, Entry::new(&run, wall))
         });
         match agreement {
             Ok(message) => {
@@ -174,6 +195,33 @@ impl RunCommand<'_> {
                 format!("{bad} of {count} seeds did not hold in {wall} - {seeds}{others}{left}")
             }
         });
+    }
+
+    /// Compares a run with the snapshot, if one is asked for. One that failed is no measure for others.
+    fn compared(&mut self, run: &Run, entry: Entry) -> Entry {
+        let Some(file) = self.snapshot.as_ref().filter(|_| run.verdict == Verdict::Held) else { return entry };
+        let shown = file.path().display().to_string();
+        match file.compare(&report::snapshot(run)) {
+            Ok(Compared::Same) => {
+                self.say(&format!("nothing has changed since {shown}"));
+                entry.compared(&shown, None)
+            }
+            Ok(Compared::Written) => {
+                self.say(&format!("wrote {shown}"));
+                entry.compared(&shown, None)
+            }
+            Ok(Compared::Different(difference)) => {
+                self.exit = self.exit.and(Exit::Failed);
+                self.say(&format!(
+                    "{difference}this run is not as {shown} has it; if it should be, write it anew with --update-snapshot"
+                ));
+                entry.compared(&shown, Some(&difference))
+            }
+            Err(message) => {
+                self.mistake(&Mistake::Path(message));
+                entry
+            }
+        }
     }
 
     fn options(&self, seed: u64) -> RunOptions {

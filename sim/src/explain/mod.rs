@@ -151,11 +151,15 @@ impl<'t> Story<'t> {
                 "config.applied" => {
                     let pushes = self.pushes(event);
                     pushes.into_iter().for_each(|push| self.tell(push));
+                    self.tell_rejected(event);
                     // The last response brought endpoints, as a rule; where they came from matters if there are none.
                     if !self.tell_missing(event) {
                         return;
                     }
                 }
+                "config.failed" => self.tell_rejected(event),
+                // Whatever istiod's own reason was, this is the test's.
+                "xds.push" if self.tell_injected(event) => return,
                 "xds.released" => {
                     let held = self.held(event);
                     held.into_iter().for_each(|held| self.tell(held));
@@ -223,6 +227,36 @@ impl<'t> Story<'t> {
         let Some((before, _)) = self.split(finished) else { return };
         let client = finished.at.rsplit_once('/').map_or(&*finished.at, |(pod, _)| pod);
         faults::on_the_way(before, client).iter().for_each(|event| self.tell(event.seq));
+    }
+
+    /// Adds who injected resources of a response; answers whether anybody did.
+    fn tell_injected(&mut self, push: &Recorded) -> bool {
+        let Some((before, _)) = self.split(push) else { return false };
+        let told = fields(push);
+        let resources = texts(&told, "from").filter_map(|from| from.strip_prefix("injected "));
+        let prefixes: Vec<String> = resources.map(|resource| format!("{resource} to ")).collect();
+        let mut injections: Vec<u64> = Vec::new();
+        for prefix in &prefixes {
+            let injects = |event: &&Recorded| {
+                let told = fields(event);
+                text(&told, "what") == Some("inject")
+                    && texts(&told, "targets").any(|target| target.starts_with(prefix.as_str()))
+            };
+            let mut disturbed = before.iter().rev().filter(|event| event.kind == "mesh.disturbed");
+            injections.extend(disturbed.find(injects).map(|event| event.seq));
+        }
+        injections.iter().for_each(|injection| self.tell(*injection));
+        !injections.is_empty()
+    }
+
+    /// Adds what the client of a configuration rejects, and so is no part of it.
+    fn tell_rejected(&mut self, config: &Recorded) {
+        let Some((before, _)) = self.split(config) else { return };
+        let client = client_ordinal(&fields(config));
+        let rejects = |event: &Recorded| event.at == config.at && client_ordinal(&fields(event)) == client;
+        let faults = faults::standing(before).into_iter().map(|fault| fault.event);
+        let nacks = faults.filter(|event| event.kind == "xds.nack" && rejects(event));
+        nacks.for_each(|nack| self.tell(nack.seq));
     }
 
     /// When and why a response was kept back that left at last.

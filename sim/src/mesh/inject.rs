@@ -1,5 +1,7 @@
 //! Resources that a test gives clients in the place of istiod's own.
 
+use std::fmt;
+
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
@@ -82,6 +84,13 @@ impl Resource {
     }
 }
 
+/// `CDS outbound|7070||echo.shop.svc.cluster.local`
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.resource_type.short(), self.name)
+    }
+}
+
 macro_rules! resources {
     ($($message:ident $name:ident => $resource_type:ident)*) => {$(
         impl From<$message> for Resource {
@@ -123,11 +132,34 @@ impl Mesh {
     /// # Errors
     /// If there is no such workload or pod.
     pub fn try_inject(&mut self, to: &str, resource: impl Into<Resource>) -> Result<(), DisturbError> {
-        let Resource { resource_type, name, body } = resource.into();
+        self.try_inject_all(to, &[resource.into()])
+    }
+
+    /// [`inject`](Self::inject) of several resources at one moment, such as those of a dump ([`Resource::open`]).
+    ///
+    /// # Panics
+    /// If there is no such workload or pod.
+    #[track_caller]
+    pub fn inject_all(&mut self, to: &str, resources: &[Resource]) -> &mut Self {
+        let result = self.try_inject_all(to, resources);
+        self.must("inject_all", result);
+        self
+    }
+
+    /// [`inject_all`](Self::inject_all) without panics.
+    ///
+    /// # Errors
+    /// If there is no such workload or pod.
+    pub fn try_inject_all(&mut self, to: &str, resources: &[Resource]) -> Result<(), DisturbError> {
         let pods = self.clients_of(to)?;
-        let cause = self.disturb("inject", vec![format!("{} {name} to {to}", resource_type.short())]);
+        let cause = self.disturb("inject", resources.iter().map(|resource| format!("{resource} to {to}")).collect());
+        let injection = |Resource { resource_type, name, body }: &Resource| {
+            let (name, body, to) = (name.clone(), body.clone(), Some(pods.clone()));
+            Injection { resource_type: *resource_type, name, body, to, cause }
+        };
+        let injections: Vec<Injection> = resources.iter().map(injection).collect();
         let gate = self.cluster.gate().clone();
-        self.at_once(|| gate.inject(Injection { resource_type, name, body, to: Some(pods), cause }))?;
+        self.at_once(|| injections.into_iter().for_each(|injection| gate.inject(injection)))?;
         Ok(())
     }
 

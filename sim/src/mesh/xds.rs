@@ -1,6 +1,7 @@
 //! istiod's responses in the test's hand: held, released, dropped, delayed, reordered.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -47,11 +48,17 @@ impl Responses {
 
     /// `EDS to web`, for messages.
     pub(super) fn described(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Responses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let types: Vec<&str> = self.types.iter().map(|one| one.short()).collect();
         let types = if types.is_empty() { "all".to_owned() } else { types.join(", ") };
         match &self.to {
-            Some(to) => format!("{types} to {to}"),
-            None => types,
+            Some(to) => write!(f, "{types} to {to}"),
+            None => f.write_str(&types),
         }
     }
 }

@@ -102,6 +102,14 @@ impl Entry {
         Self { value, failed: run.verdict == Verdict::Failed }
     }
 
+    /// The same run, compared with the snapshot in the file `path`: how they differ, if they do.
+    #[must_use]
+    pub fn compared(mut self, path: &str, difference: Option<&str>) -> Self {
+        self.failed |= difference.is_some();
+        self.value["snapshot"] = json!({"path": path, "difference": difference});
+        self
+    }
+
     /// The same run, of which a second one wrote the same trace.
     #[must_use]
     pub fn verified(mut self) -> Self {

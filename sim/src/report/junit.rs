@@ -31,6 +31,20 @@ fn suite(run: &Value) -> TestSuite {
         case.set_classname(name);
         suite.add_test_case(case);
     }
+    if let Some(snapshot) = run["snapshot"].as_object() {
+        let status = match snapshot["difference"].as_str() {
+            Some(difference) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_message("the run is not as the snapshot has it");
+                status.set_description(difference);
+                status
+            }
+            None => TestCaseStatus::success(),
+        };
+        let mut case = TestCase::new(format!("snapshot {}", text(&snapshot["path"])), status);
+        case.set_classname(name);
+        suite.add_test_case(case);
+    }
     suite
 }
 

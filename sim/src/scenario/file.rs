@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use hermesh_xds::ResourceType;
 use schemars::JsonSchema;
 
 use super::changing::{self, Change};
+use super::config::ConfigExpect;
 use super::delays::{Delays, DelaysByWorkload};
 use super::figures::Figures;
+use super::inject::Inject;
 use super::links::{Ends, LinkDeed, Lossy, Slow};
 use super::machines;
 use super::nodes::{NodesShape, Power};
@@ -35,7 +38,7 @@ use crate::mesh::Listed;
 pub const API_VERSION: &str = "hermesh/v1alpha1";
 
 /// Verbs, of which a step has one.
-pub(super) const VERBS: [&str; 35] = [
+pub(super) const VERBS: [&str; 37] = [
     "apply",
     "delete",
     "scale",
@@ -66,6 +69,8 @@ pub(super) const VERBS: [&str; 35] = [
     "fill",
     "tear",
     "heal",
+    "inject",
+    "eject",
     "hold",
     "release",
     "drop",
@@ -200,7 +205,8 @@ pub(super) struct Step {
     /// The name of a load that is to end.
     #[schemars(with = "Option<LoadName>")]
     pub stop: Option<At<String>>,
-    /// What must come of the call, or must have come of the load that is stopped; `rejected` of what changes objects.
+    /// What must come of the call, or must have come of the load that is stopped; what clients
+    /// have, of `get: {config: ...}`; `rejected` of what changes objects.
     #[schemars(with = "AnyExpect")]
     #[schemars(default)]
     pub expect: Expected,
@@ -252,6 +258,10 @@ pub(super) struct Step {
     /// After what time a fault ends by itself. The next step does not wait for that.
     #[schemars(with = "Option<LastingTime>")]
     pub r#for: Option<At<Time>>,
+    /// Resources that clients get in the place of istiod's own.
+    pub inject: Option<Inject>,
+    /// Resources that were injected, to take back.
+    pub eject: Option<xds::Release>,
     /// Responses of istiod to keep back.
     pub hold: Option<xds::Hold>,
     /// Responses of istiod to let go, and to do nothing to any more.
@@ -283,6 +293,8 @@ pub(super) enum Expected {
     OfCall(Box<Expect>),
     /// Of the load that is stopped.
     OfLoad(Vec<LoadExpect>),
+    /// Of what xDS clients have.
+    OfConfig(Vec<ConfigExpect>),
     /// Of what changes objects: that it is refused.
     Rejected(Rejection),
 }
@@ -310,6 +322,15 @@ pub(super) enum Wait {
     },
     /// Everything that was applied to be in use everywhere.
     Converged {
+        /// How long at most.
+        within: Time,
+    },
+    /// A client to reject what it got.
+    Nacked {
+        /// Responses of which types; of all if left out.
+        types: Vec<ResourceType>,
+        /// The workload or pod they went to; everybody if left out.
+        to: Option<At<Target>>,
         /// How long at most.
         within: Time,
     },
@@ -442,7 +463,9 @@ pub(super) enum Action<'a> {
     Link(LinkDeed<'a>),
     /// `disrupt`, `clock`, `expire`, `fill`, `tear`, and `heal` of what is no link
     Trouble(trouble::Deed<'a>),
-    /// One of `hold`, `release`, `drop`, `delay` and `reorder`.
+    /// `inject`
+    Inject(&'a Inject),
+    /// One of `eject`, `hold`, `release`, `drop`, `delay` and `reorder`.
     Xds(xds::Deed<'a>),
 }
 
@@ -488,6 +511,7 @@ impl Step {
             self.reset.as_ref().map(LinkDeed::Reset).map(Action::Link),
             trouble::Deed::of(self).map(Action::Trouble),
             self.heal.as_ref().map(LinkDeed::Heal).map(Action::Link),
+            self.inject.as_ref().map(Action::Inject),
             xds::Deed::of(self).map(Action::Xds),
         ];
         actions.into_iter().flatten().next()
@@ -498,7 +522,7 @@ impl Step {
     pub(super) fn expect_of_call(&self) -> Option<&Expect> {
         match &self.expect {
             Expected::OfCall(expect) => Some(expect),
-            Expected::Nothing | Expected::OfLoad(_) | Expected::Rejected(_) => None,
+            Expected::Nothing | Expected::OfLoad(_) | Expected::OfConfig(_) | Expected::Rejected(_) => None,
         }
     }
 
@@ -507,7 +531,16 @@ impl Step {
     pub(super) fn expect_of_load(&self) -> &[LoadExpect] {
         match &self.expect {
             Expected::OfLoad(expect) => expect,
-            Expected::Nothing | Expected::OfCall(_) | Expected::Rejected(_) => &[],
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfConfig(_) | Expected::Rejected(_) => &[],
+        }
+    }
+
+    /// What the step expects of the configuration it shows.
+    #[must_use]
+    pub(super) fn expect_of_config(&self) -> &[ConfigExpect] {
+        match &self.expect {
+            Expected::OfConfig(expect) => expect,
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) | Expected::Rejected(_) => &[],
         }
     }
 
@@ -516,7 +549,7 @@ impl Step {
     pub(super) fn rejection(&self) -> Option<&Rejection> {
         match &self.expect {
             Expected::Rejected(rejection) => Some(rejection),
-            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) => None,
+            Expected::Nothing | Expected::OfCall(_) | Expected::OfLoad(_) | Expected::OfConfig(_) => None,
         }
     }
 }

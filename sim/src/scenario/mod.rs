@@ -8,6 +8,7 @@ mod again;
 mod brackets;
 mod changing;
 mod check;
+mod config;
 mod delays;
 mod excerpt;
 mod expect;
@@ -17,6 +18,7 @@ mod file;
 mod follow;
 mod forwarded;
 mod header;
+mod inject;
 mod inventory;
 mod links;
 mod machines;
@@ -59,7 +61,7 @@ use std::sync::OnceLock;
 use hermesh_istiod::yaml::{Diagnostic, Styles};
 
 use crate::image::Images;
-use crate::mesh::Manifests;
+use crate::mesh::{Manifests, Resource};
 use file::File;
 use follow::Changed;
 use open::Opener;
@@ -68,6 +70,7 @@ pub use expect::Check;
 pub use explain::Failure;
 pub use file::API_VERSION;
 pub use outcome::{Batch, Outcome, Run, StepReport, Verdict};
+pub use play::ScenarioStep;
 pub use run::{RunError, RunOptions};
 pub use schema::schema;
 
@@ -82,6 +85,8 @@ pub struct Scenario {
     manifests: BTreeMap<usize, Manifests>,
     /// What each step that changes objects makes of them, by its number among all steps.
     changed: BTreeMap<usize, Changed>,
+    /// What each step injects out of a file, by its number among all steps.
+    injected: BTreeMap<usize, Vec<Resource>>,
     images: Images,
     notes: Vec<Diagnostic>,
     digest: String,

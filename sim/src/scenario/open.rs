@@ -11,13 +11,14 @@ use sha2::{Digest as _, Sha256};
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
 use super::follow::follow;
+use super::inject::Inject;
 use super::inventory::Objects;
 use super::read::{At, Cursor, Problems};
 use super::rejection::is_limit;
 use super::{InputError, Scenario, Sources, namespaces, pulls, reader, syntax, unreadable};
 use crate::files;
 use crate::image::Images;
-use crate::mesh::{Manifest, Manifests, ReadError};
+use crate::mesh::{Manifest, Manifests, ReadError, Resource, recorded};
 
 /// The code of a field that is there twice, so that nobody knows which one counts.
 const DUPLICATE_KEY: &str = "yaml-duplicate-key";
@@ -80,7 +81,14 @@ impl Opener {
         own_objects.more |= rest.contains(&None) || self.hides_names(&first.root);
         let mut manifests = BTreeMap::new();
         let mut step_objects = StepObjects::new();
+        let (mut injected, mut dumps) = (BTreeMap::new(), Vec::new());
         for (index, step) in file.all_steps().enumerate() {
+            if let Some(Action::Inject(inject)) = step.action()
+                && let Some((text, resources)) = self.recorded(inject)
+            {
+                dumps.push(text);
+                injected.insert(index, resources);
+            }
             if let Some(Action::Apply(paths) | Action::Delete(paths)) = step.action() {
                 let texts = self.manifests(paths);
                 if step.rejection().is_some() {
@@ -116,11 +124,24 @@ impl Opener {
         if !self.problems.is_empty() {
             return Err(self.fail());
         }
-        let digest = digest(&text, manifests.values().flat_map(Manifests::iter));
+        let digest = digest(&text, &manifests, &dumps);
         let files = self.sources.0.into_keys().filter(|name| name != "-").collect();
         let sources = Sources([(self.name.clone(), text)].into());
         let refused = OnceLock::new();
-        Ok(Scenario { path: self.name, file, own, manifests, changed, images, notes, digest, sources, files, refused })
+        Ok(Scenario {
+            path: self.name,
+            file,
+            own,
+            manifests,
+            changed,
+            injected,
+            images,
+            notes,
+            digest,
+            sources,
+            files,
+            refused,
+        })
     }
 
     /// The texts that `paths` name, relative to the scenario's folder.
@@ -150,6 +171,29 @@ impl Opener {
             }
         }
         all
+    }
+
+    /// The text and the resources of the file that a step injects.
+    fn recorded(&mut self, inject: &Inject) -> Option<(String, Vec<Resource>)> {
+        let file = inject.file.as_ref()?;
+        let wanted = self.folder.join(&file.value);
+        let name = wanted.display().to_string();
+        let text = match files::read(&wanted) {
+            Ok(text) => text,
+            Err(error) => {
+                let why = unreadable::why(Path::new(&file.value), &wanted, &error);
+                self.problems.error(&file.place, "unreadable", why);
+                return None;
+            }
+        };
+        self.sources.0.insert(name.clone(), text.clone());
+        match recorded::read(&name, &text, inject.r#type.as_deref().unwrap_or_default()) {
+            Ok(resources) => Some((text, resources)),
+            Err(errors) => {
+                errors.into_iter().for_each(|error| self.problems.add(error));
+                None
+            }
+        }
     }
 
     fn objects(&mut self, manifests: &Manifests, namespace: &str, notes: &mut Vec<Diagnostic>) -> Objects {
@@ -330,9 +374,10 @@ fn istios_own(glob: &str) -> Option<String> {
     images.into_iter().find(|image| alone.find(image).is_some())
 }
 
-fn digest<'m>(scenario: &str, manifests: impl Iterator<Item = &'m Manifest>) -> String {
+fn digest(scenario: &str, manifests: &BTreeMap<usize, Manifests>, dumps: &[String]) -> String {
     let mut hash = Sha256::new();
-    for text in std::iter::once(scenario).chain(manifests.map(|manifest| manifest.text.as_str())) {
+    let manifests = manifests.values().flat_map(Manifests::iter).map(|manifest| manifest.text.as_str());
+    for text in std::iter::once(scenario).chain(manifests).chain(dumps.iter().map(String::as_str)) {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }

@@ -199,7 +199,8 @@ impl<'a> Player<'a> {
             Action::Get(Get::Table(listed)) => {
                 (format!("get {}", listed.name()), Ok(Outcome::Table(self.mesh.get(*listed))))
             }
-            Action::Get(Get::Config(target)) => self.config(target)?,
+            Action::Get(Get::Config(target)) if step.expect_of_config().is_empty() => self.config(target)?,
+            Action::Get(Get::Config(target)) => return self.judged_config(number, step, target, notes),
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
             Action::Together(moments) => (together::describe(moments), words(Ok(String::new()))),
@@ -212,6 +213,7 @@ impl<'a> Player<'a> {
             Action::Link(deed) => self.link(deed, lasting)?,
             Action::Trouble(deed) => self.trouble(deed, lasting)?,
             Action::Machine(deed) => self.machine(deed)?,
+            Action::Inject(inject) => self.inject(index, inject)?,
             Action::Xds(deed) => self.xds(deed)?,
         };
         let report = self.report(number, name, began, said, done, &step.verb_place);

@@ -3,6 +3,7 @@
 use hermesh_istiod::yaml::{Key, Node, Value, listed};
 
 use super::changing;
+use super::config;
 use super::delays;
 use super::figures::figures;
 use super::file::{
@@ -10,6 +11,7 @@ use super::file::{
     LATENCY_MAX, LATER, MeshOptions, RATE_MAX, Step, TIMEOUT_MAX, VERBS, WAIT_MAX, WITHIN_DEFAULT, Wait,
 };
 use super::header;
+use super::inject;
 use super::links;
 use super::machines;
 use super::nodes;
@@ -159,10 +161,13 @@ fn step(cursor: &Cursor<'_>) -> Option<Step> {
             if verbs.iter().any(|verb| REJECTABLE.contains(verb)) {
                 return rejection(&field);
             }
+            if verbs.contains(&"get") && cursor.node.get("get").is_some_and(|get| get.get("config").is_some()) {
+                return Expected::OfConfig(config::expectations(&field));
+            }
             if later.is_none() && !verbs.contains(&"call") {
                 field.error(
                     "nothing-to-expect",
-                    "only a `call`, a `stop` and what changes objects have something to expect",
+                    "only a `call`, a `stop`, `get: {config: ...}` and what changes objects have something to expect",
                 );
                 return Expected::Nothing;
             }
@@ -218,6 +223,8 @@ pub(super) fn deed(fields: &mut Fields<'_>, verb_place: Place) -> Step {
             (_, Some(_)) => trouble::mended(&field).map(Heal::Other),
             _ => pair(&field, PAIR).map(|pair| Heal::Pair(Box::new(pair))),
         }),
+        inject: fields.optional("inject").and_then(|field| inject::inject(&field)),
+        eject: fields.optional("eject").and_then(|field| xds::eject(&field)),
         hold: fields.optional("hold").and_then(|field| xds::hold(&field)),
         release: fields.optional("release").and_then(|field| xds::release(&field)),
         drop: fields.optional("drop").and_then(|field| xds::drop(&field)),
@@ -246,17 +253,25 @@ fn get(cursor: &Cursor<'_>) -> Option<Get> {
 }
 
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {
-    const EXPECTED: &str = "a time such as `30s`, `{ready: all}` or `{converged: all}`";
+    const EXPECTED: &str = "a time such as `30s`, `{ready: all}`, `{converged: all}` or `{nacked: {type: CDS}}`";
     if !matches!(cursor.node.value, Value::Mapping(_)) {
         return time(cursor, EXPECTED, WAIT_MAX).map(Wait::Time);
     }
     let mut fields = cursor.fields(EXPECTED)?;
     let ready = fields.optional("ready");
     let converged = fields.optional("converged");
+    let nacked = fields.optional("nacked");
     let within = fields.optional("within").and_then(|field| time(&field, "a time such as `60s`", WAIT_MAX));
     let within = within.map_or(WITHIN_DEFAULT, |within| within.value);
     let has_more = fields.has_unknown();
     fields.finish(&[("serving", "waiting for `serving` is not played by this version of Hermesh yet")]);
+    if let Some(nacked) = nacked {
+        if ready.is_some() || converged.is_some() {
+            nacked.error("two-verbs", "a wait is for one thing; make it two steps");
+            return None;
+        }
+        return xds::nacked(&nacked).map(|(types, to)| Wait::Nacked { types, to, within });
+    }
     match (ready, converged) {
         (Some(_), Some(converged)) => {
             converged.error("two-verbs", "a wait is for `ready` or for `converged`; make it two steps");

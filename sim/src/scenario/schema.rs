@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::config::{ConfigExpect, STATUSES};
 use super::figures::{FIGURES, OF_OUTCOMES};
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
@@ -64,11 +65,20 @@ pub(super) fn exactly_one_verb(schema: &mut Schema) {
         {"$ref": "#/$defs/LoadExpect"},
         {"type": "array", "items": {"$ref": "#/$defs/LoadExpect"}, "minItems": 1},
     ]});
+    let of_config = serde_json::json!({"anyOf": [
+        {"$ref": "#/$defs/ConfigExpect"},
+        {"type": "array", "items": {"$ref": "#/$defs/ConfigExpect"}, "minItems": 1},
+    ]});
+    let shown = serde_json::json!({"anyOf": [
+        {"not": {"required": ["expect"]}},
+        {"properties": {"get": {"type": "object", "required": ["config"]}, "expect": of_config}},
+    ]});
     let may_expect: Vec<_> =
-        ["call", "stop"].iter().chain(&REJECTABLE).map(|verb| serde_json::json!({"required": [verb]})).collect();
+        ["call", "stop", "get"].iter().chain(&REJECTABLE).map(|verb| serde_json::json!({"required": [verb]})).collect();
     let mut dependent = serde_json::json!({
         "call": expect("Expect"),
         "stop": {"properties": {"expect": of_load}},
+        "get": shown,
         "expect": {"anyOf": may_expect},
     });
     for verb in REJECTABLE {
@@ -166,8 +176,9 @@ impl JsonSchema for AnyExpect {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let of_call = generator.subschema_for::<Expect>();
         let of_load = generator.subschema_for::<OneOrMany<LoadExpect>>();
+        let of_config = generator.subschema_for::<OneOrMany<ConfigExpect>>();
         let rejection = generator.subschema_for::<Rejection>();
-        json_schema!({"anyOf": [of_call, of_load, rejection]})
+        json_schema!({"anyOf": [of_call, of_load, of_config, rejection]})
     }
 }
 
@@ -234,6 +245,7 @@ schema_types! {
     LinkLoss => {"type": "string", "pattern": r"^(?=.*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?%$"}
     Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
     XdsType => {"enum": XDS_TYPES}
+    ConfigStatus => {"enum": STATUSES}
     DropCount => {"type": "integer", "minimum": 1, "maximum": RESPONSES_MAX}
     ReorderCount => {"type": "integer", "minimum": 2, "maximum": RESPONSES_MAX}
     DelayTime => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(WAIT_MAX))}
@@ -317,6 +329,8 @@ impl JsonSchema for Wait {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let time = generator.subschema_for::<WaitTime>();
         let workloads = generator.subschema_for::<OneOrMore<Workload>>();
+        let types = generator.subschema_for::<OneOrMore<XdsType>>();
+        let to = generator.subschema_for::<Pod>();
         json_schema!({
             "description": "A length of simulated time, or what to wait for; after `within` (60s) the wait fails.",
             "anyOf": [
@@ -337,6 +351,20 @@ impl JsonSchema for Wait {
                         "within": time,
                     },
                     "required": ["converged"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "nacked": {
+                            "description": "A client rejects one of these responses.",
+                            "type": "object",
+                            "properties": {"type": types, "to": to},
+                            "additionalProperties": false,
+                        },
+                        "within": time,
+                    },
+                    "required": ["nacked"],
                     "additionalProperties": false,
                 },
             ],

@@ -6,6 +6,7 @@ mod changes;
 mod eventually;
 mod figures;
 mod files;
+mod inject;
 mod links;
 mod loads;
 mod machines;
@@ -189,7 +190,7 @@ fn every_mistake_is_found_in_one_pass() {
 fn a_step_does_one_thing_that_this_version_plays() {
     refused_step(
         "- {}",
-        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, power, boot, shutdown, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
+        "s.yaml:8:3: steps[1]: the step does nothing; expected apply, delete, scale, label, patch, rollout, wait, get, call, load, stop, together, kill, restart, pause, resume, power, boot, shutdown, partition, slow, lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, inject, eject, hold, release, drop, delay or reorder",
     );
     refused_step(
         "- wait: 5s\n  get: pods",
@@ -205,7 +206,7 @@ fn a_step_does_one_thing_that_this_version_plays() {
     );
     refused_step(
         "- wait: 5s\n  expect: {ok: all}",
-        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
+        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop`, `get: {config: ...}` and what changes objects have something to expect",
     );
     refused_step(
         "- get: routes",
@@ -226,7 +227,7 @@ fn names_of_steps_are_unique() {
 fn waits_are_for_a_time_for_readiness_or_for_convergence() {
     refused_step(
         "- wait: {}",
-        "s.yaml:8:9: steps[1].wait: nothing to wait for; expected a time such as `30s`, `{ready: all}` or `{converged: all}`",
+        "s.yaml:8:9: steps[1].wait: nothing to wait for; expected a time such as `30s`, `{ready: all}`, `{converged: all}` or `{nacked: {type: CDS}}`",
     );
     refused_step(
         "- wait: {ready: all, converged: all}",

@@ -1,4 +1,5 @@
-//! `hold`, `release`, `drop`, `delay` and `reorder`: what is done to istiod's responses on their way to clients.
+//! `hold`, `release`, `drop`, `delay` and `reorder`: what is done to istiod's responses on their way to clients; and
+//! `eject`, which takes back what was injected into them.
 
 use hermesh_istiod::yaml::listed;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -102,6 +103,7 @@ pub(super) struct Reorder {
 /// What a step does to responses.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed<'a> {
+    Eject(&'a Release),
     Hold(&'a Hold),
     Release(&'a Release),
     Drop(&'a Drop),
@@ -112,6 +114,7 @@ pub(super) enum Deed<'a> {
 impl<'a> Deed<'a> {
     pub(super) fn of(step: &'a Step) -> Option<Self> {
         let deeds = [
+            step.eject.as_ref().map(Self::Eject),
             step.hold.as_ref().map(Self::Hold),
             step.release.as_ref().map(Self::Release),
             step.drop.as_ref().map(Self::Drop),
@@ -125,11 +128,12 @@ impl<'a> Deed<'a> {
     fn about(self) -> (Option<&'a [ResourceType]>, Option<&'a At<Target>>) {
         let (types, to) = match self {
             Self::Hold(Hold { r#type, to, .. })
+            | Self::Eject(Release::Some(Released { r#type, to }))
             | Self::Release(Release::Some(Released { r#type, to }))
             | Self::Drop(Drop { r#type, to, .. })
             | Self::Delay(Delay { r#type, to, .. })
             | Self::Reorder(Reorder { r#type, to, .. }) => (r#type, to),
-            Self::Release(Release::All) => return (None, None),
+            Self::Eject(Release::All) | Self::Release(Release::All) => return (None, None),
         };
         (types.as_deref(), to.as_ref())
     }
@@ -155,6 +159,7 @@ impl<'a> Deed<'a> {
         let types = if types.is_empty() { "all".to_owned() } else { types.join(", ") };
         let to = to.map(|to| format!(" to {}", to.value)).unwrap_or_default();
         match self {
+            Self::Eject(_) => format!("eject {types}{to}"),
             Self::Hold(Hold { r#for: Some(time), .. }) => format!("hold {types}{to} for {}", time.value),
             Self::Hold(_) => format!("hold {types}{to}"),
             Self::Release(_) => format!("release {types}{to}"),
@@ -179,13 +184,21 @@ pub(super) fn hold(cursor: &Cursor<'_>) -> Option<Hold> {
 }
 
 pub(super) fn release(cursor: &Cursor<'_>) -> Option<Release> {
+    some_or_all(cursor, "expected which responses; to release all of them write `release: all`")
+}
+
+pub(super) fn eject(cursor: &Cursor<'_>) -> Option<Release> {
+    some_or_all(cursor, "expected which responses; to take back all that was injected write `eject: all`")
+}
+
+fn some_or_all(cursor: &Cursor<'_>, empty: &str) -> Option<Release> {
     if cursor.node.text() == Some("all") {
         return Some(Release::All);
     }
     let mut fields = cursor.fields("`all`, or which responses: a mapping such as `{type: EDS, to: web}`")?;
     let (r#type, to) = about(&mut fields);
     if cursor.node.entries().is_some_and(<[_]>::is_empty) {
-        cursor.error("empty", "expected which responses; to release all of them write `release: all`");
+        cursor.error("empty", empty);
     }
     fields.finish(&[]);
     Some(Release::Some(Released { r#type: r#type?, to: to? }))
@@ -224,6 +237,14 @@ pub(super) fn reorder(cursor: &Cursor<'_>) -> Option<Reorder> {
     Some(Reorder { r#type: r#type?, to: to?, count: count?.value })
 }
 
+/// Which responses to wait for until somebody rejects one.
+pub(super) fn nacked(cursor: &Cursor<'_>) -> Option<(Vec<ResourceType>, Option<At<Target>>)> {
+    let mut fields = cursor.fields("which responses: a mapping such as `{type: CDS, to: web}`")?;
+    let (r#type, to) = about(&mut fields);
+    fields.finish(&[("by", "write the workload whose clients reject it as `to`: the responses go there")]);
+    Some((r#type?.unwrap_or_default(), to?))
+}
+
 /// What a field that may be left out says; `None` if that is wrong.
 type Said<T> = Option<Option<T>>;
 
@@ -240,7 +261,7 @@ fn about(fields: &mut Fields<'_>) -> (Said<Vec<ResourceType>>, Said<At<Target>>)
     (types, to)
 }
 
-fn types(field: &Cursor<'_>) -> Option<Vec<ResourceType>> {
+pub(super) fn types(field: &Cursor<'_>) -> Option<Vec<ResourceType>> {
     let items = field.one_or_many("an xDS type");
     let mut types = Vec::new();
     for item in &items {

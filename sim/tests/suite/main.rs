@@ -29,6 +29,7 @@ mod policies;
 mod rejected;
 mod report_width;
 mod schema;
+mod snapshot;
 mod traffic;
 mod tutorial_output;
 mod why;

@@ -1,8 +1,10 @@
 //! Scenarios with istiod's responses in hand, played: those of `examples/xds`, and what is told where one fails.
 
+use std::time::Duration;
+
 use hermesh::engine::Network;
-use hermesh::report;
 use hermesh::scenario::{Run, RunOptions, Verdict};
+use hermesh::{Load, RecordedError, Resource, ResourceType, Responses, report};
 
 use super::played::{EXAMPLES, example, play};
 
@@ -24,7 +26,7 @@ fn in_order(lines: &[String], parts: &[&str]) {
 
 #[test]
 fn the_examples_hold_with_any_seed_and_on_both_networks() {
-    for name in ["late-endpoints.yaml", "late-routes.yaml"] {
+    for name in ["late-endpoints.yaml", "late-routes.yaml", "recorded-routes.yaml", "rejected-cluster.yaml"] {
         let scenario = example(&format!("xds/{name}"));
         for (seed, network) in
             [(1, Network::Simulated), (2, Network::Simulated), (3, Network::Simulated), (1, Network::Turmoil)]
@@ -81,5 +83,85 @@ fn calls_that_miss_what_was_dropped_lead_to_the_step_that_dropped_it() {
     in_order(
         &why(&run),
         &["step 4, A slip", "drop EDS to echo-v1", "a response of EDS to echo-v1-", "the call ends with"],
+    );
+}
+
+#[test]
+fn a_call_that_a_rejected_resource_fails_leads_through_the_nack_to_the_step_that_injected_it() {
+    let run = play(
+        "- name: A bad cluster\n  inject: {to: echo-v1, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, \
+         name: outbound|7070||echo.echo-grpc.svc.cluster.local, type: STRICT_DNS}}\n\
+         - name: Call\n  call: {from: echo-v1, url: \"xds:///echo:7070\", timeout: 3s}\n  expect: {ok: all}\n",
+    );
+    in_order(
+        &why(&run),
+        &[
+            "step 4, A bad cluster",
+            "inject CDS outbound|7070||echo.echo-grpc.svc.cluster.local to echo-v1",
+            "rejects a response",
+            "the call ends with",
+        ],
+    );
+}
+
+#[test]
+fn clients_that_do_not_have_what_is_expected_fail_the_step_and_lead_to_the_nack() {
+    let load = "- load: {name: a, from: echo-v1, url: \"xds:///echo:7070\", qps: 10}\n- wait: 1s\n";
+    let run = play(&format!(
+        "{load}- name: A bad cluster\n  inject: {{to: echo-v1, resource: {{\"@type\": \
+         type.googleapis.com/envoy.config.cluster.v3.Cluster, name: outbound|7070||echo.echo-grpc.svc.cluster.local, \
+         type: STRICT_DNS}}}}\n- wait: {{nacked: {{type: CDS, to: echo-v1}}}}\n\
+         - get: {{config: echo-v1}}\n  expect: [{{type: EDS, status: ACKED}}, {{type: CDS, status: ACKED}}]\n- stop: a\n"
+    ));
+    let why = why(&run);
+    assert!(
+        why[0].starts_with("CDS outbound|7070||echo.echo-grpc.svc.cluster.local of xds:///echo:7070 NACKED"),
+        "{why:?}"
+    );
+    in_order(&why, &["A bad cluster", "inject CDS", "rejects a response"]);
+}
+
+#[test]
+fn a_wait_for_a_nack_that_never_comes_says_what_the_clients_said() {
+    let run = play(
+        "- load: {name: a, from: echo-v1, url: \"xds:///echo:7070\", qps: 10}\n\
+         - wait: {nacked: {type: CDS, to: echo-v1}, within: 5s}\n- stop: a\n",
+    );
+    in_order(&why(&run), &["not rejected in time", "is accepted"]);
+}
+
+#[test]
+fn the_library_injects_what_a_text_has_and_waits_for_its_rejection() {
+    let mut mesh = hermesh::mesh().seed(7).namespace("echo-grpc").start();
+    let objects = ["namespace.yaml", "grpc-echo.yaml"].map(|file| format!("{EXAMPLES}/grpc-echo/{file}"));
+    objects.into_iter().for_each(|file| {
+        mesh.apply(file);
+    });
+    mesh.wait_ready();
+    let load = mesh.load(Load::new("echo-v1", "xds:///echo:7070"));
+    mesh.run_for(Duration::from_secs(2));
+
+    let cluster = "{\"@type\": \"type.googleapis.com/envoy.config.cluster.v3.Cluster\", \
+                   \"name\": \"outbound|7070||echo.echo-grpc.svc.cluster.local\"}";
+    let about = |kind| Responses::of([kind]).to("echo-v1");
+    mesh.inject_all("echo-v1", &Resource::read("bad.json", cluster).unwrap());
+    mesh.wait_nacked(about(ResourceType::Cluster));
+    let error = mesh.try_wait_nacked(&about(ResourceType::Endpoints), Duration::from_secs(5)).unwrap_err().to_string();
+    assert!(error.starts_with("not rejected within 5s: node") && error.contains(" is accepted"), "{error}");
+    mesh.eject(Responses::all()).wait_converged();
+    mesh.stop(&load).assert_no_errors();
+
+    let recorded = Resource::open(format!("{EXAMPLES}/xds/recorded-routes.json")).unwrap();
+    let names: Vec<String> = recorded.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["LDS echo:7070", "RDS outbound|7070||echo.echo-grpc.svc.cluster.local"]);
+    let twice = format!("[{cluster},\n{}]", cluster.replace("\"}", "\", \"type\": \"EDS\"}"));
+    let RecordedError::Mistakes(mistakes) = Resource::read("two.json", &twice).unwrap_err() else { panic!("{twice}") };
+    let told = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [
+            "two.json:2:1: [1]: another CDS resource \"outbound|7070||echo.echo-grpc.svc.cluster.local\" with other content \
+          stands before this one; leave the one in that is to be used"
+        ]
     );
 }

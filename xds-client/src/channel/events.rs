@@ -28,7 +28,7 @@ hermesh_runtime::event! {
         /// The clusters in use.
         clusters: Vec<AppliedCluster>,
         /// Of the whole configuration; equal for channels that behave alike.
-        digest: String,
+        digest: AppliedDigest,
     }
 
     /// A channel has no configuration: new RPCs fail.
@@ -121,6 +121,22 @@ hermesh_runtime::event! {
     }
 }
 
+/// The digest of a whole configuration, which is all that the trace has of it.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(into = "String")]
+pub struct AppliedDigest {
+    /// In hex.
+    pub hex: String,
+    /// What it is the digest of.
+    pub config: Arc<XdsConfig>,
+}
+
+impl From<AppliedDigest> for String {
+    fn from(digest: AppliedDigest) -> Self {
+        digest.hex
+    }
+}
+
 /// One cluster of a [`ConfigApplied`].
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct AppliedCluster {
@@ -140,7 +156,7 @@ pub struct AppliedCluster {
 }
 
 impl ConfigApplied {
-    pub(super) fn new(target: Arc<str>, client_ordinal: u64, config: &XdsConfig) -> Self {
+    pub(super) fn new(target: Arc<str>, client_ordinal: u64, config: &Arc<XdsConfig>) -> Self {
         let version = |kind, name: &str| config.versions.get(&(kind, name.to_owned())).cloned();
         let clusters = config.clusters.iter().map(|(name, state)| {
             let mut applied = AppliedCluster {
@@ -174,7 +190,7 @@ impl ConfigApplied {
             route_configuration: config.route_configuration.name.clone(),
             route_configuration_version: version(ResourceType::RouteConfiguration, &config.route_configuration.name),
             clusters: clusters.collect(),
-            digest: digest(config),
+            digest: AppliedDigest { hex: digest(config), config: config.clone() },
         }
     }
 }

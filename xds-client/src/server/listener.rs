@@ -58,9 +58,20 @@ hermesh_runtime::event! {
         /// The version of the response that brought it.
         listener_version: Arc<str>,
         /// The filter chains' names and whether they want TLS.
-        filter_chains: BTreeMap<String, bool>,
+        filter_chains: AppliedChains,
         /// Whether there was another before, whose connections were told to finish.
         draining: bool,
+    }
+}
+
+/// The filter chains of a listener in use: in the trace their names and whether they want TLS.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(into = "BTreeMap<String, bool>")]
+pub struct AppliedChains(pub Arc<ServerListener>);
+
+impl From<AppliedChains> for BTreeMap<String, bool> {
+    fn from(AppliedChains(listener): AppliedChains) -> Self {
+        chains(&listener).map(|it| (it.name.clone(), it.security.is_some())).collect()
     }
 }
 
@@ -243,7 +254,7 @@ impl ListenerTask {
                 client_ordinal: self.client.ordinal(),
                 listener: self.name.clone(),
                 listener_version: version.clone(),
-                filter_chains: chains(&listener).map(|it| (it.name.clone(), it.security.is_some())).collect(),
+                filter_chains: AppliedChains(listener.clone()),
                 draining: self.active.is_some() && !same,
             },
         );

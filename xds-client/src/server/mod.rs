@@ -31,7 +31,7 @@ use crate::client::{SERVER_KEY, XdsClientPool};
 use crate::credentials::ServerCredentials;
 pub use authorization::{RpcAllowed, RpcAudited, RpcDenied};
 pub use filter_chain::find_filter_chain;
-pub use listener::{ConnectionTurnedAway, ListenerApplied, ServingModeChanged};
+pub use listener::{AppliedChains, ConnectionTurnedAway, ListenerApplied, ServingModeChanged};
 use listener::{ListenerTask, OnServingMode};
 
 /// Whether a listening socket serves (gRFC A36).

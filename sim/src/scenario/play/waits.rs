@@ -9,6 +9,7 @@ use super::super::target::Target;
 use super::{Played, Player, words};
 use crate::cluster::ISTIO_NAMESPACE;
 use crate::explain;
+use crate::mesh::Responses;
 use crate::report::compact;
 
 impl Player<'_> {
@@ -35,6 +36,16 @@ impl Player<'_> {
             Wait::Converged { within } => {
                 let waited = self.mesh.try_wait_converged(within.0);
                 ("wait for all to converge".to_owned(), settle_wait(waited, "what was applied is in use", *within)?)
+            }
+            Wait::Nacked { types, to, within } => {
+                let responses = Responses::of(types.iter().copied());
+                let responses = match to {
+                    Some(to) => responses.to(to.value.to_string()),
+                    None => responses,
+                };
+                let said = format!("wait for {responses} to be rejected");
+                let waited = self.mesh.try_wait_nacked(&responses, within.0);
+                (said, settle_wait(waited, &format!("a client rejects {responses}"), *within)?)
             }
         };
         let outcome = outcome.map_err(|mut trouble| {

@@ -72,6 +72,6 @@ fn what_a_cluster_would_not_reject_is_a_mistake_all_the_same() {
     refused_step("- apply: echo.yaml\n  expect: {}", "s.yaml:9:11: steps[1].expect: field `rejected` is missing");
     refused_step(
         "- rollout: {restart: echo-v1}\n  expect: rejected",
-        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop` and what changes objects have something to expect",
+        "s.yaml:9:11: steps[1].expect: only a `call`, a `stop`, `get: {config: ...}` and what changes objects have something to expect",
     );
 }

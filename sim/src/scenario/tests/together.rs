@@ -26,7 +26,7 @@ fn what_is_not_done_at_once_has_no_place_there() {
         &[
             "s.yaml:9:5: steps[1].together[0]: nothing is done here; expected apply, delete, scale, label, patch, \
              rollout, kill, restart, pause, resume, power, boot, shutdown, partition, slow, \
-             lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, hold, release, drop, delay or reorder",
+             lossy, jam, reset, disrupt, clock, expire, fill, tear, heal, inject, eject, hold, release, drop, delay or reorder",
             "s.yaml:10:14: steps[1].together[1].kil: unknown thing to do \"kil\"; did you mean `kill`?",
             "s.yaml:11:20: steps[1].together[2].heal: one thing has one time, and this one has restart too; write it as \
              two",
