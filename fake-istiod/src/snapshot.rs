@@ -190,8 +190,8 @@ impl Snapshot {
         }
     }
 
-    /// Where a node is: what its pod's labels say, or those of the machine it runs on; without a pod what its own labels
-    /// say, else its WorkloadEntry; else what it says itself.
+    /// Where a node is: what its pod's labels say, or those of the machine it runs on; without a pod what its own
+    /// labels say, else its WorkloadEntry; else what it says itself.
     #[must_use]
     pub fn locality(&self, node: &Node) -> Locality {
         let of_entry = || self.workload_entry(node)?.spec.locality();

@@ -232,7 +232,8 @@ impl Store {
             }
             Object::DestinationRule(rule) => match service_of_host(&rule.spec.host, &metadata.namespace) {
                 Some(service) => {
-                    update.services.extend([service, service_name(&rule.spec.host)]);
+                    update.services.insert(service);
+                    update.services.extend(self.is_external(&rule.spec.host).then(|| service_name(&rule.spec.host)));
                 }
                 None => update.all_endpoints = true,
             },
@@ -273,6 +274,14 @@ impl Store {
         self.objects.values().filter_map(move |object| match object {
             Object::ServiceEntry(entry) if entry.metadata.namespace == namespace => Some(entry),
             _ => None,
+        })
+    }
+
+    /// Whether a ServiceEntry has this host.
+    fn is_external(&self, host: &str) -> bool {
+        self.objects.values().any(|object| match object {
+            Object::ServiceEntry(entry) => entry.spec.hosts.iter().any(|own| own == host),
+            _ => false,
         })
     }
 

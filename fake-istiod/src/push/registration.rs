@@ -210,10 +210,12 @@ impl Registrations {
         if state.streams.contains_key(name) {
             return;
         }
+        // Times that are written alike have the order of their texts.
+        let before = rfc3339(self.rt.wall().saturating_sub(GRACE));
         let is_over = |entry: &Arc<WorkloadEntry>| {
             let annotations = &entry.metadata.annotations;
             annotations.contains_key(GROUP)
-                && annotations.contains_key(DISCONNECTED_AT)
+                && annotations.get(DISCONNECTED_AT).is_some_and(|since| *since <= before)
                 && !annotations.contains_key(CONNECTED_AT)
         };
         if !state.entries.get(name).is_some_and(is_over) {

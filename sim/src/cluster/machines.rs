@@ -40,7 +40,6 @@ const ROOT_FILE: &str = "/etc/certs/root-cert.pem";
 const TOKEN_FILE: &str = "/var/run/secrets/tokens/istio-token";
 const DATA: &str = "/var/lib/istio/data";
 const BOOTSTRAP_FILE: &str = "/etc/istio/proxy/grpc-bootstrap.json";
-const AGENT_IMAGE: &str = "docker.io/istio/proxyv2:1.32.0";
 /// What plays the application of a machine that names no image.
 pub(crate) const STAND_IN: &str = "stand-in";
 const READY_URL: &str = "http://localhost:15020/healthz/ready";
@@ -53,6 +52,8 @@ pub(crate) struct Machines {
     images: Images,
     tokens: Arc<SignedTokens>,
     kubelet: Kubelet,
+    /// The image of the mesh's agents.
+    agent_image: String,
     state: Arc<Mutex<State>>,
     outside: Outside,
 }
@@ -147,11 +148,12 @@ impl Machines {
         mut images: Images,
         tokens: SignedTokens,
         kubelet: &Kubelet,
+        agent_image: String,
     ) -> Self {
         images.add_named(STAND_IN, STAND_IN).expect("it is one of those built in");
         let (world, store, kubelet) = (world.clone(), store.clone(), kubelet.clone());
         let tokens = Arc::new(tokens);
-        Self { world, store, images, tokens, kubelet, state: Arc::default(), outside: Arc::default() }
+        Self { world, store, images, tokens, kubelet, agent_image, state: Arc::default(), outside: Arc::default() }
     }
 
     /// The names of all there have been.
@@ -180,7 +182,7 @@ impl Machines {
             let missing = || BootError::Image { image: image.to_owned(), known: known() };
             self.images.find(image).cloned().ok_or_else(missing)
         };
-        let (agent, application) = (find(AGENT_IMAGE)?, find(&boot.image)?);
+        let (agent, application) = (find(&self.agent_image)?, find(&boot.image)?);
         Ok(Bootable { boot, group, account, root_certificate, agent, application })
     }
 
@@ -266,6 +268,22 @@ impl Machines {
             own.store.touch();
         });
         true
+    }
+
+    /// Asks a unit to end, and kills it if it does not; it is started again.
+    pub(crate) fn stop(&self, unit: ContainerId, cause: Option<EventId>) {
+        self.world.terminate(unit, cause);
+        let world = self.world.clone();
+        self.world.runtime().spawn("machine.stop", async move {
+            if tokio::time::timeout(STOP, world.exited(unit)).await.is_err() {
+                world.kill(unit, cause);
+            }
+        });
+    }
+
+    /// The machine with an address, as `(namespace, name)`.
+    pub(crate) fn at(&self, address: IpAddr) -> Option<(String, String)> {
+        self.lock().machines.iter().find(|(_, machine)| machine.address == address).map(|(name, _)| name.clone())
     }
 
     /// The network of a machine.

@@ -124,7 +124,7 @@ impl Cluster {
         let installed = istio_system::objects(&setup.istio);
         let images = setup.images.clone();
         let kubelet = Kubelet::new(world, &store, tokens(), setup);
-        let machines = Machines::new(world, &store, images, tokens(), &kubelet);
+        let machines = Machines::new(world, &store, images, tokens(), &kubelet, values.image.clone());
         let pods = Pods::new(world, &store, values);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);
@@ -318,7 +318,12 @@ impl Cluster {
 
     /// The network of a pod or a machine that runs.
     pub(crate) fn net(&self, key: &ObjectKey) -> Option<PodId> {
-        self.kubelet.net(key).or_else(|| self.machines.net(key))
+        self.machines.net(key).or_else(|| self.kubelet.net(key))
+    }
+
+    /// Whether the node of a pod has power; a machine has as long as it is there.
+    pub(crate) fn is_powered(&self, key: &ObjectKey) -> bool {
+        self.machines.contains(&key.namespace, &key.name) || self.kubelet.is_powered(key)
     }
 
     /// What runs in a pod or on a machine, by name.
@@ -334,7 +339,7 @@ impl Cluster {
     /// Ends a container, or a unit of a machine, as gently as a shutdown would; it is started again.
     pub(crate) fn restart(&self, key: &ObjectKey, container: &str, cause: Option<EventId>) {
         match self.machines.running(key) {
-            Some(running) => running.get(container).into_iter().for_each(|id| self.world.terminate(*id, cause)),
+            Some(running) => running.get(container).into_iter().for_each(|id| self.machines.stop(*id, cause)),
             None => self.kubelet.restart(key, container, cause),
         }
     }

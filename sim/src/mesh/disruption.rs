@@ -135,9 +135,12 @@ impl Mesh {
     fn callers(&self, disruption: &Disruption) -> Result<Option<Clients>, TargetError> {
         let Some(target) = &disruption.to else { return Ok(None) };
         let pods = self.clients_of(target)?;
-        let store = self.cluster.store.clone();
+        let (store, machines) = (self.cluster.store.clone(), self.cluster.machines.clone());
         let name = pods.name().to_owned();
         let at = move |address: IpAddr| {
+            if let Some((namespace, name)) = machines.at(address) {
+                return pods.contain(&namespace, &name);
+            }
             let found = store.list(Kind::Pod).into_iter();
             found.filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None }).any(|pod| {
                 pod.status.pod_ip == Some(address) && pods.contain(&pod.metadata.namespace, &pod.metadata.name)

@@ -199,6 +199,14 @@ pub enum CallError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisturbError {
+    /// A machine outside of the cluster has nothing of the kind.
+    #[error("{machine} is a machine outside of the cluster, and has no {lacks}")]
+    Machine {
+        /// Its name.
+        machine: String,
+        /// What it has not.
+        lacks: &'static str,
+    },
     /// Nothing of that name.
     #[error(transparent)]
     Target(#[from] TargetError),

@@ -102,7 +102,7 @@ impl Mesh {
     pub(super) fn caller(&self, name: &str) -> Result<(PodId, PodRow), TargetError> {
         let mut pods = self.choose(name)?.pods;
         // Of a node without power the cluster may not know yet.
-        pods.retain(|row| self.cluster.kubelet.is_powered(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name)));
+        pods.retain(|row| self.cluster.is_powered(&ObjectKey::new(Kind::Pod, &row.namespace, &row.name)));
         let ready = pods.iter().find(|row| row.is_ready());
         let runs = |row: &&PodRow| self.net(row).is_some();
         let running = || pods.iter().filter(runs).min_by_key(|row| row.is_terminating());

@@ -76,8 +76,15 @@ impl Mesh {
         lasting: Option<Duration>,
     ) -> Result<Vec<String>, DisturbError> {
         let rows = self.choose(target)?.pods;
-        let pods = rows.iter().filter(|row| self.net(row).is_some());
-        let pods: Vec<ObjectKey> = pods.map(|row| ObjectKey::new(Kind::Pod, &row.namespace, &row.name)).collect();
+        let mut pods: Vec<ObjectKey> =
+            rows.iter().map(|row| ObjectKey::new(Kind::Pod, &row.namespace, &row.name)).collect();
+        if let Some(machine) = pods.iter().find(|key| self.cluster.machines.contains(&key.namespace, &key.name)) {
+            return Err(DisturbError::Machine {
+                machine: machine.name.clone(),
+                lacks: "tokens that a kubelet replaces",
+            });
+        }
+        pods.retain(|pod| self.cluster.kubelet.net(pod).is_some());
         if pods.is_empty() {
             return Err(TargetError::NotRunning(target.to_owned()).into());
         }

@@ -121,6 +121,9 @@ impl Mesh {
         let mut pods = Vec::new();
         for row in self.choose(target)?.pods {
             let pod = ObjectKey::new(Kind::Pod, &row.namespace, &row.name);
+            if self.cluster.machines.contains(&pod.namespace, &pod.name) {
+                return Err(DisturbError::Machine { machine: pod.name, lacks: "volumes" });
+            }
             let volumes = self.cluster.kubelet.volumes(&pod);
             if volumes.is_empty() {
                 continue;

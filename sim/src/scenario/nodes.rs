@@ -70,15 +70,19 @@ fn node(name: &At<String>, labels: &Cursor<'_>) -> Option<NodeSpec> {
     let label = |(key, value): (At<String>, Cursor<'_>)| {
         if !is_label_key(&key.value) {
             value.error_in(&key.place, "bad-value", format!("{:?} is no key of a label", key.value));
+            return None;
         }
-        let text = value.scalar("the label's value")?;
+        let text = value.text("the label's value")?;
         if !is_label_value(&text.value) {
             let words = "up to 63 letters, digits, dashes, underscores and dots, a letter or digit first and last";
             value.error("bad-value", format!("{:?} is no value of a label: {words}", text.value));
+            return None;
         }
         Some((key.value, text.value))
     };
-    Some(NodeSpec { name: name.value.clone(), labels: entries.into_iter().filter_map(label).collect() })
+    // A node with a label that is wrong would be another.
+    let labels = entries.into_iter().map(label).collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+    Some(NodeSpec { name: name.value.clone(), labels })
 }
 
 fn no_name(text: &str) -> String {

@@ -12,7 +12,7 @@ use super::reader::at_most;
 use super::schema::{PullTime, Text, Workload};
 use super::target::Target;
 use super::units::{Time, TimeRange};
-use crate::cluster::{ISTIO_NAMESPACE, ISTIOD};
+use crate::cluster::ISTIOD;
 use crate::image::{PULL_MAX, Pull, matches};
 
 /// How long the pull of an image takes.
@@ -84,15 +84,14 @@ pub(super) fn check(file: &File, objects: &[&Objects], problems: &Problems) {
     let (images, all): (Vec<_>, Vec<bool>) = objects.iter().map(|objects| objects.images()).unzip();
     let all = all.into_iter().all(|all| all);
     let is_wanted = |glob: &str| images.iter().flatten().any(|wanted| matches(glob, &wanted.image));
-    // The images of the agent and of istiod nobody has to write.
-    let of_istio = ["docker.io/istio/proxyv2:", "docker.io/istio/pilot:"];
-    let is_istios = |glob: &str| of_istio.iter().any(|name| matches(glob, &format!("{name}{}.0", mesh.istio.value)));
+    // The image of the agent nobody has to write.
+    let agent = format!("docker.io/istio/proxyv2:{}.0", mesh.istio.value);
+    let is_istios = |glob: &str| matches(glob, &agent);
     let workloads: BTreeSet<(&str, &str)> = objects
         .iter()
         .flat_map(|objects| objects.named())
         .filter(|object| object.pod_spec().is_some())
         .map(|object| (object.metadata().namespace.as_str(), object.metadata().name.as_str()))
-        .chain([(ISTIO_NAMESPACE, ISTIOD)])
         .collect();
     let more = objects.iter().any(|objects| objects.more);
     for Pulled { image, node, workload, .. } in &mesh.pulls {
@@ -106,7 +105,10 @@ pub(super) fn check(file: &File, objects: &[&Objects], problems: &Problems) {
         }
         if let Some(At { value, place }) = workload {
             let of = value.namespace.as_deref().unwrap_or(namespace);
-            if !more && !workloads.contains(&(of, value.workload.as_str())) {
+            if value.workload == ISTIOD {
+                let message = "istiod runs before the first step; to have it late, pause or restart it";
+                problems.error(place, "unknown-workload", message.to_owned());
+            } else if !more && !workloads.contains(&(of, value.workload.as_str())) {
                 let here: Vec<&str> =
                     workloads.iter().filter(|(other, _)| *other == of).map(|(_, name)| *name).collect();
                 let message = match here.as_slice() {

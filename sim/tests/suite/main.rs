@@ -18,6 +18,7 @@ mod engine_sockets;
 mod engine_trail;
 mod eventually;
 mod faults;
+mod faults_meet;
 mod loads;
 mod machines;
 mod mesh_waits;

@@ -39,6 +39,21 @@ impl Backoff {
     }
 }
 
+/// How long the kubelet waits before it sets up a pod's volumes again: each time twice as long.
+///
+/// Source: kubernetes `pkg/util/goroutinemap/exponentialbackoff`.
+#[derive(Debug, Default)]
+pub(crate) struct FillBackoff(Option<Duration>);
+
+impl FillBackoff {
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.0.map_or(Duration::from_millis(500), |wait| (wait * 2).min(Duration::from_secs(122)));
+        self.0 = Some(wait);
+        wait
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

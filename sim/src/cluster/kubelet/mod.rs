@@ -231,7 +231,7 @@ impl Kubelet {
         }
     }
 
-    /// Sets how far the clock of a pod's node is ahead, in nanoseconds.
+    /// Sets how far the clock of a pod is ahead, in nanoseconds.
     pub(crate) fn set_clock(&self, net: PodId, skew_ns: i64, cause: Option<EventId>) {
         self.shared.world.set_clock_skew(net, skew_ns, cause);
         let state = self.shared.lock();

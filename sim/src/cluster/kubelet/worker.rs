@@ -18,6 +18,7 @@ use hermesh_runtime::EventId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::backoff::FillBackoff;
 use super::order::{self, Role, Stage};
 use super::probe::{Purpose, Verdict};
 use super::pull::PullBackoff;
@@ -85,6 +86,7 @@ pub(super) struct Worker {
     /// When the tokens were made, and when they are made anew.
     minted: Instant,
     refresh: Option<Instant>,
+    fill_backoff: FillBackoff,
     slots: Vec<Slot>,
     /// The images that could not be pulled, and how often that was so of all of them.
     pulls: BTreeMap<String, PullBackoff>,
@@ -121,6 +123,7 @@ impl Worker {
             tokens: Tokens::default(),
             minted: Instant::now(),
             refresh: None,
+            fill_backoff: FillBackoff::default(),
             slots,
             pulls: BTreeMap::new(),
             pull_failures: 0,
@@ -155,11 +158,17 @@ impl Worker {
             self.join();
         }
         let mut configuration = self.shared.configuration.listen();
+        let mut told = None;
         while let Err(reason) = self.fill_volumes() {
-            let waits = PodWaits { pod: self.path(), reason };
-            self.cause = self.emit(self.cause, waits);
-            self.meanwhile(configuration.raised()).await?;
+            if told.as_ref() != Some(&reason) {
+                told = Some(reason.clone());
+                let waits = PodWaits { pod: self.path(), reason };
+                self.cause = self.emit(self.cause, waits);
+            }
+            let again = self.fill_backoff.next();
+            let _ = self.meanwhile(tokio::time::timeout(again, configuration.raised())).await?;
         }
+        self.filled();
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.volumes = self.volumes.clone();
         }
@@ -188,8 +197,6 @@ impl Worker {
     }
 
     async fn keep_running(&mut self) -> Result<(), Interrupted> {
-        self.minted = Instant::now();
-        self.refresh = self.next_refresh();
         let mut configuration = self.shared.configuration.listen();
         let mut look: Option<Instant> = None;
         let sources: Vec<VolumeSource> = self.pod.spec.volumes.iter().map(|volume| volume.source.clone()).collect();
@@ -214,11 +221,7 @@ impl Worker {
                     look = None;
                     self.update_volumes();
                 }
-                () = at(self.refresh), if self.refresh.is_some() => {
-                    self.update_volumes();
-                    self.minted = Instant::now();
-                    self.refresh = self.next_refresh();
-                }
+                () = at(self.refresh), if self.refresh.is_some() => self.renew_volumes(),
                 () = at(next_look), if next_look.is_some() => self.look_at_pulls(),
                 () = at(next_start), if next_start.is_some() => {}
             }
@@ -233,15 +236,34 @@ impl Worker {
         }
     }
 
-    fn set_tokens(&mut self, tokens: Tokens, cause: Option<EventId>) {
+    /// A pod that has no volumes yet, or none any more as its node has no power, gets them with such tokens.
+    pub(super) fn set_tokens(&mut self, tokens: Tokens, cause: Option<EventId>) {
         let life_s = if let Tokens::Last { life } = tokens { Some(life.as_secs()) } else { None };
         let event = TokensSet { pod: self.path(), refreshed: tokens == Tokens::Renewed, life_s };
-        self.emit(cause, event);
+        let at = if self.node.is_some() { self.at_node() } else { "cluster".to_owned() };
+        self.shared.world.emit(&at, cause, event);
         self.tokens = tokens;
-        if tokens != Tokens::Kept {
-            self.update_volumes();
+        if tokens != Tokens::Kept && self.has_power() {
+            self.renew_volumes();
         }
-        if let Tokens::Last { .. } = tokens {
+    }
+
+    /// Writes the volumes anew, and their tokens with them. What cannot be written is tried again.
+    fn renew_volumes(&mut self) {
+        match self.fill_volumes() {
+            Ok(()) => self.filled(),
+            Err(reason) => {
+                let waits = PodWaits { pod: self.path(), reason };
+                self.emit(None, waits);
+                self.refresh = Some(Instant::now() + self.fill_backoff.next());
+            }
+        }
+    }
+
+    /// The volumes have what they should have.
+    fn filled(&mut self) {
+        self.fill_backoff = FillBackoff::default();
+        if let Tokens::Last { .. } = self.tokens {
             self.tokens = Tokens::Kept;
         }
         self.minted = Instant::now();

@@ -64,6 +64,7 @@ impl Worker {
                     return;
                 }
                 Message::Conditions { conditions, .. } => self.pod.status.conditions = conditions,
+                Message::Tokens { tokens, cause } => self.set_tokens(tokens, cause),
                 _ => {}
             }
         };
@@ -109,6 +110,11 @@ impl Worker {
             slot.ended = None;
             slot.restarts += u32::from(began);
         }
+    }
+
+    /// Whether the pod has a node that has power.
+    pub(super) fn has_power(&self) -> bool {
+        self.node.is_some_and(|node| self.shared.is_on(node))
     }
 
     /// The node. A pod has one before anything else.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hermesh_istiod::objects::{Container, ContainerState, Metadata, Pod};
+use hermesh_istiod::objects::{Container, ContainerState, Pod};
 use hermesh_runtime::{EventId, Runtime};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use crate::cluster::events::{
 use crate::cluster::kubelet::environment::{self, Facts};
 use crate::cluster::kubelet::order::Role;
 use crate::cluster::kubelet::{Inside, probes, stand_in, volumes};
+use crate::cluster::members;
 use crate::engine::{ContainerId, ContainerSpec, Exit, Mount, PodId};
 use crate::image::{Part, Process, Program};
 
@@ -40,11 +41,9 @@ impl Worker {
             Ok(program) => program,
             Err(error) => return self.fail_to_pull(index, error, cause).await,
         };
-        if self.slots[index].ended.is_some() {
-            self.slots[index].restarts += 1;
-        }
-        let run = format!("{name}/{}", self.slots[index].restarts);
-        let workload = self.pod.metadata.owner.as_ref().map_or(&self.key.name, |owner| &owner.name);
+        let restarts = self.slots[index].restarts + u32::from(self.slots[index].ended.is_some());
+        let run = format!("{name}/{restarts}");
+        let workload = members::workload(&self.pod);
         let pull = self.shared.pull(self.node(), &image, &run, (&self.key.namespace, workload));
         let cause = if pull.is_slow {
             let takes_ms = u64::try_from(pull.takes.as_millis()).unwrap_or(u64::MAX);
@@ -54,12 +53,14 @@ impl Worker {
         };
         self.meanwhile(tokio::time::sleep(pull.takes)).await?;
         let pulled = self.emit(cause, ImagePulled { container: name.clone(), image });
-        let create = self.draw(&format!("create/{name}/{}", self.slots[index].restarts), CREATE_MS);
+        let create = self.draw(&format!("create/{name}/{restarts}"), CREATE_MS);
         self.meanwhile(tokio::time::sleep(create)).await?;
         if self.over {
             return Ok(());
         }
 
+        // One that loses its power before this has not been started again.
+        self.slots[index].restarts = restarts;
         let spec = match self.spec(index, &program) {
             Ok(spec) => spec,
             Err(reason) => {
@@ -216,11 +217,10 @@ impl Worker {
 
     /// How long a container takes before its program starts, if somebody wants it to.
     fn delay(&self, container: &Container) -> Option<Duration> {
-        let Metadata { namespace, name, owner, .. } = &self.pod.metadata;
-        let workload = owner.as_ref().map_or(name, |owner| &owner.name);
+        let (namespace, workload) = (&self.pod.metadata.namespace, members::workload(&self.pod));
         let delays = self.shared.delays.iter().rev();
         let mut delays = delays.filter(|delay| delay.container == container.name);
-        let delay = delays.find(|delay| delay.namespace == *namespace && delay.workload == *workload)?;
+        let delay = delays.find(|delay| delay.namespace == *namespace && delay.workload == workload)?;
         let ms = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let restarts = self.slots.iter().find(|slot| slot.container.name == container.name)?.restarts;
         let bounds = (ms(delay.by.start()), ms(delay.by.end()));
