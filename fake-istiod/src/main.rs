@@ -218,7 +218,7 @@ fn in_memory(rt: &Runtime, sender: &WatchSender) -> Writer {
     Arc::new(move |write, cause| {
         let event = match write {
             Write::Apply(mut object) => {
-                object.metadata_mut().creation_timestamp.get_or_insert(rt.wall().as_secs());
+                object.metadata_mut().creation_timestamp.get_or_insert_with(|| rt.wall().as_secs());
                 WatchEvent::Applied(object)
             }
             Write::Delete(key) => WatchEvent::Deleted(key),

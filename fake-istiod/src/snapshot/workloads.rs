@@ -209,7 +209,7 @@ pub(super) fn services_that_target(snapshot: &Snapshot, node: &Node, port: u16) 
         (None, Some(entry)) => Some(Workload::Entry(EntrySource::Object(Arc::clone(entry)))),
         (None, None) => None,
     };
-    let namespace = own.as_ref().map_or(node.namespace(), Workload::namespace);
+    let namespace = own.as_ref().map_or_else(|| node.namespace(), Workload::namespace);
     let labels = snapshot.labels(node);
     let mut from = BTreeSet::new();
     for service in snapshot.services(namespace).filter(|service| service.namespace() == namespace) {

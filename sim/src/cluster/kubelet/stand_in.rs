@@ -69,7 +69,7 @@ pub(crate) fn outside(namespace: &str, labels: &Labels, own: &BTreeMap<String, u
         let number = match &port.target_port {
             Some(IntOrString::String(name)) => named(name),
             Some(IntOrString::Int(number)) => {
-                named(port.name.as_deref().unwrap_or_default()).or(u16::try_from(*number).ok())
+                named(port.name.as_deref().unwrap_or_default()).or_else(|| u16::try_from(*number).ok())
             }
             None => named(port.name.as_deref().unwrap_or_default()).or(Some(port.port)),
         };
