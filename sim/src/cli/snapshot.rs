@@ -13,7 +13,7 @@ const CONTEXT: usize = 3;
 #[derive(Debug)]
 pub(super) struct SnapshotFile {
     path: PathBuf,
-    /// What is there, unless it is to be written anew.
+    /// What is there, each line ended by a line feed, unless it is to be written anew.
     kept: Option<String>,
 }
 
@@ -29,7 +29,8 @@ pub(super) enum Compared {
 }
 
 impl SnapshotFile {
-    /// Reads the snapshot at `path`, if there is one and it is not to be written anew.
+    /// Reads the snapshot at `path`, if there is one and it is not to be written anew. If there is none, there must be
+    /// a folder for it.
     pub(super) fn open(path: &Path, update: bool, scenario: &Scenario) -> Result<Self, String> {
         let shown = path.display();
         if let Ok(real) = path.canonicalize()
@@ -38,8 +39,14 @@ impl SnapshotFile {
             return Err(format!("--snapshot {shown} is a file that the scenario is read from; name another"));
         }
         let kept = match read(path) {
-            Ok(text) => Some(text).filter(|_| !update),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // A checkout may have made its line ends those of another system.
+            Ok(text) => Some(text.replace("\r\n", "\n")).filter(|_| !update),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                folder(path)
+                    .canonicalize()
+                    .map_err(|error| format!("--snapshot {shown}: cannot write there: {error}"))?;
+                None
+            }
             Err(error) => return Err(format!("--snapshot {shown}: cannot read it: {error}")),
         };
         Ok(Self { path: path.to_owned(), kept })
@@ -53,8 +60,7 @@ impl SnapshotFile {
     pub(super) fn compare(&self, text: &str) -> Result<Compared, String> {
         let shown = self.path.display();
         match &self.kept {
-            // A checkout may have made its line ends those of another system.
-            Some(kept) if kept.replace("\r\n", "\n") == text => Ok(Compared::Same),
+            Some(kept) if kept == text => Ok(Compared::Same),
             Some(kept) => {
                 let difference = TextDiff::from_lines(kept.as_str(), text);
                 let mut difference = difference.unified_diff();
@@ -67,6 +73,11 @@ impl SnapshotFile {
             }
         }
     }
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the snapshot is a file of the machine")]

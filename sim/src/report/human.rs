@@ -193,15 +193,19 @@ impl Page {
             let mut names: Vec<&str> = same.iter().map(|check| check.check).collect();
             names.dedup();
             let mut names = names.join(", ");
-            // What a held expectation of counts allowed is worth knowing; that of a failed one stands below.
-            let counts = check.held && matches!(check.check, "to" | "share");
-            let (mut seen, mut expected) = (check.seen.as_str(), check.expected.as_str());
-            if let Some(of) = &check.of {
+            let of = check.of.as_deref();
+            let behind = |text| of.and_then(|of| str::strip_prefix(text, of)?.strip_prefix(": ")).unwrap_or(text);
+            if let Some(of) = of {
                 let _ = write!(names, " {of}");
-                let behind = |text| str::strip_prefix(text, of.as_str()).and_then(|rest| rest.strip_prefix(": "));
-                (seen, expected) = (behind(seen).unwrap_or(seen), behind(expected).unwrap_or(expected));
             }
-            let allowed = if counts || check.of.is_some() { format!("expected {expected}") } else { String::new() };
+            let seen = behind(check.seen.as_str());
+            // What a held expectation allowed is worth knowing of counts; what a failed one did, always.
+            let mut allowed = String::new();
+            if !check.held || of.is_some() || matches!(check.check, "to" | "share") {
+                let mut expected: Vec<&str> = same.iter().map(|check| behind(check.expected.as_str())).collect();
+                expected.dedup();
+                allowed = format!("expected {}", expected.join("; "));
+            }
             table.add_row([if check.held { "held" } else { "FAILED" }, &names, seen, &allowed]);
         }
         for line in lines(&mut table) {
@@ -265,4 +269,42 @@ fn lines(table: &mut Table) -> Vec<String> {
         column.set_padding((0, 2));
     });
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(check: &'static str, of: Option<&str>, expected: &str, seen: &str, held: bool) -> Check {
+        Check { check, of: of.map(str::to_owned), expected: expected.to_owned(), seen: seen.to_owned(), held }
+    }
+
+    fn rows(checks: &[Check]) -> Vec<String> {
+        let mut page = Page { text: String::new(), styles: Styles::plain() };
+        page.checks(checks);
+        page.text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn what_does_not_hold_stands_beside_what_was_expected() {
+        let outcome = "2 of 3 calls succeeded";
+        let checks = [
+            check("pods", None, "2 pods answer", "1: a/b 3", false),
+            check("attempts", None, "each call takes 1 attempt", "2 in 3 of 3 calls", false),
+            check("latency", Some("p50"), "p50: <5ms", "p50: 6 ms of 3 calls that succeeded", false),
+            check("ok", None, "every call succeeds", outcome, false),
+            check("to", None, "echo-v1 all", outcome, false),
+            check("attempts", None, "each call takes 1 attempt", "1 in 3 of 3 calls", true),
+        ];
+        assert_eq!(
+            rows(&checks),
+            [
+                "FAILED pods 1: a/b 3 expected 2 pods answer",
+                "FAILED attempts 2 in 3 of 3 calls expected each call takes 1 attempt",
+                "FAILED latency p50 6 ms of 3 calls that succeeded expected <5ms",
+                "FAILED ok, to 2 of 3 calls succeeded expected every call succeeds; echo-v1 all",
+                "held attempts 1 in 3 of 3 calls",
+            ]
+        );
+    }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod names;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -65,7 +66,7 @@ fn entries(run: &Run) -> impl Iterator<Item = &[Recorded]> {
 struct Page {
     text: String,
     names: Names,
-    /// What was told of whom last.
+    /// What was told of whom last: by process, with its namespace, and by what of it.
     told: BTreeMap<(String, String), String>,
 }
 
@@ -144,28 +145,29 @@ impl Page {
 
     /// What came into use in an entry, of each channel and server the last, if it is another than before.
     fn configurations(&mut self, events: &[Recorded]) {
-        let mut last: BTreeMap<(String, String), String> = BTreeMap::new();
+        let mut last: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
         for event in events {
-            let process = self.names.process(&event.at);
-            if let Some(applied) = event.get::<ConfigApplied>() {
-                let text = config::of_channel(&applied.digest.config, &self.names);
-                last.insert((process, applied.target.to_string()), text);
+            let (of, text) = if let Some(applied) = event.get::<ConfigApplied>() {
+                (applied.target.to_string(), config::of_channel(&applied.digest.config, &self.names))
             } else if let Some(failed) = event.get::<ConfigFailed>() {
-                let text = format!("none: {}\n", self.names.within(&failed.error));
-                last.insert((process, failed.target.to_string()), text);
+                (failed.target.to_string(), format!("none: {}\n", self.names.within(&failed.error)))
             } else if let Some(applied) = event.get::<ListenerApplied>() {
                 let text = config::of_server(&applied.filter_chains.0, &self.names);
-                last.insert((process, format!("server {}", applied.address.port())), text);
+                (format!("server {}", applied.address.port()), text)
             } else if let Some(nack) = event.get::<XdsNack>() {
                 let text = format!("{}\n", self.names.within(&nack.error));
-                last.insert((process, format!("{} rejects {}", nack.client, nack.r#type)), text);
-            }
+                (format!("{} rejects {}", nack.client, nack.r#type), text)
+            } else {
+                continue;
+            };
+            let process = self.names.process(&event.at);
+            last.insert((self.names.full_process(&event.at), of), (process, text));
         }
-        for (key, text) in last {
+        for (key, (process, text)) in last {
             if self.told.get(&key) == Some(&text) {
                 continue;
             }
-            self.line(2, format_args!("{} {}", key.0, key.1));
+            self.line(2, format_args!("{process} {}", key.1));
             text.lines().for_each(|line| self.line(3, format_args!("{line}")));
             self.told.insert(key, text);
         }

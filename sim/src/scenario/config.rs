@@ -125,6 +125,22 @@ fn expectation(cursor: &Cursor<'_>, expected: &str) -> Option<ConfigExpect> {
             cursor.error_in(&text.place, "contradiction", message);
         }
     }
+    if let Some(status) = &status {
+        told_by(status.value, version.as_ref(), error.as_ref(), cursor);
+    }
     fields.finish(&[]);
     Some(ConfigExpect { r#type, name, client, status: status?, version, error, place: cursor.place() })
+}
+
+/// What clients tell of a resource depends on its status (gRFC A40).
+fn told_by(status: &str, version: Option<&At<String>>, error: Option<&At<String>>, cursor: &Cursor<'_>) {
+    if let (Some(error), "REQUESTED" | "DOES_NOT_EXIST" | "ACKED") = (error, status) {
+        let message = format!("a client tells of an error with NACKED only, not with {status}; leave one of them out");
+        cursor.error_in(&error.place, "contradiction", message);
+    }
+    let used = version.filter(|version| version.value != NONE);
+    if let (Some(version), "REQUESTED" | "DOES_NOT_EXIST") = (used, status) {
+        let message = format!("with {status} no version is in use; write `version: none`, or leave it out");
+        cursor.error_in(&version.place, "contradiction", message);
+    }
 }

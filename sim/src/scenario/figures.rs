@@ -27,6 +27,9 @@ pub(super) const OF_OUTCOMES: [&str; 6] = ["caller", "codes", "causes", "version
 /// Who a server takes a caller for that shows no certificate.
 const NOBODY: &str = "nobody";
 
+/// The version of an answer that names none.
+const NO_VERSION: &str = "none";
+
 /// What calls are to keep to, beside who answers and how they fail.
 #[derive(Clone, Debug, Default, JsonSchema)]
 pub(super) struct Figures {
@@ -107,7 +110,7 @@ pub(super) fn figures(fields: &mut Fields<'_>) -> Figures {
     let cause = |key: &str| CAUSES.contains(&key).then_some(()).ok_or_else(|| unknown("cause", key, &CAUSES));
     let version = |key: &str| {
         let blank = key.trim().is_empty();
-        if blank { Err("expected a version such as `v1`, found an empty text".to_owned()) } else { Ok(()) }
+        if blank { Err("expected a version such as `v1`, or `none`, found an empty text".to_owned()) } else { Ok(()) }
     };
     let identity = |key: &str| {
         let expected = "expected `nobody`, or a SPIFFE identity such as `spiffe://cluster.local/ns/shop/sa/default`";

@@ -9,8 +9,13 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/grpc-ec
 
 /// Runs the scenario of a folder with these further arguments.
 fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    run_with(folder, "s.snap", args)
+}
+
+/// The same with another snapshot.
+fn run_with(folder: &Path, snapshot: &str, args: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_hermesh"))
-        .args(["run", "s.yaml", "--snapshot", "s.snap"])
+        .args(["run", "s.yaml", "--snapshot", snapshot])
         .args(args)
         .current_dir(folder)
         .env_remove("HERMESH_SEED")
@@ -33,10 +38,15 @@ fn read(folder: &Path, name: &str) -> String {
 
 /// Writes a scenario in which `echo-v1` calls both versions of `echo`, by these routes.
 fn scenario(folder: &Path, routes: &str) {
+    scenario_with(folder, &format!("{EXAMPLES}/destination-rule-subsets.yaml, {routes}"));
+}
+
+/// The same with these files in place of the routes.
+fn scenario_with(folder: &Path, files: &str) {
     let text = format!(
         "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: echo-grpc\nmesh: {{istio: \"1.32\"}}\nsteps:\n\
          - name: Deploy\n  apply: [{EXAMPLES}/namespace.yaml, {EXAMPLES}/grpc-echo.yaml]\n- wait: {{ready: all}}\n\
-         - name: Routes\n  apply: [{EXAMPLES}/destination-rule-subsets.yaml, {routes}]\n- wait: {{converged: all}}\n\
+         - name: Routes\n  apply: [{files}]\n- wait: {{converged: all}}\n\
          - name: Call\n  call: {{from: echo-v1, url: \"xds:///echo:7070\", count: 20}}\n  expect: {{ok: all}}\n"
     );
     write(folder, "s.yaml", &text);
@@ -120,4 +130,142 @@ fn a_snapshot_is_of_one_run_that_held() {
     let (code, out, err) = run(folder.path(), &[]);
     assert_eq!(code, 1, "{out}{err}");
     assert!(!folder.path().join("s.snap").exists(), "what failed is no measure for others");
+}
+
+/// Runs the scenario with a file of this text among its routes, then with another: the lines of the difference.
+fn difference(folder: &Path, file: &str, texts: [&str; 2]) -> Vec<String> {
+    write(folder, file, texts[0]);
+    let (code, out, err) = run(folder, &[]);
+    assert_eq!(code, 0, "{out}{err}");
+    write(folder, file, texts[1]);
+    let (code, out, err) = run(folder, &["--format", "json"]);
+    assert_eq!(code, 1, "{out}{err}");
+    changed_lines(&out)
+}
+
+/// The lines that differ, of a report in JSON.
+fn changed_lines(report: &str) -> Vec<String> {
+    let report: Value = serde_json::from_str(report).unwrap();
+    let difference = report["runs"][0]["snapshot"]["difference"].as_str().unwrap();
+    let lines = difference.lines().filter(|line| line.starts_with(['-', '+']));
+    lines.skip(2).map(|line| format!("{}{}", &line[..1], line[1..].trim_start())).collect()
+}
+
+#[test]
+fn workloads_of_one_name_in_two_namespaces_are_two() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["namespace.yaml", "grpc-echo.yaml", "peer-authentication-strict.yaml"] {
+        write(folder.path(), file, &read_manifest(file).replace("echo-grpc", "shop"));
+    }
+    let text = format!(
+        "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: echo-grpc\nmesh: {{istio: \"1.32\"}}\nsteps:\n\
+         - name: Deploy\n  apply: [{EXAMPLES}/namespace.yaml, {EXAMPLES}/grpc-echo.yaml, namespace.yaml, grpc-echo.yaml]\n\
+         - wait: {{ready: all}}\n\
+         - name: Strict\n  apply: peer-authentication-strict.yaml\n- wait: {{converged: all}}\n"
+    );
+    write(folder.path(), "s.yaml", &text);
+    let (code, out, err) = run(folder.path(), &[]);
+    assert_eq!(code, 0, "{out}{err}");
+    let snapshot = read(folder.path(), "s.snap");
+    let lines: Vec<&str> = snapshot.lines().map(str::trim).collect();
+    let chains = |server: &str| {
+        let places = lines.iter().enumerate().filter(|(_, line)| **line == format!("{server} app server 17070"));
+        places.map(|(place, _)| lines[place + 1]).collect::<Vec<_>>()
+    };
+    for workload in ["echo-v1", "echo-v2"] {
+        assert_eq!(chains(&format!("echo-grpc/{workload}/0")), ["chain inbound-plaintext: plaintext"], "{snapshot}");
+        assert_eq!(
+            chains(&format!("shop/{workload}/0")),
+            ["chain inbound-plaintext: plaintext", "chain inbound-mtls: mTLS"],
+            "{snapshot}"
+        );
+        assert!(chains(&format!("{workload}/0")).is_empty(), "{snapshot}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_policy_are_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario_with(folder.path(), "policy.yaml");
+    let policy = |path: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+             metadata: {{name: allow-echo, namespace: echo-grpc}}\n\
+             spec:\n  action: ALLOW\n  rules:\n  - to:\n    - operation: {{paths: [\"{path}\"]}}\n"
+        )
+    };
+    let texts = [policy("/proto.EchoTestService/*"), policy("/proto.EchoTestService/Echo")];
+    let lines = difference(folder.path(), "policy.yaml", [&texts[0], &texts[1]]);
+    let (old, new) = (
+        "-policy echo-grpc-allow-echo-0: from any to path /proto.EchoTestService/...",
+        "+policy echo-grpc-allow-echo-0: from any to path /proto.EchoTestService/Echo",
+    );
+    // Of either version.
+    assert_eq!(lines, [old, new, old, new]);
+}
+
+#[test]
+fn what_requests_are_hashed_by_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario_with(folder.path(), "rule.yaml");
+    let rule = |header: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: echo, namespace: echo-grpc}}\n\
+             spec:\n  host: echo.echo-grpc.svc.cluster.local\n\
+             \x20 trafficPolicy:\n    loadBalancer: {{consistentHash: {{httpHeaderName: {header}}}}}\n"
+        )
+    };
+    let lines = difference(folder.path(), "rule.yaml", [&rule("x-user"), &rule("x-session")]);
+    let has = |sign: char, end: &str| lines.iter().any(|line| line.starts_with(sign) && line.ends_with(end));
+    assert!(has('-', ", hashed by header x-user") && has('+', ", hashed by header x-session"), "{lines:?}");
+}
+
+#[test]
+fn the_pauses_between_attempts_are_in_it_unless_they_are_the_usual_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario(folder.path(), "virtual-service.yaml");
+    let virtual_service = |backoff: &str| {
+        let retries = format!("  - retries: {{attempts: 2, backoff: {backoff}}}\n    route:");
+        read_manifest("virtual-service-20-80.yaml").replace("  - route:", &retries)
+    };
+    let texts = [virtual_service("25ms"), virtual_service("50ms")];
+    let lines = difference(folder.path(), "virtual-service.yaml", [&texts[0], &texts[1]]);
+    assert_eq!(
+        lines,
+        [
+            "-any path, 3 attempts on Cancelled or Unavailable",
+            "+any path, 3 attempts on Cancelled or Unavailable after 50ms to 500ms"
+        ]
+    );
+}
+
+#[test]
+fn line_ends_of_another_system_are_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario(folder.path(), &format!("{EXAMPLES}/virtual-service-20-80.yaml"));
+    assert_eq!(run(folder.path(), &[]).0, 0);
+    let kept = read(folder.path(), "s.snap");
+    write(folder.path(), "s.snap", &kept.replace('\n', "\r\n"));
+    let (code, out, err) = run(folder.path(), &[]);
+    assert!(code == 0 && out.contains("nothing has changed since s.snap"), "{out}{err}");
+
+    let other = kept.replace(" weight 20\n", " weight 30\n");
+    assert_ne!(other, kept);
+    write(folder.path(), "s.snap", &other.replace('\n', "\r\n"));
+    let (code, out, err) = run(folder.path(), &["--format", "json"]);
+    assert_eq!(code, 1, "{out}{err}");
+    let to = "to outbound|7070|v1|echo.echo-grpc.svc.cluster.local weight";
+    assert_eq!(changed_lines(&out), [format!("-{to} 30"), format!("+{to} 20")]);
+}
+
+#[test]
+fn a_snapshot_in_no_folder_is_refused_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {istio: \"1.32\"}\nsteps:\n- wait: 1s\n";
+    write(folder.path(), "s.yaml", text);
+    for args in [&[][..], &["--update-snapshot"]] {
+        let (code, out, err) = run_with(folder.path(), "nodir/s.snap", args);
+        assert!(code == 2 && err.contains("--snapshot nodir/s.snap: cannot write there: "), "{args:?}: {err}");
+        assert!(out.is_empty(), "{args:?}: {out}");
+    }
 }

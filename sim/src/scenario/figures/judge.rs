@@ -8,7 +8,7 @@ use super::super::seen::Seen;
 use super::super::shares;
 use super::super::units::Percent;
 use super::values::{Amount, Attempts, Count};
-use super::{Figures, Latency, NOBODY, Tally};
+use super::{Figures, Latency, NO_VERSION, NOBODY, Tally};
 use crate::report::precise;
 
 /// Judges `seen`: of calls that are all to fail if `fails`, and of which some may if `lenient`.
@@ -32,7 +32,7 @@ pub(in crate::scenario) fn judge(figures: &Figures, seen: &Seen, fails: bool, le
             checks.push(missing(check, written(&expected.value), seen));
             continue;
         }
-        let counts = if check == "versions" { seen.versions.clone() } else { callers(seen) };
+        let counts = if check == "versions" { versions(seen) } else { callers(seen) };
         checks.extend(tally(check, &expected.value, &counts, of, answers));
     }
     if let Some(pods) = &figures.pods {
@@ -48,7 +48,11 @@ pub(in crate::scenario) fn judge(figures: &Figures, seen: &Seen, fails: bool, le
     }
     if let Some(expected) = &figures.latency {
         let (took, how) = if fails { (&seen.took_failing, "failed") } else { (&seen.took, "succeeded") };
-        checks.extend(latency(&expected.value, took, how));
+        let complete = fails || lenient || seen.all_succeeded();
+        checks.extend(latency(&expected.value, took, how).map(|check| match complete {
+            true => check,
+            false => Check { seen: seen.outcome(), held: false, ..check },
+        }));
     }
     checks
 }
@@ -101,6 +105,20 @@ fn pods(expected: String, pods: Count, seen: &Seen) -> Check {
     Check { check: "pods", of: None, expected, seen, held }
 }
 
+/// An answer may name no version at all, or a blank one.
+fn versions(seen: &Seen) -> BTreeMap<String, u64> {
+    let mut versions = BTreeMap::new();
+    let mut add = |version: &str, calls| *versions.entry(version.to_owned()).or_default() += calls;
+    for (version, calls) in &seen.versions {
+        add(if version.trim().is_empty() { NO_VERSION } else { version }, *calls);
+    }
+    let told: u64 = seen.versions.values().sum();
+    if let Some(silent @ 1..) = seen.answered().checked_sub(told) {
+        add(NO_VERSION, silent);
+    }
+    versions
+}
+
 fn callers(seen: &Seen) -> BTreeMap<String, u64> {
     let name = |caller: &Option<String>| caller.clone().unwrap_or_else(|| NOBODY.to_owned());
     seen.callers.iter().map(|(caller, calls)| (name(caller), *calls)).collect()
@@ -109,7 +127,8 @@ fn callers(seen: &Seen) -> BTreeMap<String, u64> {
 /// A check for each key, and one for each that was seen and is not among them.
 fn tally(check: &'static str, expected: &Tally, counts: &BTreeMap<String, u64>, all: u64, what: &str) -> Vec<Check> {
     let shares = shares_of(expected);
-    let accepted = shares.as_ref().map(|shares| shares::accepted(shares, all));
+    // Of no calls nothing is accepted.
+    let accepted = shares.as_ref().map(|shares| shares::accepted(shares, all)).filter(|_| all > 0);
     let too_few = shares.as_ref().and_then(|shares| too_few(shares, all, what));
     let told = |key: &str| format!("{key}: {} of {all} {what}", counts.get(key).copied().unwrap_or_default());
     let judge = |(index, (key, amount)): (usize, &(super::At<String>, super::At<Amount>))| {
@@ -117,8 +136,9 @@ fn tally(check: &'static str, expected: &Tally, counts: &BTreeMap<String, u64>, 
         let (mut expected, mut held) = (format!("{key}: {}", amount.value), amount.value.allows(count, all));
         if let Some(accepted) = accepted.as_ref().and_then(|accepted| accepted.get(index)) {
             expected.push_str(&format!(", accepted {}..{}", accepted.start(), accepted.end()));
-            held = too_few.is_none() && accepted.contains(&count);
+            held = accepted.contains(&count);
         }
+        held &= too_few.is_none();
         let seen = too_few.clone().unwrap_or_else(|| told(key));
         Check { check, of: Some(key.clone()), expected, seen, held }
     };
@@ -149,4 +169,68 @@ fn too_few(shares: &[Percent], calls: u64, what: &str) -> Option<String> {
 
 fn written(expected: &Tally) -> String {
     expected.iter().map(|(key, amount)| format!("{} {}", key.value, amount.value)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use hermesh_istiod::yaml;
+
+    use super::super::super::read::{Cursor, Problems};
+    use super::*;
+
+    fn judged(figures: &str, seen: &Seen, fails: bool, lenient: bool) -> Vec<(bool, String, String)> {
+        let documents = yaml::parse("t", figures).unwrap();
+        let problems = Problems::of("t");
+        let mut fields = Cursor::root(&documents[0].root, &problems).fields("figures").unwrap();
+        let figures = super::super::figures(&mut fields);
+        assert!(problems.is_empty(), "{:?}", problems.into_found());
+        let checks = judge(&figures, seen, fails, lenient);
+        checks.into_iter().map(|check| (check.held, check.expected, check.seen)).collect()
+    }
+
+    /// So many calls of which so many failed, each within 1 ms.
+    fn seen(total: u64, failed: u64) -> Seen {
+        let times = |calls| (0..calls).map(|_| Duration::from_millis(1)).collect();
+        let failures = if failed > 0 { vec![(("UNAVAILABLE".to_owned(), None), failed)] } else { Vec::new() };
+        Seen {
+            total,
+            answers: BTreeMap::from([("a".to_owned(), total - failed)]),
+            succeeded: total - failed,
+            failures: failures.into_iter().collect(),
+            took: times(total - failed),
+            took_failing: times(failed),
+            ..Seen::default()
+        }
+    }
+
+    #[test]
+    fn latency_does_not_hold_of_calls_of_which_some_failed_unless_they_may() {
+        let figures = "{latency: {p50: <2ms, max: <5s}}";
+        let held = |seen: &Seen, fails, lenient| {
+            judged(figures, seen, fails, lenient).into_iter().map(|(held, ..)| held).collect::<Vec<_>>()
+        };
+        assert_eq!(held(&seen(100, 0), false, false), [true, true]);
+        assert_eq!(held(&seen(100, 20), false, true), [true, true]);
+        assert_eq!(held(&seen(100, 100), true, false), [true, true]);
+        let outcome = "20 of 100 calls failed with UNAVAILABLE, 80 succeeded".to_owned();
+        let missed = |bound: &str| (false, bound.to_owned(), outcome.clone());
+        assert_eq!(judged(figures, &seen(100, 20), false, false), [missed("p50: <2ms"), missed("max: <5s")]);
+    }
+
+    #[test]
+    fn answers_without_a_version_count_as_none() {
+        let mut seen = seen(6, 0);
+        seen.versions = BTreeMap::from([("v1".to_owned(), 3), (String::new(), 2)]);
+        let judged = |figures| judged(figures, &seen, false, false);
+        let none = |held, expected: &str| (held, format!("none: {expected}"), "none: 3 of 6 calls".to_owned());
+        let v1 = (true, "v1: 3".to_owned(), "v1: 3 of 6 calls".to_owned());
+        assert_eq!(judged("{versions: {v1: 3, none: 3}}"), [v1.clone(), none(true, "3")]);
+        assert_eq!(judged("{versions: {v1: 3}}"), [v1, none(false, "0")]);
+    }
+
+    #[test]
+    fn of_no_calls_there_are_no_accepted_numbers() {
+        let checks = judged("{causes: {deadline: 100%}}", &seen(5, 0), false, true);
+        assert_eq!(checks, [(false, "deadline: 100%".to_owned(), "there were no calls that failed".to_owned())]);
+    }
 }

@@ -4,8 +4,11 @@ use super::super::read::{At, Place, Problems};
 use super::super::shares::{calls_needed, confusion};
 use super::super::units::Percent;
 use super::judge::shares_of;
-use super::values::{Amount, Attempts};
+use super::values::{Amount, Attempts, Count};
 use super::{Figures, Latency, Tally};
+
+/// How many attempts of a call are made at most, whatever its retry policy says (gRFC A6).
+const ATTEMPTS_MAX: u32 = 5;
 
 /// What the figures of one expectation are looked at with.
 pub(in crate::scenario) struct Sense<'a> {
@@ -25,6 +28,7 @@ impl Sense<'_> {
     pub(in crate::scenario) fn check(&self) {
         let figures = self.figures;
         self.contradictions();
+        self.ends();
         if let (Some((field, place)), false) = (figures.of_each_call(), self.told) {
             self.error(place, "unknowable", format!("`{field}` is known of calls to xds:/// only"));
         }
@@ -41,8 +45,16 @@ impl Sense<'_> {
                 self.tally(value, place, calls);
             }
         }
-        if let Some(At { value: Attempts::Calls(tally), place }) = &figures.attempts {
-            self.tally(tally, place, self.calls);
+        match &figures.attempts {
+            Some(At { value: Attempts::Calls(tally), place }) => {
+                self.tally(tally, place, self.calls);
+                self.numbers_of_attempts(tally);
+            }
+            Some(At { value: Attempts::Each(each), place }) => self.attempts(*each, place),
+            None => {}
+        }
+        if let Some(pods) = &figures.pods {
+            self.pods(pods.value, &pods.place);
         }
         if let Some(latency) = &figures.latency {
             self.latency(&latency.value, answers);
@@ -67,6 +79,77 @@ impl Sense<'_> {
                 let message = format!("`{name}` says what `{other}` says; leave one out");
                 self.error(place, "contradiction", message);
             }
+        }
+    }
+
+    /// Where `codes` lets no call succeed, or none fail, nothing more can be said of those that do.
+    fn ends(&self) {
+        let Some(codes) = &self.figures.codes else { return };
+        let none = |ok: bool| {
+            let mut entries = codes.value.iter().map(|(code, amount)| ((code.value == "OK") == ok, amount.value));
+            entries.clone().all(|(is, amount)| !is || !amount.allows_some(self.calls))
+                || entries.any(|(is, amount)| !is && amount.takes_all(self.calls))
+        };
+        if none(true) {
+            let latency = self.figures.latency.iter().map(|latency| ("latency", &latency.place));
+            for (name, place) in self.figures.of_outcomes().chain(latency) {
+                let remedy = match name {
+                    "codes" | "causes" => continue,
+                    "latency" => "write `error` in place of `codes` for that of calls that fail".to_owned(),
+                    _ => format!("leave it or `{name}` out"),
+                };
+                self.error(place, "contradiction", format!("`codes` expects that no call succeeds; {remedy}"));
+            }
+        } else if let Some(causes) = self.figures.causes.as_ref().filter(|_| none(false)) {
+            let message = "`codes` expects that no call fails; leave it or `causes` out";
+            self.error(&causes.place, "contradiction", message);
+        }
+    }
+
+    fn attempts(&self, each: Count, place: &Place) {
+        let most = u64::from(ATTEMPTS_MAX);
+        if each.low > most {
+            let message = format!("no call takes more than {most} attempts (gRFC A6); expected fewer");
+            self.error(place, "impossible-count", message);
+        } else if each.low == 0 && each.high >= most {
+            let message =
+                format!("every call takes {each} attempts, since {most} are the most (gRFC A6); expected fewer");
+            self.error(place, "impossible-count", message);
+        }
+    }
+
+    fn numbers_of_attempts(&self, tally: &Tally) {
+        for (number, _) in tally {
+            if number.value.parse().is_ok_and(|number: u32| number > ATTEMPTS_MAX) {
+                let message = format!("no call takes more than {ATTEMPTS_MAX} attempts (gRFC A6); expected fewer");
+                self.error(&number.place, "impossible-count", message);
+            }
+        }
+    }
+
+    fn pods(&self, pods: Count, place: &Place) {
+        let Count { low, high } = pods;
+        // Each call is answered by one pod at most, and by one at least unless some may fail.
+        let some_may_fail =
+            self.figures.let_fail() || ["errors", "error", "cause"].iter().any(|field| self.beside.contains(field));
+        if let Some(calls) = self.calls.filter(|calls| low > *calls) {
+            let by = if calls == 1 {
+                "1 call is answered by 1 pod".to_owned()
+            } else {
+                format!("{calls} calls are answered by {calls} pods")
+            };
+            self.error(place, "impossible-count", format!("{by} at most; expected fewer, or make {low} calls"));
+        } else if high == 0 && !some_may_fail {
+            let message = "calls that succeed are answered by 1 pod at least; to expect that all fail write `error`";
+            self.error(place, "impossible-count", message);
+        } else if let Some(calls) = self.calls.filter(|calls| *calls > 1 && low <= 1 && high >= *calls)
+            && !some_may_fail
+        {
+            let message = format!(
+                "{calls} calls that succeed are always answered by {pods} pods; expected a narrower range, or more \
+                 calls"
+            );
+            self.error(place, "too-few-calls", message);
         }
     }
 

@@ -201,6 +201,26 @@ impl Amount {
             Self::Shares(low, high) => (calls(part(low).div_ceil(whole)), calls(part(high) / whole)),
         }
     }
+
+    /// Whether this allows any call; `all` is how many there are, if that is known.
+    pub(super) fn allows_some(self, all: Option<u64>) -> bool {
+        match (self, all) {
+            (_, Some(all)) => self.bounds(all).1 > 0,
+            (Self::Calls(Calls::All), None) => true,
+            (Self::Calls(Calls::Between(_, high)), None) => high > 0,
+            (Self::Share(high) | Self::Shares(_, high), None) => high.thousandths() > 0,
+        }
+    }
+
+    /// Whether this takes every call; `all` is how many there are, if that is known.
+    pub(super) fn takes_all(self, all: Option<u64>) -> bool {
+        match (self, all) {
+            (_, Some(all)) => self.bounds(all).0 >= all,
+            (Self::Calls(Calls::All), None) => true,
+            (Self::Calls(Calls::Between(..)), None) => false,
+            (Self::Share(low) | Self::Shares(low, _), None) => low == Percent::WHOLE,
+        }
+    }
 }
 
 impl FromStr for Amount {

@@ -81,6 +81,68 @@ fn figures_that_no_calls_can_have_or_all_have_are_refused() {
 }
 
 #[test]
+fn figures_of_calls_that_other_figures_rule_out_are_refused() {
+    for (expect, message) in [
+        (
+            "{pods: 51}",
+            "9:18: steps[1].expect.pods: 50 calls are answered by 50 pods at most; expected fewer, or make 51 calls",
+        ),
+        (
+            "{pods: 0}",
+            "9:18: steps[1].expect.pods: calls that succeed are answered by 1 pod at least; to expect that all fail \
+             write `error`",
+        ),
+        (
+            "{pods: 1..50}",
+            "9:18: steps[1].expect.pods: 50 calls that succeed are always answered by 1..50 pods; expected a narrower \
+             range, or more calls",
+        ),
+        (
+            "{attempts: 0..100}",
+            "9:22: steps[1].expect.attempts: every call takes 0..100 attempts, since 5 are the most (gRFC A6); expected \
+             fewer",
+        ),
+        (
+            "{attempts: 6..7}",
+            "9:22: steps[1].expect.attempts: no call takes more than 5 attempts (gRFC A6); expected fewer",
+        ),
+        (
+            "{attempts: {1: 0..50, 6: 0..50}}",
+            "9:33: steps[1].expect.attempts.6: no call takes more than 5 attempts (gRFC A6); expected fewer",
+        ),
+        (
+            "{codes: {OK: all}, causes: {deadline: all}}",
+            "9:38: steps[1].expect.causes: `codes` expects that no call fails; leave it or `causes` out",
+        ),
+        (
+            "{codes: {OK: 50, ABORTED: 0..50}, causes: {deadline: all}}",
+            "9:53: steps[1].expect.causes: `codes` expects that no call fails; leave it or `causes` out",
+        ),
+        (
+            "{codes: {UNAVAILABLE: all}, pods: 1}",
+            "9:45: steps[1].expect.pods: `codes` expects that no call succeeds; leave it or `pods` out",
+        ),
+        (
+            "{codes: {UNAVAILABLE: 100%}, latency: {max: <1s}}",
+            "9:49: steps[1].expect.latency: `codes` expects that no call succeeds; write `error` in place of `codes` for \
+             that of calls that fail",
+        ),
+    ] {
+        refused_step(&call(expect), &format!("s.yaml:{message}"));
+    }
+    for expect in [
+        "{codes: {UNAVAILABLE: all}, causes: {tcp-connect: all}, attempts: 0..4}",
+        "{codes: {OK: 0..50, UNAVAILABLE: 0..50}, causes: {deadline: all}, pods: 0..50, latency: {max: <1s}}",
+        "{codes: {OK: all}, pods: 2, versions: {none: all}, attempts: {5: 0..50, 1: 0..50}}",
+        "{pods: 2..50}",
+    ] {
+        assert_eq!(open(&steps(&call(expect))).err(), None, "{expect}");
+    }
+    let one = "- call: {from: echo-v1, url: \"xds:///echo:7070\"}\n  expect: {pods: 1}";
+    assert_eq!(open(&steps(one)).err(), None);
+}
+
+#[test]
 fn what_only_channels_with_xds_tell_is_expected_of_them_only() {
     let of =
         |url: &str, expect: &str| format!("- call: {{from: echo-v1, url: \"{url}\", count: 50}}\n  expect: {expect}");

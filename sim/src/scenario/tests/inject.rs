@@ -94,3 +94,19 @@ fn what_clients_must_have_has_a_status() {
         ],
     );
 }
+
+#[test]
+fn what_clients_tell_of_a_resource_goes_with_its_status() {
+    refused(
+        &steps(
+            "- get: {config: echo-v1}\n  expect: [{status: ACKED, error: x}, {status: ACKED, version: a}]\n\
+             - get: {config: echo-v1}\n  expect: [{status: REQUESTED, version: a}, {status: REQUESTED, version: none}]\n",
+        ),
+        &[
+            "s.yaml:9:35: steps[1].expect[0].error: a client tells of an error with NACKED only, not with ACKED; leave \
+             one of them out",
+            "s.yaml:11:41: steps[2].expect[0].version: with REQUESTED no version is in use; write `version: none`, or \
+             leave it out",
+        ],
+    );
+}
