@@ -13,9 +13,9 @@ use crate::engine::PodId;
 /// By how much a clock may be wrong: ten years.
 const SKEW_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Clocks of pods as they are now. Each pod has a wall clock of its own, as if it were alone on its node; monotonic time,
-/// and so every timer, is not touched, and neither are the times of the trace. Where a node loses power its pods get other
-/// networks afterwards, whose clocks are right.
+/// Clocks of pods as they are now. Each pod has a wall clock of its own, as if it were alone on its node; monotonic
+/// time, and so every timer, is not touched, and neither are the times of the trace. Where a node loses power its pods
+/// get other networks afterwards, whose clocks are right.
 impl Mesh {
     /// Steps the clock of a workload's pods, `web`, or of one of them, `web/0`, to a time ahead of the right one.
     ///

@@ -188,6 +188,7 @@ impl Page {
 
     fn checks(&mut self, checks: &[Check]) {
         let mut table = columns();
+        let several = checks.iter().filter(|check| !check.held).count() > 1;
         for same in checks.chunk_by(|a, b| a.held == b.held && a.seen == b.seen && a.of == b.of) {
             let check = &same[0];
             let mut names: Vec<&str> = same.iter().map(|check| check.check).collect();
@@ -199,9 +200,9 @@ impl Page {
                 let _ = write!(names, " {of}");
             }
             let seen = behind(check.seen.as_str());
-            // What a held expectation allowed is worth knowing of counts; what a failed one did, always.
+            // What a held expectation of counts allowed is worth knowing; that of the first that failed stands below.
             let mut allowed = String::new();
-            if !check.held || of.is_some() || matches!(check.check, "to" | "share") {
+            if of.is_some() || several && !check.held || check.held && matches!(check.check, "to" | "share") {
                 let mut expected: Vec<&str> = same.iter().map(|check| behind(check.expected.as_str())).collect();
                 expected.dedup();
                 allowed = format!("expected {}", expected.join("; "));

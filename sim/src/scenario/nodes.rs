@@ -175,7 +175,7 @@ impl JsonSchema for NodesShape {
                 "additionalProperties": {
                     "type": "object",
                     "propertyNames": {"pattern": KEY_PATTERN},
-                    "additionalProperties": {"type": ["string", "number", "boolean"], "pattern": VALUE_PATTERN},
+                    "additionalProperties": {"type": "string", "pattern": VALUE_PATTERN},
                 },
             },
         ]})

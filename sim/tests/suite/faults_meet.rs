@@ -31,9 +31,10 @@ fn holds(namespace: &str, steps: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("db.yaml"), db("a")).unwrap();
     std::fs::write(folder.path().join("nowhere.yaml"), db("nowhere")).unwrap();
+    let images = format!("{{\"registry.{namespace}/*\": stand-in}}");
     let text = format!(
         "apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nnamespace: {namespace}\n\
-         mesh: {{istio: \"1.32\", images: {{\"registry.shop/*\": stand-in, \"registry.bank/*\": stand-in}}, nodes: {{a: {{}}, b: {{}}}}}}\n\
+         mesh: {{istio: \"1.32\", images: {images}, nodes: {{a: {{}}, b: {{}}}}}}\n\
          steps:\n{steps}{NAMESPACE}"
     );
     let path = folder.path().join("s.yaml");

@@ -10,7 +10,7 @@ fn meshed(mesh: &str, more: &str) -> String {
 
 #[test]
 fn nodes_are_a_number_or_have_names_and_labels() {
-    for nodes in ["2", "{node-2: {}}", "{a: {}, node-2: {topology.kubernetes.io/zone: b, rack: 7}}"] {
+    for nodes in ["2", "{node-2: {}}", "{a: {}, node-2: {topology.kubernetes.io/zone: b, rack: \"7\"}}"] {
         let text =
             meshed(&format!(", nodes: {nodes}"), "- power: {off: node-2}\n- power: {on: [node-2]}\n- get: nodes");
         open(&text).unwrap_or_else(|errors| panic!("{nodes}: {}", errors.join("\n")));
