@@ -77,7 +77,7 @@ impl SnapshotFile {
 
 /// The folder that a file is in.
 fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the snapshot is a file of the machine")]
