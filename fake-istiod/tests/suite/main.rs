@@ -7,6 +7,7 @@ mod objects_errors;
 mod objects_notes;
 mod objects_one_pass;
 mod objects_outside;
+mod objects_thousands;
 mod program;
 mod server_ads;
 mod state;
