@@ -182,9 +182,9 @@ impl JsonSchema for AnyExpect {
     }
 }
 
-/// Types that exist for the schema: closed words and texts that are not empty.
-macro_rules! schema_types {
-    ($($name:ident => $schema:tt)*) => {$(
+/// A type that exists for the schema.
+macro_rules! schema_type {
+    ($name:ident => $schema:expr) => {
         pub(super) struct $name;
 
         impl JsonSchema for $name {
@@ -197,9 +197,17 @@ macro_rules! schema_types {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
+                $schema
             }
         }
+    };
+}
+pub(super) use schema_type;
+
+/// Closed words and texts that are not empty.
+macro_rules! schema_types {
+    ($($name:ident => $schema:tt)*) => {$(
+        schema_type!($name => json_schema!($schema));
     )*};
 }
 

@@ -48,11 +48,12 @@ pub(in crate::scenario) fn judge(figures: &Figures, seen: &Seen, fails: bool, le
     }
     if let Some(expected) = &figures.latency {
         let (took, how) = if fails { (&seen.took_failing, "failed") } else { (&seen.took, "succeeded") };
-        let complete = fails || lenient || seen.all_succeeded();
-        checks.extend(latency(&expected.value, took, how).map(|check| match complete {
-            true => check,
-            false => Check { seen: seen.outcome(), held: false, ..check },
-        }));
+        if fails || lenient || seen.all_succeeded() {
+            checks.extend(latency(&expected.value, took, how));
+        } else {
+            let bounds = expected.value.iter().map(|(quantile, bound)| format!("{}: {}", quantile.value, bound.value));
+            checks.push(missing("latency", bounds.collect::<Vec<_>>().join(", "), seen));
+        }
     }
     checks
 }
@@ -213,8 +214,8 @@ mod tests {
         assert_eq!(held(&seen(100, 20), false, true), [true, true]);
         assert_eq!(held(&seen(100, 100), true, false), [true, true]);
         let outcome = "20 of 100 calls failed with UNAVAILABLE, 80 succeeded".to_owned();
-        let missed = |bound: &str| (false, bound.to_owned(), outcome.clone());
-        assert_eq!(judged(figures, &seen(100, 20), false, false), [missed("p50: <2ms"), missed("max: <5s")]);
+        let missed = (false, "p50: <2ms, max: <5s".to_owned(), outcome);
+        assert_eq!(judged(figures, &seen(100, 20), false, false), [missed]);
     }
 
     #[test]

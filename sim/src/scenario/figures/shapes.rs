@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::super::file::TIMEOUT_MAX;
+use super::super::schema::schema_type;
 use super::super::units::{Time, up_to};
 use super::super::words::{ALL_CODES, CAUSES};
 use super::NOBODY;
@@ -14,21 +15,7 @@ const QUANTILE: &str = r"^(max|p(?=[0.]*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?)$";
 
 macro_rules! shapes {
     ($($name:ident => $schema:expr)*) => {$(
-        pub(super) struct $name;
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                $schema.try_into().expect("it is an object")
-            }
-        }
+        schema_type!($name => $schema.try_into().expect("it is an object"));
     )*};
 }
 
