@@ -268,11 +268,9 @@ impl Cluster {
                 self.store.delete(key, cause)
             }
             Kind::Node => {
-                let there = self.store.delete(key, cause);
-                if there {
-                    self.collect(&key.name, cause);
-                }
-                there
+                let Some(node) = self.store.get(key) else { return false };
+                self.collect(&key.name, &node.metadata().uid, cause);
+                self.store.delete(key, cause)
             }
             Kind::WorkloadGroup => {
                 // What it owns goes with it.

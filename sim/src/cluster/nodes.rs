@@ -56,9 +56,9 @@ impl Cluster {
     }
 
     /// Lets go of the pods of a node that is none of the cluster's any more.
-    pub(super) fn collect(&self, node: &str, cause: Option<EventId>) {
+    pub(super) fn collect(&self, node: &str, uid: &str, cause: Option<EventId>) {
         let Some(index) = self.kubelet.nodes().iter().position(|name| name == node) else { return };
-        let mut draws = self.world.runtime().draws(&format!("node/{node}/gone"));
+        let mut draws = self.world.runtime().draws(&format!("node/{node}/gone/{uid}"));
         let looks = draws.between(0, COLLECTION_MS) + draws.between(0, COLLECTION_MS);
         let (cluster, node) = (self.clone(), node.to_owned());
         self.world.runtime().spawn("podgc", async move {
