@@ -4,20 +4,21 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tonic::body::Body;
 
-use crate::http2::Executor;
-use crate::server::{Acceptor, Calls, ConnectionInfo, Preface, Replayed, read_preface};
+use crate::http2::{self, ServeSettings};
+use crate::server::{Acceptor, Calls, ConnectionInfo, Preface, Replayed, drain, read_preface};
 use crate::{Listener, Runtime, Stream};
 
 mod patient;
@@ -175,42 +176,45 @@ where
     let Ok(Ok((preface, head))) = tokio::time::timeout(PATIENCE, read_preface(&mut stream)).await else { return };
     let stream = Replayed::new(head, stream);
     let calls = Calls::new();
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let answer = |mut request: Request<Body>| {
         let (handler, call) = (handler.clone(), calls.begin());
         request.extensions_mut().insert(info.clone());
         async move {
             let response = answer(request, handler).await.map(Full::new);
             drop(call);
-            Ok::<_, Infallible>(response)
+            response
         }
-    });
-    // How a connection ends is for its client to judge.
-    let _ = match preface {
+    };
+    match preface {
         Preface::Http2 => {
-            let mut builder = http2::Builder::new(Executor::new(rt));
-            builder.timer(TokioTimer::new()).auto_date_header(false);
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let (handle, told) = drain();
+            let served = http2::serve(rt, stream, ServeSettings::default(), told.wait(), answer);
+            let idle = async {
+                calls.idle_for(PATIENCE).await;
+                handle.drain();
+                // Who takes no notice of GOAWAY has had its answers.
+                tokio::time::sleep(PATIENCE).await;
+            };
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => ended,
-                () = calls.idle_for(PATIENCE) => {
-                    connection.as_mut().graceful_shutdown();
-                    // Who takes no notice of GOAWAY has had its answers.
-                    tokio::time::timeout(PATIENCE, connection).await.unwrap_or(Ok(()))
-                }
+                // How a connection ends is for its client to judge.
+                _ended = served => {}
+                () = idle => {}
             }
         }
         Preface::Tls | Preface::Other => {
+            let service =
+                service_fn(|request: Request<Incoming>| answer(request.map(Body::new)).map(Ok::<_, Infallible>));
             let mut builder = http1::Builder::new();
             // This bounds the time between requests, too.
             builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).auto_date_header(false);
             let stream = Patient::new(stream, PATIENCE);
-            builder.serve_connection(TokioIo::new(stream), service).await
+            let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
         }
-    };
+    }
 }
 
-async fn answer<H, F>(request: Request<Incoming>, handler: H) -> Response<Bytes>
+async fn answer<H, F>(request: Request<Body>, handler: H) -> Response<Bytes>
 where
     H: Fn(Request<Bytes>) -> F,
     F: Future<Output = Response<Bytes>>,

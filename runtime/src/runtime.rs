@@ -443,16 +443,25 @@ impl Task {
     /// Ties the task to the answer's life.
     #[must_use]
     pub fn abort_on_drop(self) -> TaskGuard {
-        TaskGuard(self)
+        TaskGuard(Some(self))
     }
 }
 
 /// Aborts its task when dropped.
 #[derive(Debug)]
-pub struct TaskGuard(Task);
+pub struct TaskGuard(Option<Task>);
+
+impl TaskGuard {
+    /// Lets the task live on its own.
+    pub fn release(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }

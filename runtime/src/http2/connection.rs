@@ -1,34 +1,43 @@
 //! An established connection: its calls and its end.
 
-use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::task::AtomicWaker;
+use h2::client::SendRequest;
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::failure;
+use super::keepalive::{Pinger, UNANSWERED};
+use super::pump::Pump;
+use super::received::Received;
 use crate::latch::Latch;
 use crate::tls::PeerCertificate;
-use crate::{Address, EventId, Trail};
+use crate::{Address, EventId, Runtime, TaskGuard, Trail};
 
 /// A connection that can take calls, as many at once as the server allows; more wait. Cheap to clone. When the last
 /// clone is dropped, it closes as soon as no call is in flight.
 #[derive(Clone)]
 pub struct Connection {
-    send: SendRequest<Body>,
     about: Arc<About>,
 }
 
 struct About {
+    rt: Runtime,
+    /// Calls take their turns, so that at most one request waits within h2, where nobody could take it back.
+    send: Mutex<SendRequest<Bytes>>,
+    /// Comes after `send`, so that it is dropped after it.
+    _unused: Unused,
     signals: Arc<Signals>,
     peer: Option<Arc<PeerCertificate>>,
     local: Address,
@@ -47,27 +56,19 @@ impl Connection {
         &self,
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, CallError>> + Send + use<> {
-        let Self { mut send, about } = self.clone();
+        // What is in flight shall not keep the connection from closing after it.
+        let Self { about } = self.clone();
         async move {
-            if let Some(reason) = about.signals.ended.get() {
-                return Err(CallError::unsent(request, reason.status()));
-            }
-            let response = send.try_send_request(request);
-            // What is in flight shall not keep the connection from closing after it.
-            drop(send);
+            let signals = Arc::clone(&about.signals);
+            let in_flight = InFlight::new(&signals);
+            let (response, sending) = about.send(request).await?;
             match response.await {
-                Ok(response) => Ok(response.map(|body| receive(body, Arc::clone(&about.signals)))),
-                Err(mut error) => {
-                    let request = error.take_message();
-                    let signals = &about.signals;
-                    match request {
-                        Some(request) => Err(CallError::unsent(request, signals.status(error.error()))),
-                        None if failure::is_refusal(error.error()) => {
-                            Err(CallError::Refused(signals.status(error.error())))
-                        }
-                        None => Err(CallError::Failed(signals.status(error.error()))),
-                    }
-                }
+                Ok(response) => Ok(response.map(|body| {
+                    let status = move |error: &h2::Error| signals.status(error);
+                    Body::new(Received::new(body, status, (in_flight, sending)))
+                })),
+                Err(error) if failure::is_refusal(&error) => Err(CallError::Refused(signals.status(&error))),
+                Err(error) => Err(CallError::Failed(signals.status(&error))),
             }
         }
     }
@@ -159,6 +160,64 @@ impl CallError {
     }
 }
 
+impl About {
+    /// Sends a request as soon as the server allows one more, and of its body what is there. The rest goes its own way
+    /// until the guard is dropped.
+    async fn send(
+        self: Arc<Self>,
+        request: http::Request<Body>,
+    ) -> Result<(h2::client::ResponseFuture, Option<TaskGuard>), CallError> {
+        if let Some(reason) = self.signals.ended.get() {
+            return Err(CallError::unsent(request, reason.status()));
+        }
+        let mut send = self.send.lock().await;
+        if let Err(error) = poll_fn(|cx| send.poll_ready(cx)).await {
+            return Err(CallError::unsent(request, self.signals.status(&error)));
+        }
+        let (head, body) = request.into_parts();
+        let mut head = http::Request::from_parts(head, ());
+        *head.version_mut() = http::Version::HTTP_2;
+        let is_last = body.is_end_stream();
+        let (response, stream) = match send.send_request(head.clone(), is_last) {
+            Ok(sent) => sent,
+            Err(error) => return Err(CallError::unsent(head.map(|()| body), self.signals.status(&error))),
+        };
+        drop(send);
+        if is_last {
+            return Ok((response, None));
+        }
+        let mut pump = Pump::new(body, stream);
+        let rest = poll_fn(|cx| Poll::Ready(pump.poll_unpin(cx))).await;
+        let sending = rest.is_pending().then(|| self.rt.spawn("http2 request", pump).abort_on_drop());
+        Ok((response, sending))
+    }
+}
+
+/// Wakes who drives the connection when nobody can send on it any more: h2 does not.
+struct Unused(Arc<Signals>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        self.0.unused.wake();
+    }
+}
+
+/// A call that is not over.
+struct InFlight(Arc<Signals>);
+
+impl InFlight {
+    fn new(signals: &Arc<Signals>) -> Self {
+        signals.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(signals))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Ends when the connection takes no more calls: a GOAWAY came, or it closed. Dropping it is harmless.
 pub struct Closed(BoxFuture<'static, CloseReason>);
 
@@ -207,10 +266,11 @@ impl CloseReason {
 pub(super) struct Signals {
     pub(super) settings: Latch<()>,
     pub(super) ended: Latch<CloseReason>,
-    /// The socket is closed.
-    pub(super) gone: Latch<()>,
     spoke: AtomicBool,
     foreign: AtomicBool,
+    in_flight: AtomicUsize,
+    /// Who drives the connection.
+    unused: AtomicWaker,
 }
 
 impl Signals {
@@ -232,25 +292,39 @@ impl Signals {
         self.spoke.load(Ordering::Relaxed)
     }
 
-    /// Says why the connection is lost. The tap knows better than `error`, which may be its echo.
-    pub(super) fn lost(&self, error: &(dyn Error + 'static)) -> String {
-        self.ended.set(CloseReason::Closed(failure::text(error)));
-        self.ended.get().map(|reason| reason.text()).unwrap_or_default()
+    /// Whether calls are in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// Drives the connection to its end and notes that end.
-    pub(super) async fn watch(self: Arc<Self>, dispatch: impl Future<Output = hyper::Result<()>>) {
-        match dispatch.await {
-            Err(error) => drop(self.lost(&error)),
-            // The last clone was dropped; calls may still be in flight.
-            Ok(()) => {
-                self.gone.wait().await;
-                self.ended.set(CloseReason::Closed("closed by this side".to_owned()));
+    pub(super) async fn watch<S>(
+        self: Arc<Self>,
+        mut connection: h2::client::Connection<S, Bytes>,
+        mut pinger: Option<Pinger>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let ended = poll_fn(|cx| {
+            self.unused.register(cx.waker());
+            if let Some(pinger) = &mut pinger
+                && pinger.poll_lost(cx, self.is_busy()).is_ready()
+            {
+                return Poll::Ready(Err(UNANSWERED.to_owned()));
             }
+            connection.poll_unpin(cx).map_err(|error| failure::text(&error))
+        })
+        .await;
+        // The tap knows better than an error, which may be its echo; and those whose calls fail when the connection is
+        // dropped ask why.
+        if let Err(why) = ended {
+            self.ended.set(CloseReason::Closed(why));
         }
+        drop(connection);
+        self.ended.set(CloseReason::Closed("closed by this side".to_owned()));
     }
 
-    fn status(&self, error: &(dyn Error + 'static)) -> Status {
+    fn status(&self, error: &h2::Error) -> Status {
         failure::status(error, || match self.ended.get() {
             Some(CloseReason::Closed(text)) => Some(text),
             _ => None,
@@ -260,7 +334,8 @@ impl Signals {
 
 /// What an attempt has made; it becomes a [`Connection`] once its event has a number.
 pub(super) struct Established {
-    pub(super) send: SendRequest<Body>,
+    pub(super) rt: Runtime,
+    pub(super) send: SendRequest<Bytes>,
     pub(super) signals: Arc<Signals>,
     pub(super) peer: Option<Arc<PeerCertificate>>,
     pub(super) local: Address,
@@ -270,13 +345,11 @@ pub(super) struct Established {
 
 impl Established {
     pub(super) fn finish(self, event: Option<EventId>) -> (Connection, Closed) {
-        let Self { send, signals, peer, local, remote, trail } = self;
+        let Self { rt, send, signals, peer, local, remote, trail } = self;
         let ended = Arc::clone(&signals);
         let closed = Closed(Box::pin(async move { ended.ended.wait().await }));
-        (Connection { send, about: Arc::new(About { signals, peer, local, remote, event, trail }) }, closed)
+        let (send, unused) = (Mutex::new(send), Unused(Arc::clone(&signals)));
+        let about = About { rt, send, _unused: unused, signals, peer, local, remote, event, trail };
+        (Connection { about: Arc::new(about) }, closed)
     }
-}
-
-fn receive(body: Incoming, signals: Arc<Signals>) -> Body {
-    Body::new(body.map_err(move |error| signals.status(&error)))
 }

@@ -38,9 +38,6 @@ pub(super) fn is_refusal(error: &(dyn Error + 'static)) -> bool {
 
 /// The innermost part of an error that says something.
 pub(crate) fn text(error: &(dyn Error + 'static)) -> String {
-    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
-        return "keepalive ping failed to receive ACK within timeout".to_owned();
-    }
     if let Some(io) = find::<io::Error>(error) {
         return crate::tls::describe(io);
     }

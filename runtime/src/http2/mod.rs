@@ -20,26 +20,30 @@
 //! ```
 
 mod connection;
-mod executor;
 mod failure;
+mod keepalive;
+mod pump;
+mod received;
+mod serve;
 mod tap;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http2::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client::Builder;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tonic::Status;
 
 pub use connection::{CallError, CloseReason, Closed, Connection};
-pub(crate) use executor::Executor;
 pub(crate) use failure::text as failure_text;
+pub use keepalive::Keepalive;
+pub(crate) use serve::{ServeSettings, serve};
 
 use connection::Signals;
-use executor::Nursery;
+use keepalive::{Heard, Pinger};
 use tap::FrameTap;
 
 use crate::tls::{self, ClientTls, PeerCertificate};
@@ -49,18 +53,22 @@ use crate::{Address, EventId, Runtime, Stream, Trail};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long h2 remembers streams it has reset. It measures that on a clock which nobody can stop; a year is never.
-pub(crate) const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
+const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Pings that find out whether the peer is still there (gRFC A8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// The time without anything from the peer after which a ping is sent.
-    pub interval: Duration,
-    /// The time without an answer after which the connection is given up.
-    pub timeout: Duration,
-    /// Whether to ping while no call is in flight.
-    pub while_idle: bool,
-}
+/// The longest head and the longest trailers that are taken, in bytes.
+const MAX_HEADER_LIST_SIZE: u32 = 16 << 10;
+
+/// How much a server may send ahead on a stream.
+const STREAM_WINDOW: u32 = 2 << 20;
+
+/// How much a server may send ahead on all streams.
+const CONNECTION_WINDOW: u32 = 5 << 20;
+
+/// How much of a stream waits to be sent before whoever writes has to wait.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// How many streams may break the protocol before the connection is closed.
+const BROKEN_STREAMS: usize = 1024;
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -229,17 +237,25 @@ impl Attempt<'_> {
         let (stream, peer) = self.secure(stream).await?;
 
         let signals = Arc::new(Signals::default());
-        let tap = FrameTap::new(stream, Arc::clone(&signals));
-        // Whoever stops waiting for this attempt ends its tasks, too.
-        let nursery = Nursery::default();
-        let executor = Executor::within(self.rt, &nursery);
+        let heard = self.options.keepalive.map(|_| Heard::now());
+        let tap = FrameTap::new(stream, Arc::clone(&signals), heard.clone());
         let settings = async {
-            let handshake = self.builder(executor.clone()).handshake(TokioIo::new(tap)).await;
-            let (send, dispatch) = handshake.map_err(|error| signals.lost(&error))?;
-            executor.spawn("http2 client", Arc::clone(&signals).watch(dispatch));
+            let (send, mut connection) =
+                builder().handshake::<_, Bytes>(tap).await.map_err(|error| match signals.ended.get() {
+                    Some(reason) => reason.text(),
+                    None => failure_text(&error),
+                })?;
+            let pinger = self.options.keepalive.zip(heard).map(|(keepalive, heard)| {
+                Pinger::new(keepalive, connection.ping_pong().expect("asked for once"), heard)
+            });
+            // Whoever stops waiting for this attempt ends its task, too.
+            let driver = self.rt.spawn("http2 client", Arc::clone(&signals).watch(connection, pinger)).abort_on_drop();
             tokio::select! {
                 biased;
-                () = signals.settings.wait() => Ok(send),
+                () = signals.settings.wait() => {
+                    driver.release();
+                    Ok(send)
+                }
                 reason = signals.ended.wait() => Err(reason.text()),
             }
         };
@@ -260,8 +276,8 @@ impl Attempt<'_> {
                 return Err(Failure::late(Stage::Http2, waited.to_owned()));
             }
         };
-        nursery.release();
         Ok(connection::Established {
+            rt: self.rt.clone(),
             send,
             signals,
             peer: peer.map(Arc::new),
@@ -295,16 +311,17 @@ impl Attempt<'_> {
             Err(_) => Err(Failure::late(Stage::Tls, failed("context deadline exceeded"))),
         }
     }
+}
 
-    fn builder(&self, executor: Executor) -> Builder<Executor> {
-        let mut builder = Builder::new(executor);
-        builder.timer(TokioTimer::new()).reset_stream_duration(REMEMBER_RESET_STREAMS);
-        if let Some(keepalive) = self.options.keepalive {
-            builder
-                .keep_alive_interval(keepalive.interval)
-                .keep_alive_timeout(keepalive.timeout)
-                .keep_alive_while_idle(keepalive.while_idle);
-        }
-        builder
-    }
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST_SIZE)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_local_error_reset_streams(Some(BROKEN_STREAMS))
+        .reset_stream_duration(REMEMBER_RESET_STREAMS)
+        .enable_push(false);
+    builder
 }

@@ -1,5 +1,5 @@
-//! Listens to the frames a server sends before hyper does: hyper tells nobody of SETTINGS, and of a GOAWAY only those
-//! who try to send the next request.
+//! Listens to the frames a server sends before h2 does: h2 tells nobody of SETTINGS, and of a GOAWAY only those who try
+//! to send the next request.
 
 use std::io;
 use std::pin::Pin;
@@ -9,23 +9,20 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{CloseReason, Signals};
+use super::keepalive::Heard;
 
 /// A stream whose incoming frames raise [`Signals`].
 pub(super) struct FrameTap<S> {
     stream: S,
     frames: FrameHeaders,
     signals: Arc<Signals>,
-}
-
-impl<S> Drop for FrameTap<S> {
-    fn drop(&mut self) {
-        self.signals.gone.set(());
-    }
+    heard: Option<Heard>,
 }
 
 impl<S> FrameTap<S> {
-    pub(super) fn new(stream: S, signals: Arc<Signals>) -> Self {
-        Self { stream, frames: FrameHeaders::default(), signals }
+    /// `heard` is told when something comes.
+    pub(super) fn new(stream: S, signals: Arc<Signals>, heard: Option<Heard>) -> Self {
+        Self { stream, frames: FrameHeaders::default(), signals, heard }
     }
 
     fn listen(&mut self, bytes: &[u8]) {
@@ -39,6 +36,9 @@ impl<S> FrameTap<S> {
             return;
         }
         self.signals.note_peer_spoke();
+        if let Some(heard) = &self.heard {
+            heard.again();
+        }
         let signals = &self.signals;
         self.frames.walk(bytes, |frame| match frame {
             Frame::Settings => drop(signals.settings.set(())),

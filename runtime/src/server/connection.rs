@@ -2,19 +2,14 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -23,7 +18,7 @@ use tower_service::Service;
 use super::authority::Authorities;
 use super::idle::{Call, Calls};
 use super::{ConnectionInfo, Drain, Preface, Replayed, read_preface};
-use crate::http2::{Executor, Io, Keepalive, Stage};
+use crate::http2::{Io, Keepalive, ServeSettings, Stage, serve};
 use crate::tls::{self, PeerCertificate, ServerTls};
 use crate::{Address, EventId, Runtime, Stream};
 
@@ -128,9 +123,7 @@ where
     let info = ConnectionInfo { local, peer, peer_certificate: certificate.map(Arc::new), event, trail };
 
     let calls = Calls::new();
-    let adapter = Adapter { service, info, calls: calls.clone() };
-    let mut connection = pin!(builder(rt, options).serve_connection(TokioIo::new(stream), adapter));
-    let mut finish = pin!(async {
+    let finish = async {
         let idle = async {
             match options.max_idle {
                 Some(limit) => calls.idle_for(limit).await,
@@ -142,16 +135,23 @@ where
             () = drain.wait() => {}
             () = idle => {}
         }
-    });
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = finish.as_mut() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
     };
-    ended.map_err(|error| ServeError::Lost(crate::http2::failure_text(&error)))
+    let answer = |mut request: Request<Body>| {
+        request.extensions_mut().insert(info.clone());
+        answer(service.clone(), request, calls.begin())
+    };
+    let settings =
+        ServeSettings { keepalive: options.keepalive, max_concurrent_streams: options.max_concurrent_streams };
+    serve(rt, stream, settings, finish, answer).await.map_err(ServeError::Lost)
+}
+
+async fn answer<S>(mut service: S, request: Request<Body>, call: Call) -> Response<Counted>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+    let Ok(response) = service.call(request).await;
+    response.map(|body| Counted { body, _call: call })
 }
 
 type Greeted = (Replayed<Box<dyn Io>>, Option<PeerCertificate>);
@@ -183,58 +183,6 @@ async fn greet(
         Ok(Ok((Preface::Other, _))) => Err(refused("it does not speak HTTP/2")),
         Ok(Err(error)) => Err(refused(&tls::describe(&error))),
         Err(_) => Err(late("failed to receive the preface from client")),
-    }
-}
-
-/// hyper with our tasks and tokio's clock, which is all of its clocks but one: h2 forgets a stream that this end has
-/// reset after a second of `std`'s monotonic time, and hyper's server has no setter for that, as its client has
-/// ([`REMEMBER_RESET_STREAMS`](crate::http2::REMEMBER_RESET_STREAMS)). Keepalive pings go by tokio's clock.
-///
-/// For determinism it matters where the client's frames were under way when the stream was reset, and simulating that
-/// moment takes more than a second of real time: h2 ignores frames of a stream that it remembers, and answers those of
-/// one that it forgot with one more RST_STREAM. The client has ended the stream and takes no notice, so that no call
-/// can tell the difference, only who counts the bytes on the wire. The audit test names this caller of the clock.
-fn builder(rt: &Runtime, options: &ServeOptions) -> Builder<Executor> {
-    let mut builder = Builder::new(Executor::new(rt));
-    builder
-        .timer(TokioTimer::new())
-        // The header would carry the OS's time.
-        .auto_date_header(false)
-        .max_concurrent_streams(options.max_concurrent_streams);
-    if let Some(keepalive) = options.keepalive {
-        builder.keep_alive_interval(keepalive.interval).keep_alive_timeout(keepalive.timeout);
-    }
-    builder
-}
-
-/// A tower service as hyper wants it, which tells requests where they come from.
-struct Adapter<S> {
-    service: S,
-    info: ConnectionInfo,
-    calls: Calls,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Adapter<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Counted>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Counted>, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let call = self.calls.begin();
-        let mut service = self.service.clone();
-        // To a server, a stream that broke is a call that was cancelled, whatever broke it.
-        let mut request =
-            request.map(|body| Body::new(body.map_err(|error| Status::cancelled(crate::http2::failure_text(&error)))));
-        request.extensions_mut().insert(self.info.clone());
-        Box::pin(async move {
-            let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-            let response = service.call(request).await?;
-            Ok(response.map(|body| Counted { body, _call: call }))
-        })
     }
 }
 

@@ -16,7 +16,7 @@ const KNOWN: [(&str, &[&str], &str); 4] = [
     (
         "monotonic clock",
         &["h2::"],
-        "a server forgets streams it reset 1 s of real time ago; late frames then cost one more RST_STREAM, which is ignored",
+        "notes when it reset a stream, to forget it later; both ends are told to remember such streams for a year",
     ),
     (
         "wall clock",
