@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use hermesh_runtime::crypto::KeyPair;
 use hermesh_runtime::http2::Keepalive;
 use hermesh_runtime::server::{Drain, Router, Server};
@@ -34,9 +33,6 @@ use crate::watch::{Store, WatchSource, Watched};
 /// What istiod pings clients with, and how long it waits for them (`pilot/pkg/keepalive`, Helm's defaults).
 const KEEPALIVE: Keepalive =
     Keepalive { interval: Duration::from_secs(30), timeout: Duration::from_secs(10), while_idle: true };
-
-/// istiod's limit on messages it receives.
-const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 hermesh_runtime::event! {
     /// All ports listen.
@@ -244,8 +240,7 @@ impl Istiod {
         let xds_door = door(Service::Discovery);
         let discovery = |authenticator| {
             let (door, registrations) = (xds_door.clone(), registrations.clone());
-            let service = DiscoveryService::new(&rt, &hub, config.rules, authenticator, door, registrations);
-            AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES)
+            DiscoveryService::new(&rt, &hub, config.rules, authenticator, door, registrations)
         };
         let plaintext = Router::new().add_service(discovery(None));
         let secure = Router::new()

@@ -5,21 +5,26 @@
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::Any;
+use futures::future::BoxFuture;
+use hermesh_runtime::codec::small_buffers;
 use hermesh_runtime::server::ConnectionInfo;
 use hermesh_runtime::{Address, EventId, Runtime, TaskGuard};
 use hermesh_xds::ResourceType;
 use hermesh_xds::ads::server::{AdsServer, PUSH_ORDER, Rules, ServerAction, Subscription};
 use tokio::sync::mpsc;
+use tonic::body::Body;
+use tonic::codec::Codec;
+use tonic::codegen::Service;
+use tonic::server::{NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::registration::Connected;
 use super::{Entry, Hub, LastResponse, PushContext, Registrations, ServiceName, Update, Verdict, Way};
@@ -31,6 +36,9 @@ use crate::translate;
 use crate::watch::service_name;
 pub use leaving::{Dropped, Held, Released};
 use leaving::{Leaving, Made};
+
+/// istiod's limit on messages it receives.
+const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
 const RESPONSES_AHEAD: usize = 8;
@@ -117,15 +125,68 @@ impl DiscoveryService {
     }
 }
 
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for DiscoveryService {
-    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+impl NamedService for DiscoveryService {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
 
+impl Service<http::Request<Body>> for DiscoveryService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            if request.uri().path() != STREAM {
+                // No gRPC implementation uses the other one, and istiod's own bookkeeping for it is broken for gRPC
+                // nodes.
+                let text = "incremental xDS is not served; use StreamAggregatedResources";
+                return Ok(Status::unimplemented(text).into_http());
+            }
+            let mut grpc = tonic::server::Grpc::new(ServerCodec).max_decoding_message_size(MAX_REQUEST_BYTES);
+            Ok(grpc.streaming(service, request).await)
+        })
+    }
+}
+
+impl StreamingService<DiscoveryRequest> for DiscoveryService {
+    type Response = DiscoveryResponse;
+    type ResponseStream = Responses;
+    type Future = BoxFuture<'static, Result<Response<Responses>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<DiscoveryRequest>>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { service.stream_aggregated_resources(request).await })
+    }
+}
+
+/// A codec for the server's end of a stream.
+struct ServerCodec;
+
+impl Codec for ServerCodec {
+    type Encode = DiscoveryResponse;
+    type Decode = DiscoveryRequest;
+    type Encoder = ProstEncoder<DiscoveryResponse>;
+    type Decoder = ProstDecoder<DiscoveryRequest>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(small_buffers())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(small_buffers())
+    }
+}
+
+impl DiscoveryService {
     async fn stream_aggregated_resources(
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+    ) -> Result<Response<Responses>, Status> {
         let connection = request.extensions().get::<ConnectionInfo>();
         let cause = connection.and_then(|connection| connection.event);
         let door = self.door.watch(connection);
@@ -158,17 +219,9 @@ impl AggregatedDiscoveryService for DiscoveryService {
         });
         Ok(Response::new(Responses { responses, _task: task.abort_on_drop() }))
     }
-
-    async fn delta_aggregated_resources(
-        &self,
-        _request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        // No gRPC implementation uses it, and istiod's own bookkeeping for it is broken for gRPC nodes.
-        Err(Status::unimplemented("incremental xDS is not served; use StreamAggregatedResources"))
-    }
 }
 
-type ResponseSender = mpsc::Sender<Result<DiscoveryResponse, Status>>;
+type ResponseSender = mpsc::Sender<Result<Box<DiscoveryResponse>, Status>>;
 
 /// What is known of a call that has come in.
 struct Call {
@@ -483,16 +536,16 @@ fn service(cluster: &str) -> Option<ServiceName> {
 }
 
 /// The responses of one stream; dropping it ends the task behind it.
-pub(crate) struct Responses<T> {
-    responses: mpsc::Receiver<Result<T, Status>>,
+pub(crate) struct Responses {
+    responses: mpsc::Receiver<Result<Box<DiscoveryResponse>, Status>>,
     _task: TaskGuard,
 }
 
-impl<T> futures::Stream for Responses<T> {
-    type Item = Result<T, Status>;
+impl futures::Stream for Responses {
+    type Item = Result<DiscoveryResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.responses.poll_recv(cx)
+        self.responses.poll_recv(cx).map(|next| next.map(|response| response.map(|response| *response)))
     }
 }
 

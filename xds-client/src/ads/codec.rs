@@ -5,11 +5,12 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
+use hermesh_runtime::codec::small_buffers;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use tonic::Status;
-use tonic::codec::{Codec, EncodeBuf, Encoder};
-use tonic_prost::{ProstCodec, ProstDecoder};
+use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
+use tonic_prost::ProstDecoder;
 
 /// The method that opens a stream.
 pub const METHOD_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -42,7 +43,7 @@ impl Codec for AdsCodec {
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<DiscoveryRequest, DiscoveryResponse>::default().decoder()
+        ProstDecoder::new(small_buffers())
     }
 }
 
@@ -57,6 +58,10 @@ impl Encoder for RequestEncoder {
     fn encode(&mut self, request: DiscoveryRequest, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.put_slice(&request_bytes(request));
         Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        small_buffers()
     }
 }
 

@@ -122,7 +122,7 @@ impl Drop for Shell {
 
 /// One ADS stream from the wish to open it to its end.
 struct AdsStream {
-    requests: mpsc::UnboundedSender<DiscoveryRequest>,
+    requests: mpsc::UnboundedSender<Box<DiscoveryRequest>>,
     responses: Responses,
 }
 
@@ -268,7 +268,7 @@ impl Shell {
         self.rt.emit_because(cause, XdsRequest::new(self.client.clone(), self.ordinal, &request));
         if let Some(stream) = &self.stream {
             // A stream that no longer takes requests is about to say that it ended.
-            let _ = stream.requests.send(request);
+            let _ = stream.requests.send(Box::new(request));
         }
     }
 
@@ -369,7 +369,7 @@ async fn tls(rt: &Runtime, host: &str, config: &TlsConfig) -> Result<ClientTls, 
 
 /// The requests of a stream, telling when the transport first wants one.
 struct Requests {
-    outgoing: mpsc::UnboundedReceiver<DiscoveryRequest>,
+    outgoing: mpsc::UnboundedReceiver<Box<DiscoveryRequest>>,
     opened: Option<oneshot::Sender<()>>,
 }
 
@@ -381,6 +381,6 @@ impl Stream for Requests {
             // Nobody waits for a stream that was given up.
             let _ = opened.send(());
         }
-        self.outgoing.poll_recv(context)
+        self.outgoing.poll_recv(context).map(|request| request.map(|request| *request))
     }
 }

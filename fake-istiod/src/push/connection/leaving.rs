@@ -194,7 +194,7 @@ impl Connection {
                     // Of those that wait none can have been answered.
                     self.sent.insert(resource_type, sent);
                     let gone = |_| Status::cancelled("the client closed the stream");
-                    self.responses.send(Ok(response)).await.map_err(gone)?;
+                    self.responses.send(Ok(Box::new(response))).await.map_err(gone)?;
                 }
                 Some(Fate::Dropped { response: made, resource_type, by }) => {
                     if let Some((gate, _)) = &self.leaving.gate {
