@@ -96,7 +96,7 @@ impl Pinger {
                         continue;
                     }
                     ready!(self.sleep.as_mut().poll(cx));
-                    // Whatever came since is a sign of life, as in grpc-go.
+                    // Whatever came since is a sign of life.
                     let patience = self.heard.last() + timeout;
                     if patience <= Instant::now() {
                         return Poll::Ready(());

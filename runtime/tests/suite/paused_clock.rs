@@ -57,24 +57,57 @@ async fn an_attempt_ends_at_its_deadline_to_the_millisecond() {
     assert_eq!(begin.elapsed().as_millis(), 20_000);
 }
 
-#[tokio::test(start_paused = true)]
-async fn keepalive_takes_interval_and_timeout_and_nothing_more() {
+/// How long a connection lasts, in seconds, that pings after 30 s and waits 10 s, to a server that greets, answers no
+/// ping, and sends another frame when told; `None` if it lasts for an hour.
+async fn seconds_with_keepalive(while_idle: bool, in_flight: bool, frame_after: Option<u64>) -> Option<u64> {
     let rt = in_memory();
     let mut listener = rt.listen(port(1)).await.unwrap();
     let (interval, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
-    let keepalive = Some(Keepalive { interval, timeout, while_idle: true });
+    let keepalive = Some(Keepalive { interval, timeout, while_idle });
     let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
     let say_hello = async {
         let mut stream = listener.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         stream
     };
-    let (connected, _silent) = tokio::join!(connect(&rt, port(1), &options), say_hello);
-    let (_connection, closed) = connected.unwrap();
+    let (connected, mut server) = tokio::join!(connect(&rt, port(1), &options), say_hello);
+    let (connection, closed) = connected.unwrap();
     let begin = Instant::now();
-    let CloseReason::Closed(text) = closed.await else { panic!("nobody sent GOAWAY") };
-    assert!(text.starts_with("keepalive"), "{text}");
-    assert_eq!(begin.elapsed().as_secs(), 40);
+    let _call = in_flight.then(|| {
+        let call = call(Direct(connection.clone()), "/test.Test/Echo", "is anybody there?");
+        rt.spawn("call", async { drop(call.await) }).abort_on_drop()
+    });
+    let _frame = rt.spawn("frame", async move {
+        if let Some(after) = frame_after {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            // More to send on the connection, RFC 9113, 6.9.
+            let _ = server.write_all(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1]).await;
+        }
+        std::future::pending().await
+    });
+    let reason = tokio::time::timeout(Duration::from_secs(3600), closed).await.ok()?;
+    let CloseReason::Closed(text) = reason else { panic!("nobody sent GOAWAY") };
+    assert_eq!(text, "keepalive ping failed to receive ACK within timeout");
+    Some(begin.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn keepalive_takes_interval_and_timeout_and_nothing_more() {
+    assert_eq!(seconds_with_keepalive(true, false, None).await, Some(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keepalive_that_is_not_for_idle_connections_needs_a_call() {
+    assert_eq!(seconds_with_keepalive(false, false, None).await, None);
+    assert_eq!(seconds_with_keepalive(false, true, None).await, Some(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_comes_is_a_sign_of_life() {
+    let before_the_ping = seconds_with_keepalive(true, false, Some(20)).await;
+    assert_eq!(before_the_ping, Some(20 + 40));
+    let after_the_ping = seconds_with_keepalive(true, false, Some(35)).await;
+    assert_eq!(after_the_ping, Some(35 + 10));
 }
 
 #[tokio::test(start_paused = true)]
