@@ -62,8 +62,8 @@ pub use node::{Node, NodeStatus, REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
     ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
-    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, Toleration,
-    VolumeMount,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, Resources, RestartPolicy,
+    Toleration, VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,
