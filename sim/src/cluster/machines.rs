@@ -181,7 +181,7 @@ impl Machines {
         let Boot { namespace, name, group: group_name, address, args, .. } = boot;
         let qualified = format!("{namespace}/{name}");
         let token = self.tokens.mint(&ServiceAccount::new(namespace.clone(), account.clone()), AUDIENCE, TOKEN_LIFE);
-        let root = package::disk(root_certificate, token);
+        let root = package::disk(root_certificate, token, &group);
         let net = self.world.add_pod(PodSpec::new(qualified.clone(), [address]), cause);
         let env = package::environment(&namespace, &group_name, &account, &group);
         let machine = Machine {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hermesh_istiod::objects::{Labels, WorkloadGroup};
+use serde_json::json;
 
 use crate::cluster::{ISTIO_NAMESPACE, TRUST_DOMAIN};
 use crate::engine::Volume;
@@ -11,18 +12,24 @@ use crate::engine::Volume;
 /// Where the machine keeps them.
 const ROOT_FILE: &str = "/etc/certs/root-cert.pem";
 const TOKEN_FILE: &str = "/var/run/secrets/tokens/istio-token";
+const MESH_FILE: &str = "/etc/istio/config/mesh";
 const DATA: &str = "/var/lib/istio/data";
 const BOOTSTRAP_FILE: &str = "/etc/istio/proxy/grpc-bootstrap.json";
 
 /// The disk of a machine.
-pub(super) fn disk(root_certificate: String, token: String) -> Volume {
+pub(super) fn disk(root_certificate: String, token: String, group: &WorkloadGroup) -> Volume {
     let root = Volume::new();
     // Made by the agent's package.
     root.create_dir_all(DATA, 0o755).expect("a new volume has room for a folder");
-    for (path, contents) in [(ROOT_FILE, root_certificate), (TOKEN_FILE, token)] {
+    // The agent's settings; what the variables do not say.
+    let mut settings = json!({"defaultConfig": {}});
+    if let Some(probe) = &group.spec.probe {
+        settings["defaultConfig"]["readinessProbe"] = json!(probe);
+    }
+    for (path, contents) in [(ROOT_FILE, root_certificate), (TOKEN_FILE, token), (MESH_FILE, settings.to_string())] {
         let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
         let written = root.create_dir_all(folder, 0o755).and_then(|()| root.write(path, contents, 0o644));
-        written.expect("a new volume has room for two files");
+        written.expect("a new volume has room for three files");
     }
     root
 }
@@ -49,6 +56,8 @@ pub(super) fn environment(
         ("ISTIO_META_MESH_ID", TRUST_DOMAIN.to_owned()),
         ("ISTIO_META_WORKLOAD_NAME", group_name.to_owned()),
         ("OUTPUT_CERTS", DATA.to_owned()),
+        // What it got by its token it goes on with: the token lives an hour.
+        ("PROV_CERT", DATA.to_owned()),
         ("POD_NAMESPACE", namespace.to_owned()),
         ("SERVICE_ACCOUNT", account.to_owned()),
         ("TRUST_DOMAIN", TRUST_DOMAIN.to_owned()),
