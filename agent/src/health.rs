@@ -1,8 +1,8 @@
 //! Health checks of the application by the agent, which tells istiod: for workloads outside of Kubernetes, where no
 //! kubelet does.
 //!
-//! istio-agent's `pkg/istio-agent/health`: the ProxyConfig's `readinessProbe` says what is asked. Only changes are told,
-//! the first result among them; commands are not played, for there is nothing to run on a simulated machine.
+//! istio-agent's `pkg/istio-agent/health`: the ProxyConfig's `readinessProbe` says what is asked. Only changes are
+//! told, the first result among them; commands are not played, for there is nothing to run on a simulated machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

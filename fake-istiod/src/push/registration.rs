@@ -1,8 +1,8 @@
 //! Workloads outside of the cluster that register themselves: a WorkloadEntry comes with the first stream of one, and
 //! goes some time after its last.
 //!
-//! What agents say of the health of their workloads becomes a condition of the WorkloadEntry: of those whose group has a
-//! probe, only the healthy are endpoints.
+//! What agents say of the health of their workloads becomes a condition of the WorkloadEntry: of those whose group has
+//! a probe, only the healthy are endpoints.
 //!
 //! Source: Istio `pilot/pkg/autoregistration/controller.go` and `internal/health`.
 

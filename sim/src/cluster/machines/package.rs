@@ -1,5 +1,5 @@
-//! What is on a machine before it boots: the files and variables that `istioctl x workload entry configure` makes of its
-//! WorkloadGroup.
+//! What is on a machine before it boots: the files and variables that `istioctl x workload entry configure` makes of
+//! its WorkloadGroup.
 
 use std::collections::BTreeMap;
 
