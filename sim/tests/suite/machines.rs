@@ -59,6 +59,26 @@ fn a_new_istiod_is_told_of_the_health_of_machines() {
     assert!(report.is_ok(), "{report:?}");
 }
 
+#[test]
+fn who_applies_an_entry_says_nothing_of_its_health() {
+    let mut mesh = bank();
+    mesh.apply(Path::new(EXAMPLES).join("checked.yaml"));
+    let entry = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\n\
+        metadata:\n  name: ledger-192.168.0.1\n  annotations: {proxy.istio.io/health-checks-enabled: 'true'}\n\
+        spec: {address: 192.168.0.1, labels: {app: ledger}, ports: {grpc: 17070}, serviceAccount: ledger, weight: WEIGHT}\n";
+    mesh.apply(entry.replace("WEIGHT", "1"));
+    let call = || Call::new("teller", "xds:///ledger:7070");
+    mesh.wait_converged();
+    assert!(!mesh.call(call()).is_ok(), "nobody has said that it is healthy");
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    mesh.run_for(Duration::from_secs(5));
+    mesh.wait_converged();
+    assert!(mesh.call(call()).is_ok());
+    mesh.apply(entry.replace("WEIGHT", "2"));
+    mesh.wait_converged();
+    assert!(mesh.call(call()).is_ok(), "its agent has nothing new to tell");
+}
+
 fn bank() -> Mesh {
     let mesh = hermesh::mesh().namespace("bank").image("registry.bank/*", hermesh::stand_in);
     let mut mesh = mesh.start();
