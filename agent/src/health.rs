@@ -70,7 +70,10 @@ impl TryFrom<serde_json::Value> for ReadinessProbe {
 
     fn try_from(json: serde_json::Value) -> Result<Self, String> {
         let raw: Raw = serde_json::from_value(json).map_err(|error| error.to_string())?;
-        let port = |port: u32| u16::try_from(port).ok().filter(|port| *port != 0).ok_or(format!("`{port}` is no port"));
+        let port = |port: u32| {
+            let number = u16::try_from(port).ok().filter(|port| *port != 0);
+            number.ok_or_else(|| format!("`{port}` is no port"))
+        };
         let host = |host: String| Some(host).filter(|host| !host.is_empty());
         let handler = match (raw.http_get, raw.tcp_socket, raw.exec, raw.grpc) {
             (Some(http), None, None, None) => match &*http.scheme.to_ascii_lowercase() {

@@ -104,7 +104,7 @@ fn named<T: DeserializeOwned>(annotations: &Labels, name: &str, example: &str) -
         if let Some(key) = key {
             fields.insert("name".to_owned(), key.into());
         }
-        if !fields.get("name").is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty())) {
+        if fields.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(format!("an entry has no name; expected JSON such as {example}"));
         }
         serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())

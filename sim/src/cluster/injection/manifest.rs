@@ -31,7 +31,7 @@ pub(super) fn container(container: &Container) -> Value {
     }
     let hooks = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
     let hooks = hooks.into_iter().filter_map(|(name, hook)| Some((name, handler(hook.as_ref()?))));
-    let lifecycle = fields(hooks.map(|(name, hook)| (name, hook)));
+    let lifecycle = fields(hooks);
     let fields = fields([
         ("name", json!(name)),
         ("image", json!(image)),
