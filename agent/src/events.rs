@@ -30,6 +30,13 @@ hermesh_runtime::event! {
         reason: Option<String>,
     }
 
+    /// The application's health is another one than before, or known for the first time.
+    HealthChanged = "agent.health" {
+        healthy: bool,
+        /// What is wrong with it.
+        message: Option<String>,
+    }
+
     /// An application opened an ADS stream.
     StreamOpened = "agent.stream.opened" {
         /// Counts from 1.

@@ -10,6 +10,11 @@ use serde::Serialize;
 use tonic::{Code, Status};
 
 use crate::Profile;
+use crate::health::Health;
+
+/// Requests for listeners, after which istiod is told of the application's health.
+pub(crate) const LISTENERS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 /// State of the world or delta: they number their fields differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,23 @@ pub(crate) fn request_head(variant: Variant, message: &Bytes) -> Head {
 pub(crate) fn response_head(message: &Bytes) -> Head {
     let head = Response::decode(message.clone()).unwrap_or_default();
     Head { type_url: head.type_url, version: head.version_info, nonce: head.nonce, error: None }
+}
+
+/// What names the last request that tells of a node's health, to who made it and who gets it.
+pub(crate) fn health_name(node: &str) -> String {
+    format!("{HEALTH} of {node}")
+}
+
+/// What tells istiod of the application's health; it has neither node nor names.
+pub(crate) fn health_request(variant: Variant, health: &Health) -> Bytes {
+    let type_url = HEALTH.to_owned();
+    // As istio-agent: INTERNAL and what is wrong.
+    let error_detail = health.as_ref().err().map(|message| ErrorDetail { code: 13, message: message.clone() });
+    match variant {
+        Variant::StateOfTheWorld => SotwRequest { type_url, error_detail, ..SotwRequest::default() }.encode_to_vec(),
+        Variant::Delta => DeltaRequest { type_url, error_detail, ..DeltaRequest::default() }.encode_to_vec(),
+    }
+    .into()
 }
 
 /// Whether a response of this type reaches the application. What does not is dropped without an ACK.
@@ -119,6 +141,8 @@ impl EndClass {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ErrorDetail {
+    #[prost(int32, tag = "1")]
+    code: i32,
     #[prost(string, tag = "2")]
     message: String,
 }

@@ -12,7 +12,7 @@
 //!   listens.
 //! - `/quitquitquit` and `/drain` work without Envoy.
 //!
-//! Not modelled: Envoy, the SDS socket, DNS capture, file-mounted certificates, health checks over xDS.
+//! Not modelled: Envoy, the SDS socket, DNS capture, file-mounted certificates, health checks by commands.
 //!
 //! The process exits with 0 after SIGTERM or `/quitquitquit` and with [`AgentError::EXIT_CODE`] after any error, as
 //! pilot-agent does; kubelet restarts it then.
@@ -21,6 +21,7 @@ mod authority;
 pub mod bootstrap;
 mod events;
 mod forward;
+pub mod health;
 mod proxy;
 pub mod proxy_config;
 pub mod publish;
@@ -44,8 +45,8 @@ use hermesh_runtime::{Address, EventId, Listener, Runtime};
 
 pub use events::{
     BootstrapWritten, CertificateIssued, CertificatePublishFailed, CertificateRequestFailed, CertificateRequested,
-    CertificatesPublished, ReadinessChanged, RequestForwarded, ResponseForwarded, RootChanged, RotationScheduled,
-    SocketListening, Started, Stopped, StreamClosed, StreamOpened, TokenMissing,
+    CertificatesPublished, HealthChanged, ReadinessChanged, RequestForwarded, ResponseForwarded, RootChanged,
+    RotationScheduled, SocketListening, Started, Stopped, StreamClosed, StreamOpened, TokenMissing,
 };
 pub use settings::{Profile, Settings, SettingsError};
 
@@ -155,6 +156,12 @@ impl Agent {
                 }
             })
             .abort_on_drop();
+        let _health = settings.proxy.readiness_probe.clone().map(|probe| {
+            let own = settings.addresses.first().copied().expect("a host has an address");
+            let told = proxy.clone();
+            let changed = move |health, event| told.tell_health(health, event);
+            rt.spawn("health", health::check(rt.clone(), probe, own, started, changed)).abort_on_drop()
+        });
         let outcome = match self.write_bootstrap(listening).await {
             Err(error) => Err(error),
             Ok(()) => tokio::select! {

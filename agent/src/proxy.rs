@@ -22,7 +22,9 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::bootstrap;
 use crate::forward::{self, EndClass, Streams, Variant};
+use crate::health::Health;
 use crate::settings::Settings;
 use crate::upstream::{self, Unreached, Upstream};
 use crate::{RequestForwarded, ResponseForwarded, StreamClosed, StreamOpened};
@@ -48,6 +50,10 @@ struct State {
     streams: Streams,
     /// Dropping one ends its stream with OK.
     open: BTreeMap<u64, oneshot::Sender<()>>,
+    /// What is known of the application's health.
+    health: Option<Health>,
+    /// The ways to istiod of the streams that have asked for listeners: they tell of the health.
+    told: BTreeMap<u64, (Variant, mpsc::UnboundedSender<Bytes>)>,
 }
 
 impl XdsProxy {
@@ -59,6 +65,16 @@ impl XdsProxy {
     /// What to serve on the Unix socket.
     pub(crate) fn router(&self) -> Router {
         Router::new().add_service(self.clone())
+    }
+
+    /// Takes note of the application's health, and tells istiod on all streams on which it may be told. Others are told
+    /// when their time comes.
+    pub(crate) fn tell_health(&self, health: Health, cause: Option<EventId>) {
+        let mut state = self.shared.state();
+        for (stream, (variant, upstream)) in &state.told {
+            self.shared.send_health(*stream, *variant, &health, upstream, cause);
+        }
+        state.health = Some(health);
     }
 
     /// Ends all streams.
@@ -125,6 +141,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sends what is known of the application's health, as one of the requests of a stream.
+    fn send_health(
+        &self,
+        stream: u64,
+        variant: Variant,
+        health: &Health,
+        upstream: &mpsc::UnboundedSender<Bytes>,
+        cause: Option<EventId>,
+    ) {
+        let message = forward::health_request(variant, health);
+        let forward::Head { type_url, version, nonce, error } = forward::request_head(variant, &message);
+        let sent = forward::health_name(&bootstrap::node_id(&self.settings));
+        let event = self.rt.emit_because(cause, RequestForwarded { stream, type_url, version, nonce, error });
+        self.rt.sent(&sent, event.or(cause));
+        // A stream that is ending tells nobody; the next one does.
+        let _ = upstream.send(message);
+    }
+
     fn open(&self) -> (u64, oneshot::Receiver<()>) {
         let (close_tx, closed) = oneshot::channel();
         let mut state = self.state();
@@ -179,8 +213,12 @@ impl OpenStream {
         let upward = async {
             while let Some(message) = requests.message().await? {
                 self.tell_request(&message);
+                let wants_listeners = forward::request_head(self.variant, &message).type_url == forward::LISTENERS;
                 if upstream_tx.send(message).is_err() {
                     break;
+                }
+                if wants_listeners {
+                    self.begin_to_tell_health(&upstream_tx);
                 }
             }
             Ok::<(), Ended>(())
@@ -222,6 +260,21 @@ impl OpenStream {
         grpc.streaming(request, path, Raw).await.map(Response::into_inner)
     }
 
+    /// From its first request for listeners on a stream tells istiod of the application's health.
+    fn begin_to_tell_health(&self, upstream: &mpsc::UnboundedSender<Bytes>) {
+        if self.shared.settings.proxy.readiness_probe.is_none() {
+            return;
+        }
+        let mut state = self.shared.state();
+        if state.told.contains_key(&self.stream) {
+            return;
+        }
+        state.told.insert(self.stream, (self.variant, upstream.clone()));
+        if let Some(health) = &state.health {
+            self.shared.send_health(self.stream, self.variant, health, upstream, self.opened);
+        }
+    }
+
     fn tell_request(&self, message: &Bytes) {
         let rt = &self.shared.rt;
         if rt.records(hermesh_runtime::Level::Debug) {
@@ -255,6 +308,7 @@ impl OpenStream {
             let mut state = self.shared.state();
             state.streams.close(self.stream);
             state.open.remove(&self.stream);
+            state.told.remove(&self.stream);
         }
         let event = StreamClosed {
             stream: self.stream,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::health::ReadinessProbe;
 use crate::yaml;
 
 /// The annotation that overlays the whole.
@@ -29,6 +30,8 @@ pub struct ProxyConfig {
     pub status_port: u16,
     /// Becomes node metadata where a key starts with `ISTIO_META_`.
     pub proxy_metadata: BTreeMap<String, String>,
+    /// How the application's health is found out, if istiod wants to know.
+    pub readiness_probe: Option<ReadinessProbe>,
     /// All fields, in proto-JSON.
     pub json: Map<String, Value>,
 }
@@ -123,12 +126,15 @@ impl ProxyConfig {
                 proxy_metadata.insert(name.clone(), value);
             }
         }
+        let probe = json.get("readinessProbe").filter(|probe| !probe.is_null()).cloned();
+        let probe = probe.map(ReadinessProbe::try_from).transpose();
         Ok(Self {
             config_path: text("configPath")?,
             discovery_address,
             control_plane_tls,
             status_port: status_port.ok_or_else(|| field("statusPort", "expected a port from 0 to 65535"))?,
             proxy_metadata,
+            readiness_probe: probe.map_err(|problem| field("readinessProbe", problem))?,
             json,
         })
     }
@@ -220,6 +226,7 @@ mod tests {
             ("statusPort: 70000", "statusPort"),
             ("configPath: ''", "configPath"),
             ("controlPlaneAuthPolicy: MAYBE", "controlPlaneAuthPolicy"),
+            ("readinessProbe: {tcpSocket: {port: 0}}", "readinessProbe"),
             ("- a", "PROXY_CONFIG"),
         ] {
             let sources = Sources { environment: Some(text), ..Sources::default() };

@@ -24,6 +24,8 @@ const TOKEN_FILE: &str = "./var/run/secrets/tokens/istio-token";
 const ISTIOD_ROOT_FILE: &str = "./var/run/secrets/istio/root-cert.pem";
 /// A root that takes precedence over istiod's, for the xDS connection.
 const MOUNTED_ROOT_FILE: &str = "./etc/certs/root-cert.pem";
+/// The root among provisioned certificates.
+const ROOT_FILE: &str = "root-cert.pem";
 /// `PILOT_CERT_PROVIDER`, unless given.
 const CERT_PROVIDER: &str = "istiod";
 
@@ -82,6 +84,8 @@ pub struct Settings {
     pub bootstrap: Option<PathBuf>,
     /// `OUTPUT_CERTS`.
     pub output_certs: Option<PathBuf>,
+    /// `PROV_CERT`: the directory with a certificate for the control plane, and the root that it is trusted by.
+    pub provisioned_certs: Option<PathBuf>,
     /// The service account token's file.
     pub token: PathBuf,
     /// The roots that istiod's xDS server must chain to.
@@ -178,9 +182,17 @@ impl Settings {
         if xds_root.is_none() && rt.exists(at(&root, MOUNTED_ROOT_FILE)).await {
             xds_root = Some(at(&root, MOUNTED_ROOT_FILE));
         }
+        let provisioned = var("PROV_CERT");
+        if let Some(path) = provisioned.as_ref().filter(|_| var("FILE_MOUNTED_CERTS").as_deref() == Some("true")) {
+            return Err(variable("PROV_CERT", path, "excludes FILE_MOUNTED_CERTS; leave one of them out"));
+        }
+        let provisioned_certs = provisioned.map(|path| at(&root, &path));
+        let provisioned_root = provisioned_certs.as_ref().map(|directory| directory.join(ROOT_FILE));
+        xds_root = xds_root.or_else(|| provisioned_root.clone());
         let provider = var("PILOT_CERT_PROVIDER").unwrap_or_else(|| CERT_PROVIDER.to_owned());
         let istiod_root = match provider.as_str() {
             "custom" => at(&root, MOUNTED_ROOT_FILE),
+            _ if provisioned_root.is_some() => provisioned_root.unwrap_or_default(),
             "none" if xds_root.is_none() && proxy.control_plane_tls => {
                 return Err(variable("PILOT_CERT_PROVIDER", "none", "needs XDS_ROOT_CA, or no root is known"));
             }
@@ -218,6 +230,7 @@ impl Settings {
             trust_domain: var("TRUST_DOMAIN").unwrap_or_else(|| "cluster.local".to_owned()),
             bootstrap: bootstrap.map(|path| at(&root, &path)),
             output_certs: var("OUTPUT_CERTS").map(|path| at(&root, &path)),
+            provisioned_certs,
             token: at(&root, TOKEN_FILE),
             xds_root: xds_root.unwrap_or_else(|| istiod_root.clone()),
             ca_root: root_file(rt, "CA_ROOT_CA")?.map_or(istiod_root, |path| at(&root, &path)),

@@ -1,19 +1,20 @@
 //! Connections to istiod: name, roots and token are read anew for each.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hermesh_runtime::http2::{CallError, ConnectOptions, Connection, Keepalive, connect_on};
-use hermesh_runtime::tls::{ClientTls, PeerRule, TrustBundle};
+use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
 use hermesh_runtime::{EventId, Runtime, Trail};
 use tonic::body::Body;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::TokenMissing;
+use crate::publish::FILES;
 use crate::settings::Settings;
 
 /// `GRPC_KEEPALIVE_INTERVAL` and `GRPC_KEEPALIVE_TIMEOUT`, in both directions.
@@ -29,6 +30,8 @@ pub(crate) struct Upstream<'a> {
     pub(crate) address: &'a str,
     /// The name that its certificate must carry, and the file with the roots it must chain to.
     pub(crate) tls: Option<(&'a str, &'a Path)>,
+    /// The directory with the certificate to show, if there is to be one.
+    pub(crate) identity: Option<&'a PathBuf>,
 }
 
 impl<'a> Upstream<'a> {
@@ -36,20 +39,26 @@ impl<'a> Upstream<'a> {
     pub(crate) fn xds(settings: &'a Settings) -> Self {
         let with_tls = settings.proxy.control_plane_tls;
         let tls = with_tls.then_some((settings.istiod_name.as_str(), settings.xds_root.as_path()));
-        Self { address: &settings.proxy.discovery_address, tls }
+        Self { address: &settings.proxy.discovery_address, tls, identity: settings.provisioned_certs.as_ref() }
     }
 
     /// The certificate authority.
     pub(crate) fn authority(settings: &'a Settings) -> Self {
         let plaintext = settings.ca_address.ends_with(PLAINTEXT_PORT);
         let tls = (!plaintext).then_some((settings.ca_name.as_str(), settings.ca_root.as_path()));
-        Self { address: &settings.ca_address, tls }
+        Self { address: &settings.ca_address, tls, identity: settings.provisioned_certs.as_ref() }
     }
 
     /// Opens a connection, trying one address of the host after another.
     pub(crate) async fn connect(&self, rt: &Runtime, cause: Option<EventId>) -> Result<Client, Unreached> {
         let tls = match self.tls {
-            Some((name, root)) => Some(client_tls(rt, name, root).await?),
+            Some((name, root)) => {
+                let identity = match self.identity {
+                    Some(directory) => provisioned(rt, directory).await,
+                    None => None,
+                };
+                Some(client_tls(rt, name, root, identity).await?)
+            }
             None => None,
         };
         let options = ConnectOptions { tls, keepalive: Some(KEEPALIVE), cause, ..ConnectOptions::default() };
@@ -116,12 +125,21 @@ pub(crate) async fn credentials(
     }
 }
 
-async fn client_tls(rt: &Runtime, name: &str, root: &Path) -> Result<ClientTls, Status> {
+/// The certificate in a directory as it is now. One that is not there, cannot be read or has expired is not shown: the
+/// token has to do.
+async fn provisioned(rt: &Runtime, directory: &Path) -> Option<Identity> {
+    let [key, chain, _] = FILES;
+    let (chain, key) = (rt.read(directory.join(chain)).await.ok()?, rt.read(directory.join(key)).await.ok()?);
+    let identity = Identity::from_pem(rt, &chain, &key).ok()?;
+    (identity.not_after() > rt.wall()).then_some(identity)
+}
+
+async fn client_tls(rt: &Runtime, name: &str, root: &Path, identity: Option<Identity>) -> Result<ClientTls, Status> {
     let unusable =
         |error: &dyn std::fmt::Display| Status::unavailable(format!("root certificate {}: {error}", root.display()));
     let pem = rt.read(root).await.map_err(|error| unusable(&error))?;
     let trust = TrustBundle::from_pem(&pem).map_err(|error| unusable(&error))?;
-    ClientTls::new(rt, name, trust, None, PeerRule::dns(name)).map_err(|error| unusable(&error))
+    ClientTls::new(rt, name, trust, identity, PeerRule::dns(name)).map_err(|error| unusable(&error))
 }
 
 /// Why there is no connection or no answer, and the event that tells of it.
@@ -193,7 +211,7 @@ mod tests {
     async fn a_name_server_is_not_waited_for_longer_than_a_connection() {
         let rt = Process::new(Setup::new().network(InMemory::with_silent_names())).rt;
         let begin = tokio::time::Instant::now();
-        let upstream = Upstream { address: "istiod.istio-system.svc:15012", tls: None };
+        let upstream = Upstream { address: "istiod.istio-system.svc:15012", tls: None, identity: None };
         let Unreached { status, .. } = upstream.connect(&rt, None).await.map(drop).unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         let text = "istiod.istio-system.svc:15012: lookup istiod.istio-system.svc: i/o timeout";

@@ -98,6 +98,25 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// A program that comes with Hermesh.
+    pub(crate) fn built_in<F>(main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output: Into<Exit>> + Send + 'static,
+    {
+        Self::new(true, main)
+    }
+
+    fn new<F>(built_in: bool, main: impl Fn(Process) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output: Into<Exit>> + Send + 'static,
+    {
+        let main: Main = Arc::new(move |process| {
+            let running = main(process);
+            Box::pin(async move { running.await.into() })
+        });
+        Self { main, built_in }
+    }
+
     pub(crate) fn run(&self, process: Process) -> BoxFuture<'static, Exit> {
         (self.main)(process)
     }
@@ -203,11 +222,7 @@ impl Images {
     ) where
         F: Future<Output: Into<Exit>> + Send + 'static,
     {
-        let main: Main = Arc::new(move |process| {
-            let running = main(process);
-            Box::pin(async move { running.await.into() })
-        });
-        self.programs.push((glob.into(), Program { main, built_in }));
+        self.programs.push((glob.into(), Program::new(built_in, main)));
     }
 
     /// These, and after them those built into Hermesh.

@@ -388,3 +388,68 @@ async fn a_stale_bootstrap_does_not_make_a_restarted_agent_ready() {
     mesh.start_agent().ended.await.unwrap().unwrap_err();
     assert!(!rt.exists(mesh.pod.path("etc/istio/proxy/grpc-bootstrap.json")).await);
 }
+
+#[tokio::test]
+async fn an_agent_that_has_a_certificate_needs_its_token_no_more() {
+    let mut mesh = Mesh::new().await;
+    let rt = hermesh_runtime::os::runtime();
+    let root = "/var/run/secrets/istio/root-cert.pem";
+    mesh.set("PROV_CERT", "/var/lib/istio/data");
+    mesh.set("XDS_ROOT_CA", root);
+    mesh.set("CA_ROOT_CA", root);
+    let first = mesh.started_agent().await;
+    first.process.terminate();
+    first.ended.await.unwrap().unwrap();
+
+    // The second knows the root, too, from what the first has left.
+    mesh.pod.write(&rt, "var/run/secrets/tokens/istio-token", "long expired").await;
+    mesh.vars.retain(|(name, _)| !name.ends_with("_ROOT_CA"));
+    let key = mesh.read(&rt, "key.pem").await.unwrap();
+    let second = mesh.start_agent();
+    eventually("a new certificate", async || mesh.read(&rt, "key.pem").await.is_some_and(|now| now != key)).await;
+    assert_eq!(second.process.events.count("cert.request.failed"), 0);
+    eventually("readiness", async || mesh.is_ready(&second).await).await;
+    Ads::open(&mesh, &rt).await.unwrap().ask().await.expect("istiod knows the certificate");
+    second.process.terminate();
+    second.ended.await.unwrap().unwrap();
+
+    mesh.vars.retain(|(name, _)| name != "PROV_CERT");
+    let third = mesh.start_agent();
+    eventually("a refusal", async || third.process.events.count("cert.request.failed") > 0).await;
+    assert!(third.process.events.last("cert.request.failed").mentions("Unauthenticated"));
+}
+
+#[tokio::test]
+async fn health_is_told_after_the_first_request_for_listeners_and_whenever_it_changes() {
+    let mut mesh = Mesh::new().await;
+    let rt = hermesh_runtime::os::runtime();
+    let port = free_port(&rt).await;
+    let discovery = mesh.istiod.as_ref().unwrap().address.port();
+    let probe = format!(r#"{{"tcpSocket":{{"port":{port}}},"periodSeconds":1}}"#);
+    let config = format!(
+        r#"{{"discoveryAddress":"localhost:{discovery}","statusPort":{},"readinessProbe":{probe}}}"#,
+        mesh.status.port()
+    );
+    mesh.set("PROXY_CONFIG", &config);
+    let agent = mesh.started_agent().await;
+    let events = &agent.process.events;
+    let told = || events.all().iter().filter(|event| event.mentions("istio.v1.HealthInformation")).count();
+    eventually("it is not healthy", async || events.count("agent.health") == 1).await;
+    assert!(events.last("agent.health").mentions("dial tcp 127.0.0.1"));
+
+    let mut stream = Ads::open(&mesh, &rt).await.unwrap();
+    stream.ask().await.unwrap();
+    assert_eq!(told(), 0, "a request for clusters does not count");
+    let listeners = "type.googleapis.com/envoy.config.listener.v3.Listener".to_owned();
+    let names = vec!["echo:7070".to_owned()];
+    let request = DiscoveryRequest { type_url: listeners, resource_names: names, ..DiscoveryRequest::default() };
+    stream.requests.send(request.clone()).unwrap();
+    eventually("istiod is told", async || told() == 1).await;
+    stream.requests.send(request).unwrap();
+
+    let _listener = rt.listen(SocketAddr::from(([127, 0, 0, 1], port)).into()).await.unwrap();
+    eventually("it is healthy", async || events.count("agent.health") == 2).await;
+    eventually("istiod is told again", async || told() == 2).await;
+    assert!(!events.last("agent.health").mentions("dial tcp"));
+    stream.ask().await.expect("istiod goes on with the stream");
+}

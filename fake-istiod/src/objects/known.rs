@@ -94,7 +94,6 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("ServiceEntry", NoEffect, &["status"]),
     ("WorkloadEntry", NoEffect, &["status"]),
     ("WorkloadGroup", NoEffect, &["status"]),
-    ("WorkloadGroupSpec", Refused, &["probe"]),
     ("ProxyConfig", NoEffect, &["status"]),
     ("LabelSelector", Replaceable("matchLabels: {app: echo}"), &["matchExpressions"]),
     ("Pod", NoEffect, &["status"]),

@@ -25,6 +25,7 @@ mod peer_authentication;
 mod pod;
 mod probe;
 mod proxy_config;
+mod readiness_probe;
 mod service;
 mod service_entry;
 mod stateful_set;
@@ -62,14 +63,15 @@ pub use node::{Node, NodeStatus, REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL};
 pub use peer_authentication::{MtlsMode, MutualTls, PeerAuthentication, PeerAuthenticationSpec};
 pub use pod::{
     ConfigMapKeyReference, Container, ContainerPort, ContainerRestartPolicy, ContainerState, ContainerStatus, EnvVar,
-    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, RestartPolicy, Toleration,
-    VolumeMount,
+    EnvVarSource, FieldReference, Pod, PodPhase, PodSpec, PodStatus, ReadinessGate, Resources, RestartPolicy,
+    Toleration, VolumeMount,
 };
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, HttpScheme, Lifecycle, LifecycleHandler, Probe, ProbeHandler,
     SleepAction, TcpSocketAction,
 };
 pub use proxy_config::{ProxyConfig, ProxyConfigSpec, ProxyImage};
+pub use readiness_probe::{GrpcHealthCheck, HealthCheckHeader, HttpHealthCheck, ReadinessProbe, TcpHealthCheck};
 pub use service::{ClusterIp, IntOrString, Protocol, Service, ServicePort, ServiceSpec, ServiceType};
 pub use service_entry::{EntrySelector, MeshLocation, Resolution, ServiceEntry, ServiceEntryPort, ServiceEntrySpec};
 pub use stateful_set::{
@@ -84,7 +86,11 @@ pub use volume::{
     ConfigMapVolume, DownwardApiItem, DownwardApiVolume, EmptyDirVolume, KeyToPath, ProjectedSource, ProjectedVolume,
     ServiceAccountTokenProjection, Volume, VolumeSource,
 };
-pub use workload_entry::{WorkloadEntry, WorkloadEntrySpec, WorkloadGroup, WorkloadGroupMetadata, WorkloadGroupSpec};
+pub(crate) use workload_entry::HEALTH_CHECKS;
+pub use workload_entry::{
+    Health, WorkloadEntry, WorkloadEntrySpec, WorkloadEntryStatus, WorkloadGroup, WorkloadGroupMetadata,
+    WorkloadGroupSpec,
+};
 
 /// A label selector that wants every one of its labels (`matchLabels`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]

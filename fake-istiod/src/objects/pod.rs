@@ -176,6 +176,9 @@ growing! {
     later {
         /// Makes a sidecar of an init container.
         pub restart_policy: Option<ContainerRestartPolicy>,
+        /// What injection has it ask of its node. Manifests say it without effect, and it is not read from them.
+        #[serde(skip)]
+        pub resources: Resources,
     }
 }
 
@@ -185,6 +188,15 @@ impl Container {
     pub fn is_sidecar(&self) -> bool {
         self.restart_policy == Some(ContainerRestartPolicy::Always)
     }
+}
+
+/// Amounts such as `100m` and `128Mi`, by the names of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// What a container asks for.
+    pub requests: BTreeMap<String, String>,
+    /// What it gets at most.
+    pub limits: BTreeMap<String, String>,
 }
 
 /// A restart policy of one container's own.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hermesh_xds::resource::Locality;
 use serde::Deserialize;
 
-use super::{Labels, Metadata};
+use super::{Labels, Metadata, ReadinessProbe};
 
 /// `networking.istio.io WorkloadEntry`: one workload outside of the cluster, such as a virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,40 @@ pub struct WorkloadEntry {
     pub metadata: Metadata,
     /// What it is.
     pub spec: WorkloadEntrySpec,
+    /// What its agent has said of it.
+    #[serde(skip)]
+    pub status: WorkloadEntryStatus,
+}
+
+/// On a WorkloadEntry: its agent tells whether it is healthy, and until then it is not.
+pub(crate) const HEALTH_CHECKS: &str = "proxy.istio.io/health-checks-enabled";
+
+impl WorkloadEntry {
+    /// Whether anybody is sent to it: one whose agent tells of its health has to be healthy.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let is_checked = self.metadata.annotations.get(HEALTH_CHECKS).is_some_and(|value| value == "true");
+        !is_checked || self.status.health == Some(Health::Healthy)
+    }
+}
+
+/// What a workload's agent has said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadEntryStatus {
+    /// Its condition `Healthy`, once there is one.
+    pub health: Option<Health>,
+}
+
+/// A condition `Healthy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is met.
+    Healthy,
+    /// It is not.
+    Unhealthy {
+        /// What is wrong.
+        message: String,
+    },
 }
 
 /// A workload outside of the cluster: a WorkloadEntry's spec, an endpoint of a ServiceEntry, or a group's template.
@@ -56,6 +90,8 @@ pub struct WorkloadGroupSpec {
     pub metadata: WorkloadGroupMetadata,
     /// What their specs begin as.
     pub template: Option<WorkloadEntrySpec>,
+    /// How their agents find out whether they are healthy.
+    pub probe: Option<ReadinessProbe>,
 }
 
 /// Labels and annotations for WorkloadEntries.

@@ -31,7 +31,7 @@ use super::{Entry, Hub, LastResponse, PushContext, Registrations, ServiceName, U
 use crate::authentication::{Authenticator, Caller, Credentials};
 use crate::disruption::{self, Door, Watch};
 use crate::node::Node;
-use crate::objects::{Kind, ObjectKey};
+use crate::objects::{Health, Kind, ObjectKey};
 use crate::translate;
 use crate::watch::service_name;
 pub use leaving::{Dropped, Held, Released};
@@ -42,6 +42,8 @@ const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// How many responses wait for a client that reads slowly, before its pushes begin to be merged.
 const RESPONSES_AHEAD: usize = 8;
+/// The type of requests that tell of the health of a workload, and ask for nothing.
+const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 hermesh_runtime::event! {
     /// A node opened an ADS stream.
@@ -275,7 +277,7 @@ impl DiscoveryService {
             door,
             end: Status::cancelled("the client closed the stream"),
             ended_by: None,
-            _registered: registered,
+            registered,
         };
         let ended = connection.run(first, requests).await;
         connection.end = ended.as_ref().err().cloned().unwrap_or_else(|| Status::ok(""));
@@ -343,7 +345,7 @@ struct Connection {
     /// Who wants it to end, if it ends because somebody does.
     ended_by: Option<EventId>,
     /// Of a workload that registers itself.
-    _registered: Option<Connected>,
+    registered: Option<Connected>,
 }
 
 impl Connection {
@@ -376,6 +378,10 @@ impl Connection {
 
     /// Handles one request.
     async fn answer(&mut self, request: &DiscoveryRequest) -> Result<(), Status> {
+        if request.type_url == HEALTH {
+            self.note_health(request);
+            return Ok(());
+        }
         match self.stream.on_request(request) {
             ServerAction::Respond { resource_type, .. } => {
                 self.accepted(resource_type, request);
@@ -396,6 +402,17 @@ impl Connection {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What an agent says of the health of its workload, if that registers itself.
+    fn note_health(&self, request: &DiscoveryRequest) {
+        let Some(registered) = &self.registered else { return };
+        let health = match &request.error_detail {
+            None => Health::Healthy,
+            Some(detail) => Health::Unhealthy { message: detail.message.clone() },
+        };
+        let told = self.rt.received(&format!("{HEALTH} of {}", self.id));
+        registered.health(health, told.or(self.opened));
     }
 
     /// Sends all watched types, in order.

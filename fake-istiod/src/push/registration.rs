@@ -1,7 +1,10 @@
 //! Workloads outside of the cluster that register themselves: a WorkloadEntry comes with the first stream of one, and
 //! goes some time after its last.
 //!
-//! Source: Istio `pilot/pkg/autoregistration/controller.go`. Health checks are not played.
+//! What agents say of the health of their workloads becomes a condition of the WorkloadEntry: of those whose group has
+//! a probe, only the healthy are endpoints.
+//!
+//! Source: Istio `pilot/pkg/autoregistration/controller.go` and `internal/health`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +16,9 @@ use tonic::Status;
 use super::rfc3339;
 use crate::authentication::Caller;
 use crate::node::Node;
-use crate::objects::{Kind, Metadata, Object, ObjectKey, OwnerReference, WorkloadEntry, WorkloadGroup};
+use crate::objects::{
+    HEALTH_CHECKS, Health, Kind, Metadata, Object, ObjectKey, OwnerReference, WorkloadEntry, WorkloadGroup,
+};
 use crate::watch::WatchEvent;
 
 /// How long an entry outlives the last stream of its workload (`PILOT_WORKLOAD_ENTRY_GRACE_PERIOD`).
@@ -41,6 +46,14 @@ hermesh_runtime::event! {
         group: String,
         /// Whether the entry was there already.
         again: bool,
+    }
+
+    /// The agent of such a workload says whether it is healthy.
+    HealthReported = "istiod.workload.health" {
+        entry: String,
+        healthy: bool,
+        /// What is wrong with it.
+        message: Option<String>,
     }
 
     /// The last stream of such a workload ended.
@@ -239,6 +252,27 @@ pub(crate) struct Connected {
     cause: Option<EventId>,
 }
 
+impl Connected {
+    /// Takes note of what the workload's agent says of it.
+    pub(crate) fn health(&self, health: Health, cause: Option<EventId>) {
+        let Registrations { rt, writer, .. } = &self.registrations;
+        let entry = {
+            let mut state = self.registrations.lock();
+            let Some(entry) = state.entries.get_mut(&self.name) else { return };
+            Arc::make_mut(entry).status.health = Some(health.clone());
+            Arc::clone(entry)
+        };
+        let message = match health {
+            Health::Healthy => None,
+            Health::Unhealthy { message } => Some(message),
+        };
+        let entry_name = format!("{}/{}", self.name.0, self.name.1);
+        let event = HealthReported { entry: entry_name, healthy: message.is_none(), message };
+        let event = rt.emit_because(cause, event).or(cause);
+        writer(Write::Apply(entry.into()), event);
+    }
+}
+
 impl Drop for Connected {
     fn drop(&mut self) {
         let mut state = self.registrations.lock();
@@ -290,6 +324,9 @@ fn of_group(name: &Name, node: &Node, group: &WorkloadGroup) -> WorkloadEntry {
     }
     let mut annotations = group.spec.metadata.annotations.clone();
     annotations.insert(GROUP.to_owned(), group.metadata.name.clone());
+    if group.spec.probe.is_some() {
+        annotations.insert(HEALTH_CHECKS.to_owned(), "true".to_owned());
+    }
     let owner = OwnerReference {
         kind: Kind::WorkloadGroup,
         name: group.metadata.name.clone(),
@@ -297,5 +334,5 @@ fn of_group(name: &Name, node: &Node, group: &WorkloadGroup) -> WorkloadEntry {
     };
     let metadata =
         Metadata { labels: spec.labels.clone(), annotations, owner: Some(owner), ..Metadata::named(&name.0, &name.1) };
-    WorkloadEntry { metadata, spec }
+    WorkloadEntry { metadata, spec, ..WorkloadEntry::default() }
 }

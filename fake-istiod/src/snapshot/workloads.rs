@@ -183,7 +183,8 @@ pub(super) fn selected<'a>(
     pods: &'a BTreeMap<(String, String), Arc<Pod>>,
 ) -> Vec<Workload> {
     let of_entry = |entry: &Arc<WorkloadEntry>| Workload::Entry(EntrySource::Object(Arc::clone(entry)));
-    let mut workloads: Vec<Workload> = entries.values().map(of_entry).filter(|it| is_selected(service, it)).collect();
+    let healthy = entries.values().filter(|entry| entry.is_healthy());
+    let mut workloads: Vec<Workload> = healthy.map(of_entry).filter(|it| is_selected(service, it)).collect();
     if let Registry::External(entry) = service.registry() {
         let inline = |index| Workload::Entry(EntrySource::Inline(Arc::clone(entry), index));
         workloads.extend((0..entry.spec.endpoints.len()).map(inline));

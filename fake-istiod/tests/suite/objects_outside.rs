@@ -144,8 +144,28 @@ fn what_the_webhook_refuses_is_refused() {
         ("WorkloadGroup", "{template: {ports: {a: 0}}}".to_owned(), "spec.template.ports.a: port 0 is out of range"),
         (
             "WorkloadGroup",
-            "{template: {}, probe: {tcpSocket: {port: 80}}}".to_owned(),
-            "spec.probe: not supported yet; a real mesh would act on it",
+            "{template: {}, probe: {exec: {command: [a]}}}".to_owned(),
+            "spec.probe.exec: machines have no commands here; ask a port instead",
+        ),
+        (
+            "WorkloadGroup",
+            "{template: {}, probe: {periodSeconds: 1}}".to_owned(),
+            "spec.probe: expected exactly one of httpGet, tcpSocket, exec or grpc",
+        ),
+        (
+            "WorkloadGroup",
+            "{template: {}, probe: {tcpSocket: {port: 80}, grpc: {port: 80}}}".to_owned(),
+            "spec.probe: expected exactly one of httpGet, tcpSocket, exec or grpc",
+        ),
+        (
+            "WorkloadGroup",
+            "{template: {}, probe: {tcpSocket: {}}}".to_owned(),
+            "spec.probe.tcpSocket.port: port 0 is out of range",
+        ),
+        (
+            "WorkloadGroup",
+            "{template: {}, probe: {httpGet: {port: 80, scheme: HTTPS}}}".to_owned(),
+            "spec.probe.httpGet.scheme: HTTPS probes are not supported yet",
         ),
         ("ProxyConfig", "{concurrency: -1}".to_owned(), "spec.concurrency: -1 is negative; 0 means all cores"),
     ] {

@@ -5,44 +5,33 @@
 //! units that systemd starts again ten seconds after they end. Services' names and virtual addresses are the cluster's:
 //! a machine knows none but istiod's, which stands for a load balancer in front of it.
 
+mod package;
+mod unit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hermesh_agent::wait::Wait;
 use hermesh_istiod::ca::{AUDIENCE, ServiceAccount, SignedTokens};
-use hermesh_istiod::objects::{Kind, Labels, Object, ObjectKey, WorkloadGroup};
+use hermesh_istiod::objects::{Kind, Object, ObjectKey, WorkloadGroup};
 use hermesh_runtime::EventId;
 
 use super::kubectl::human_duration;
 use super::kubelet::{Inside, Kubelet, stand_in, volumes};
 use super::store::Store;
-use super::{ISTIO_NAMESPACE, TRUST_DOMAIN};
-use crate::engine::{ContainerId, ContainerSpec, Exit, PodId, PodSpec, Volume, World};
-use crate::image::{Images, Process, Program, ServedPort};
+use crate::engine::{ContainerId, PodId, PodSpec, World};
+use crate::image::{Images, Program, ServedPort};
 use crate::mesh::{Fault, PodRow};
 use crate::signal::Signal;
+use unit::{AGENT, APPLICATION, Unit};
 
-/// The unit that runs the agent, and the one that runs the application.
-const AGENT: &str = "istio-proxy";
-const APPLICATION: &str = "app";
-/// `RestartSec` of the unit `istio`.
-const RESTART: Duration = Duration::from_secs(10);
 /// How long systemd waits for a unit to stop before it kills it (`DefaultTimeoutStopSec`).
 const STOP: Duration = Duration::from_secs(90);
-/// How long the application waits for the agent before it is started again.
-const WAIT: Duration = Duration::from_secs(60);
 /// The life of the token (`istioctl x workload entry configure --tokenDuration`).
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
-/// Where the machine keeps them.
-const ROOT_FILE: &str = "/etc/certs/root-cert.pem";
-const TOKEN_FILE: &str = "/var/run/secrets/tokens/istio-token";
-const DATA: &str = "/var/lib/istio/data";
-const BOOTSTRAP_FILE: &str = "/etc/istio/proxy/grpc-bootstrap.json";
 /// What plays the application of a machine that names no image.
 pub(crate) const STAND_IN: &str = "stand-in";
-const READY_URL: &str = "http://localhost:15020/healthz/ready";
 
 /// The machines of a simulation; clones share them.
 #[derive(Clone)]
@@ -192,16 +181,9 @@ impl Machines {
         let Boot { namespace, name, group: group_name, address, args, .. } = boot;
         let qualified = format!("{namespace}/{name}");
         let token = self.tokens.mint(&ServiceAccount::new(namespace.clone(), account.clone()), AUDIENCE, TOKEN_LIFE);
-        let root = Volume::new();
-        // Made by the agent's package.
-        root.create_dir_all(DATA, 0o755).expect("a new volume has room for a folder");
-        for (path, contents) in [(ROOT_FILE, root_certificate), (TOKEN_FILE, token)] {
-            let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-            let written = root.create_dir_all(folder, 0o755).and_then(|()| root.write(path, contents, 0o644));
-            written.expect("a new volume has room for two files");
-        }
+        let root = package::disk(root_certificate, token, &group);
         let net = self.world.add_pod(PodSpec::new(qualified.clone(), [address]), cause);
-        let env = environment(&namespace, &group_name, &account, &group);
+        let env = package::environment(&namespace, &group_name, &account, &group);
         let machine = Machine {
             net,
             address,
@@ -216,7 +198,7 @@ impl Machines {
         self.lock().machines.insert((namespace.clone(), name.clone()), machine);
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).insert(qualified);
 
-        let labels = labels(&group_name, &group);
+        let labels = package::labels(&group_name, &group);
         let unit = |unit, program, env: &BTreeMap<String, String>, args: Vec<String>, ports: Vec<ServedPort>| Unit {
             machines: self.clone(),
             machine: (namespace.clone(), name.clone()),
@@ -391,116 +373,4 @@ pub(crate) fn reserved(address: IpAddr) -> Option<&'static str> {
     }
     let nobody = address.is_loopback() || address.is_unspecified() || address.is_multicast();
     nobody.then_some("nobody's own")
-}
-
-/// One of a machine's units.
-struct Unit {
-    machines: Machines,
-    machine: Name,
-    net: PodId,
-    root: Volume,
-    name: &'static str,
-    program: Program,
-    env: BTreeMap<String, String>,
-    args: Vec<String>,
-    ports: Arc<[ServedPort]>,
-    version: Option<Arc<str>>,
-    off: Signal,
-}
-
-impl Unit {
-    /// Runs it, again and again, until the machine is shut down.
-    async fn run(self, mut cause: Option<EventId>) {
-        let (machines, world) = (&self.machines, &self.machines.world);
-        while !self.off.is_raised() {
-            let id = world.start(self.net, self.spec(), cause);
-            machines.change(&self.machine, |machine| {
-                machine.running.insert(self.name, id);
-            });
-            let status = world.exited(id).await;
-            machines.change(&self.machine, |machine| {
-                machine.running.remove(self.name);
-                machine.ready &= self.name != APPLICATION;
-                machine.restarts += 1;
-            });
-            let container = format!("{}/{}/{}", self.machine.0, self.machine.1, self.name);
-            machines.kubelet.note_crash(self.program.built_in, &container, &status);
-            cause = status.event;
-            tokio::select! {
-                biased;
-                () = self.off.first() => {}
-                () = tokio::time::sleep(RESTART) => {}
-            }
-        }
-    }
-
-    fn spec(&self) -> ContainerSpec {
-        let program = self.program.clone();
-        let (ports, version) = (Arc::clone(&self.ports), self.version.clone());
-        let (machines, machine, waits) = (self.machines.clone(), self.machine.clone(), self.name == APPLICATION);
-        let mut spec = ContainerSpec::new(self.name, move |rt| async move {
-            if waits {
-                let mut wait = Wait::default();
-                READY_URL.clone_into(&mut wait.url);
-                wait.timeout = WAIT;
-                if let Err(error) = wait.run(&rt).await {
-                    return Exit { code: 1, message: Some(error.to_string()) };
-                }
-                machines.change(&machine, |machine| machine.ready = true);
-            }
-            program.run(Process::new(rt, ports, version)).await
-        });
-        spec.env = self.env.clone();
-        spec.args = self.args.clone();
-        spec.root = self.root.clone();
-        spec
-    }
-}
-
-/// What `cluster.env` of `istioctl x workload entry configure --autoregister` says, and what a proxyless agent needs.
-fn environment(namespace: &str, group_name: &str, account: &str, group: &WorkloadGroup) -> BTreeMap<String, String> {
-    let labels = serde_json::to_string(&labels(group_name, group)).expect("labels are text");
-    let network = group.spec.template.as_ref().map(|template| template.network.clone()).unwrap_or_default();
-    let mut env: BTreeMap<String, String> = [
-        ("CA_ADDR", format!("istiod.{ISTIO_NAMESPACE}.svc:15012")),
-        ("CA_ROOT_CA", ROOT_FILE.to_owned()),
-        ("DISABLE_ENVOY", "true".to_owned()),
-        ("GRPC_XDS_BOOTSTRAP", BOOTSTRAP_FILE.to_owned()),
-        ("GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "true".to_owned()),
-        ("ISTIO_METAJSON_LABELS", labels),
-        ("ISTIO_META_AUTO_REGISTER_GROUP", group_name.to_owned()),
-        ("ISTIO_META_CLUSTER_ID", "Kubernetes".to_owned()),
-        ("ISTIO_META_GENERATOR", "grpc".to_owned()),
-        ("ISTIO_META_MESH_ID", TRUST_DOMAIN.to_owned()),
-        ("ISTIO_META_WORKLOAD_NAME", group_name.to_owned()),
-        ("OUTPUT_CERTS", DATA.to_owned()),
-        ("POD_NAMESPACE", namespace.to_owned()),
-        ("SERVICE_ACCOUNT", account.to_owned()),
-        ("TRUST_DOMAIN", TRUST_DOMAIN.to_owned()),
-        ("XDS_ROOT_CA", ROOT_FILE.to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    if !network.is_empty() {
-        env.insert("ISTIO_META_NETWORK".to_owned(), network);
-    }
-    env
-}
-
-/// The labels that `istioctl` writes into a machine's metadata: those of its group, and whose version of what it is.
-fn labels(group_name: &str, group: &WorkloadGroup) -> Labels {
-    let mut labels = group.spec.metadata.labels.clone();
-    labels.extend(group.spec.template.iter().flat_map(|template| template.labels.clone()));
-    let first = |names: &[&str], default: &str| {
-        names.iter().find_map(|name| labels.get(*name)).map_or(default, String::as_str).to_owned()
-    };
-    let service = "service.istio.io/canonical-name";
-    let revision = "service.istio.io/canonical-revision";
-    let canonical = [
-        (service, first(&[service, "app.kubernetes.io/name", "app"], group_name)),
-        (revision, first(&[revision, "app.kubernetes.io/version", "version"], "latest")),
-    ];
-    labels.extend(canonical.map(|(name, value)| (name.to_owned(), value)));
-    labels
 }

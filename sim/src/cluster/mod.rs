@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use hermesh_istiod::ca::SignedTokens;
 use hermesh_istiod::disruption::Disruptions;
-use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase};
+use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase, WorkloadEntry};
 use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_runtime::EventId;
 
@@ -158,6 +158,7 @@ impl Cluster {
             Object::Pod(pod) => self.put_pod(&pod, cause),
             Object::Job(job) => self.put_job(Job::clone(&job), cause),
             Object::Node(node) => self.put_node(Object::Node(node), cause),
+            Object::WorkloadEntry(entry) => self.put_workload_entry(WorkloadEntry::clone(&entry), cause),
             other => self.store.apply(self.admission.complete(other), cause),
         }
     }
@@ -168,6 +169,15 @@ impl Cluster {
             job.status = there.status.clone();
         }
         self.store.apply(job.into(), cause)
+    }
+
+    /// Whether a workload outside of the cluster is healthy its agent says.
+    fn put_workload_entry(&self, mut entry: WorkloadEntry, cause: Option<EventId>) -> ApplyOutcome {
+        let key = ObjectKey::new(Kind::WorkloadEntry, &entry.metadata.namespace, &entry.metadata.name);
+        if let Some(Object::WorkloadEntry(there)) = self.store.get(&key) {
+            entry.status = there.status.clone();
+        }
+        self.store.apply(entry.into(), cause)
     }
 
     /// Whether a node is ready its kubelet says.

@@ -226,6 +226,14 @@ impl<'t> Sentences<'t> {
                 Some(reason) => format!("the agent is not ready: {reason}"),
                 None => "the agent is ready".to_owned(),
             },
+            "agent.health" => match text(&told, "message") {
+                Some(message) => format!("the application is not healthy: {message}"),
+                None => "the application is healthy".to_owned(),
+            },
+            "istiod.workload.health" => match text(&told, "message") {
+                Some(message) => format!("sends nobody to {}, which is not healthy: {message}", field("entry")),
+                None => format!("is told that {} is healthy", field("entry")),
+            },
             "agent.stopped" => format!("the agent ends: {}", field("reason")),
             "agent.token.missing" => format!("cannot read the token {}: {}", field("path"), field("error")),
             "cert.request.failed" => format!("got no certificate: {}", field("message")),

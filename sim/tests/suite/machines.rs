@@ -10,14 +10,73 @@ use hermesh::{BootError, Call, Machine, Mesh};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/virtual-machines");
 
-#[test]
-fn a_machine_joins_is_called_calls_back_and_goes_away() {
-    let file = Path::new(EXAMPLES).join("virtual-machines.yaml");
-    let scenario = Scenario::open(file).unwrap_or_else(|error| panic!("{error}"));
-    for (seed, network) in [(1, Network::Simulated), (2, Network::Simulated), (1, Network::Turmoil)] {
+#[track_caller]
+fn holds(name: &str, networks: &[Network]) {
+    let scenario = Scenario::open(Path::new(EXAMPLES).join(name)).unwrap_or_else(|error| panic!("{error}"));
+    let simulated = [(1, Network::Simulated), (2, Network::Simulated)];
+    let others = networks.iter().map(|network| (1, *network));
+    for (seed, network) in simulated.into_iter().chain(others) {
         let run = scenario.run(&RunOptions::seed(seed).network(network)).unwrap();
         assert_eq!(run.verdict, Verdict::Held, "{}", report::human(&run, &report::Styles::plain()));
     }
+}
+
+#[test]
+fn a_machine_joins_is_called_calls_back_and_goes_away() {
+    holds("virtual-machines.yaml", &[Network::Turmoil]);
+}
+
+#[test]
+fn machines_get_calls_while_their_agents_say_that_they_are_healthy() {
+    holds("health-checks.yaml", &[]);
+}
+
+#[test]
+fn an_agent_goes_on_with_its_certificate_when_its_token_has_expired() {
+    holds("old-token.yaml", &[]);
+}
+
+#[test]
+fn a_new_istiod_is_told_of_the_health_of_machines() {
+    let mut mesh = bank();
+    mesh.apply(Path::new(EXAMPLES).join("checked.yaml"));
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    mesh.run_for(Duration::from_secs(5));
+    let (found, told) = (count(&mesh, "agent.health"), count(&mesh, "istiod.workload.health"));
+    assert!(found >= 1 && told >= 1, "{found} {told}");
+    mesh.run_for(Duration::from_secs(30));
+    assert_eq!(count(&mesh, "istiod.workload.health"), told, "what does not change is not told again");
+    mesh.kill("istiod").wait_ready();
+    mesh.run_for(Duration::from_secs(60));
+    assert_eq!(count(&mesh, "istiod.workload.health"), told + 1);
+    assert_eq!(count(&mesh, "agent.health"), found, "nothing has changed");
+    // An agent that starts anew asks anew.
+    mesh.kill("vm/0/istio-proxy");
+    mesh.run_for(Duration::from_secs(60));
+    assert_eq!(count(&mesh, "agent.health"), found + 1);
+    mesh.wait_converged();
+    let report = mesh.call(Call::new("teller", "xds:///ledger:7070"));
+    assert!(report.is_ok(), "{report:?}");
+}
+
+#[test]
+fn who_applies_an_entry_says_nothing_of_its_health() {
+    let mut mesh = bank();
+    mesh.apply(Path::new(EXAMPLES).join("checked.yaml"));
+    let entry = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\n\
+        metadata:\n  name: ledger-192.168.0.1\n  annotations: {proxy.istio.io/health-checks-enabled: 'true'}\n\
+        spec: {address: 192.168.0.1, labels: {app: ledger}, ports: {grpc: 17070}, serviceAccount: ledger, weight: WEIGHT}\n";
+    mesh.apply(entry.replace("WEIGHT", "1"));
+    let call = || Call::new("teller", "xds:///ledger:7070");
+    mesh.wait_converged();
+    assert!(!mesh.call(call()).is_ok(), "nobody has said that it is healthy");
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    mesh.run_for(Duration::from_secs(5));
+    mesh.wait_converged();
+    assert!(mesh.call(call()).is_ok());
+    mesh.apply(entry.replace("WEIGHT", "2"));
+    mesh.wait_converged();
+    assert!(mesh.call(call()).is_ok(), "its agent has nothing new to tell");
 }
 
 fn bank() -> Mesh {

@@ -19,6 +19,7 @@ mod engine_trail;
 mod eventually;
 mod faults;
 mod faults_meet;
+mod injection;
 mod loads;
 mod machines;
 mod mesh_waits;

@@ -9,7 +9,8 @@ use super::Check;
 use super::istio::export_to;
 use crate::objects::names::{is_dns_label, is_dns_subdomain, is_host};
 use crate::objects::{
-    ProxyConfig, Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry, WorkloadEntrySpec, WorkloadGroup, ip_range,
+    ProxyConfig, ReadinessProbe, Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry, WorkloadEntrySpec,
+    WorkloadGroup, ip_range,
 };
 use crate::yaml::{field_path, nearest};
 
@@ -229,6 +230,41 @@ pub(in crate::objects) fn workload_group(check: &mut Check<'_>, group: &Workload
     match &group.spec.template {
         Some(workload) => template(check, "spec.template", workload),
         None => check.error("missing-field", "spec.template", "missing; `template: {}` is the least"),
+    }
+    if let Some(probe) = &group.spec.probe {
+        readiness_probe(check, probe);
+    }
+}
+
+fn readiness_probe(check: &mut Check<'_>, probe: &ReadinessProbe) {
+    let ReadinessProbe { http_get, tcp_socket, exec, grpc, .. } = probe;
+    let handlers = [http_get.is_some(), tcp_socket.is_some(), exec.is_some(), grpc.is_some()];
+    if handlers.into_iter().filter(|is_there| *is_there).count() != 1 {
+        let message = "expected exactly one of httpGet, tcpSocket, exec or grpc";
+        return check.error("invalid-value", "spec.probe", message);
+    }
+    if exec.is_some() {
+        let message = "machines have no commands here; ask a port instead";
+        return check.error("not-supported", "spec.probe.exec", message);
+    }
+    let ports = [
+        ("httpGet", http_get.as_ref().map(|action| action.port)),
+        ("tcpSocket", tcp_socket.as_ref().map(|action| action.port)),
+        ("grpc", grpc.as_ref().map(|action| action.port)),
+    ];
+    for (handler, port) in ports {
+        if let Some(port) = port.filter(|port| !(1..=65535).contains(port)) {
+            let at = format!("spec.probe.{handler}.port");
+            check.error("out-of-range", &at, format!("port {port} is out of range; expected 1 to 65535"));
+        }
+    }
+    if let Some(action) = http_get.as_ref().filter(|action| !action.scheme.is_empty()) {
+        let at = "spec.probe.httpGet.scheme";
+        match &*action.scheme.to_ascii_lowercase() {
+            "http" => {}
+            "https" => check.error("not-supported", at, "HTTPS probes are not supported yet"),
+            other => check.error("invalid-value", at, format!("expected http or https, found {other:?}")),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kubernetes's strategic merge, as far as injection needs it: lists of objects are joined by a key.
 
-use hermesh_istiod::objects::Container;
+use hermesh_istiod::objects::{Container, Resources};
 
 /// Adds to `own` what it lacks and `template` has; all else stays as the user wrote it.
 pub(super) fn fill(own: &mut Container, template: &Container) {
@@ -19,6 +19,7 @@ pub(super) fn fill(own: &mut Container, template: &Container) {
         volume_mounts,
         // Only init containers have one.
         restart_policy: _,
+        resources,
     } = template;
     if own.image.is_empty() {
         own.image.clone_from(image);
@@ -38,6 +39,9 @@ pub(super) fn fill(own: &mut Container, template: &Container) {
         (&mut own.startup_probe, startup_probe),
     ] {
         own.or_from(template);
+    }
+    if own.resources == Resources::default() {
+        own.resources.clone_from(resources);
     }
     own.lifecycle.post_start.or_from(&lifecycle.post_start);
     own.lifecycle.pre_stop.or_from(&lifecycle.pre_stop);

@@ -1,25 +1,32 @@
 //! Sidecar injection: what istiod's webhook makes of a pod before it is created.
 //!
-//! Only the template `grpc-agent` is played: the agent without Envoy. A pod that would get the Envoy sidecar runs
-//! without it, and a note says so. Left out is what only people read: resource limits and the annotation
-//! `proxy.istio.io/overrides`.
+//! The templates for gRPC without a proxy are played: `grpc-agent`, the agent without Envoy, and `grpc-simple`, a
+//! bootstrap without an agent. A pod that would get the Envoy sidecar runs without it, and a note says so.
 //!
-//! Source: istio `pkg/kube/inject` and `manifests/charts/istio-control/istio-discovery/files/grpc-agent.yaml`.
+//! Source: istio `pkg/kube/inject` and `manifests/charts/istio-control/istio-discovery/files/grpc-{agent,simple}.yaml`.
 
+mod annotations;
+mod finish;
+mod grpc_agent;
+pub(crate) mod grpc_simple;
+mod manifest;
 mod merge;
+mod metrics;
+mod overlay;
 mod proxy_config;
+mod quantity;
 mod selection;
-mod template;
 
 use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
-use proxy_config::Effective;
 pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};
 
 const TEMPLATES: &str = "inject.istio.io/templates";
 /// The templates an istiod with default values knows.
-const KNOWN_TEMPLATES: [&str; 6] = ["sidecar", "gateway", "grpc-simple", "grpc-agent", "waypoint", "kube-gateway"];
+const KNOWN_TEMPLATES: [&str; 7] =
+    ["sidecar", "gateway", "grpc-simple", "grpc-agent", "waypoint", "kube-gateway", "agentgateway"];
 const GRPC_AGENT: &str = "grpc-agent";
+const GRPC_SIMPLE: &str = "grpc-simple";
 
 /// What the webhook is asked about.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +72,19 @@ pub(crate) enum InjectionError {
     /// The annotation holds no ProxyConfig.
     #[error("annotation proxy.istio.io/config: {0}")]
     ProxyConfig(String),
+    /// An annotation has a value that cannot work.
+    #[error("annotation {name}: `{value}`: {expected}")]
+    Annotation {
+        /// The annotation.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it, or would work.
+        expected: String,
+    },
+    /// What annotations ask of the node cannot be.
+    #[error("annotations sidecar.istio.io/proxy*: {0}")]
+    Resources(String),
     /// The mesh's configuration is none.
     #[error("ConfigMap istio of the root namespace, key mesh: {0}")]
     MeshConfig(String),
@@ -83,12 +103,25 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     if let Some(unknown) = templates.iter().find(|name| !KNOWN_TEMPLATES.contains(name)) {
         return Err(InjectionError::UnknownTemplate { name: (*unknown).to_owned(), known: KNOWN_TEMPLATES.join(", ") });
     }
-    let notes = templates.iter().filter(|name| **name != GRPC_AGENT).map(|name| not_played(name)).collect();
-    if !templates.contains(&GRPC_AGENT) {
+    let is_played = |name: &&&str| [GRPC_AGENT, GRPC_SIMPLE].contains(*name);
+    let notes = templates.iter().filter(|name| !is_played(name)).map(|name| not_played(name)).collect();
+    let played: Vec<&str> = templates.iter().filter(is_played).copied().collect();
+    if played.is_empty() {
         return Ok(Injected { pod, notes });
     }
+    annotations::check(annotations)?;
     let effective = proxy_config::effective(annotations, &pod.metadata.labels, request)?;
-    Ok(Injected { pod: grpc_agent(pod, &effective, request), notes })
+    let render = |name: &str| match name {
+        GRPC_AGENT => grpc_agent::render(&pod, &effective, request),
+        _ => Ok(grpc_simple::render(&effective, request)),
+    };
+    let overlays = played.into_iter().map(render).collect::<Result<Vec<_>, _>>()?;
+    let mut injected = pod.clone();
+    // What is there stays, so that a later template wins over one before it, and the user over all.
+    overlays.iter().rev().for_each(|overlay| overlay.lay_over(&mut injected, &pod));
+    annotations::check_mounts(&pod.metadata.annotations, &injected.spec.volumes)?;
+    finish::finish(&mut injected, &pod, &overlays, &effective);
+    Ok(Injected { pod: injected, notes })
 }
 
 fn not_played(template: &str) -> String {
@@ -97,33 +130,6 @@ fn not_played(template: &str) -> String {
         other => format!("template `{other}`"),
     };
     format!("{what} is not played here, the pod runs without it; proxyless gRPC asks for {TEMPLATES}: {GRPC_AGENT}")
-}
-
-/// Applies the template `grpc-agent`. What the user wrote wins over what the template says.
-fn grpc_agent(mut pod: Pod, effective: &Effective, request: &Request<'_>) -> Pod {
-    let rendered = template::render(&pod, effective, request);
-    let (own_agents, mut containers): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut pod.spec.containers).into_iter().partition(|container| container.name == template::AGENT);
-    for container in &mut containers {
-        merge::fill(container, &rendered.application);
-    }
-    let agent = match own_agents.into_iter().next() {
-        Some(mut own) => {
-            // `image: auto` asks for the template's.
-            if own.image == "auto" {
-                own.image.clear();
-            }
-            merge::fill(&mut own, &rendered.agent);
-            own
-        }
-        None => rendered.agent,
-    };
-    containers.insert(if rendered.hold { 0 } else { containers.len() }, agent);
-    pod.spec.containers = containers;
-    merge::fill_list(&mut pod.spec.volumes, &rendered.volumes, |volume| volume.name.clone());
-    pod.metadata.labels.extend(rendered.labels);
-    pod.metadata.annotations.extend(rendered.annotations);
-    pod
 }
 
 #[cfg(test)]

@@ -35,6 +35,17 @@ pub(super) struct Effective {
     pub(super) config: Map<String, Value>,
     /// Whether the application waits for the agent, of which ProxyConfigs say nothing.
     pub(super) hold: bool,
+    /// Whether the agent serves the application's metrics with its own (`enablePrometheusMerge` of the mesh).
+    pub(super) merge_metrics: bool,
+    /// Whether sidecars of the mesh reach their applications at `localhost` (`inboundTrafficPolicy: LOCALHOST`).
+    pub(super) inbound_to_localhost: bool,
+}
+
+impl Effective {
+    /// An entry of `proxyMetadata`.
+    pub(super) fn metadata(&self, name: &str) -> Option<&str> {
+        self.config.get("proxyMetadata")?.get(name)?.as_str()
+    }
 }
 
 pub(super) fn effective(
@@ -42,12 +53,16 @@ pub(super) fn effective(
     labels: &Labels,
     request: &Request<'_>,
 ) -> Result<Effective, InjectionError> {
-    let mesh = match &request.proxy_configs.mesh {
-        Some(text) => match mapping(text).map_err(InjectionError::MeshConfig)?.remove("defaultConfig") {
-            Some(Value::Object(config)) => config,
-            _ => Map::new(),
-        },
+    let mut of_mesh = match &request.proxy_configs.mesh {
+        Some(text) => mapping(text).map_err(InjectionError::MeshConfig)?,
         None => Map::new(),
+    };
+    let merge_metrics = of_mesh.get("enablePrometheusMerge").and_then(Value::as_bool).unwrap_or(true);
+    let inbound = of_mesh.get("inboundTrafficPolicy").and_then(|policy| policy.get("mode")).and_then(Value::as_str);
+    let inbound_to_localhost = inbound == Some("LOCALHOST");
+    let mesh = match of_mesh.remove("defaultConfig") {
+        Some(Value::Object(config)) => config,
+        _ => Map::new(),
     };
     let annotation = match annotations.get(ANNOTATION) {
         Some(text) => mapping(text).map_err(InjectionError::ProxyConfig)?,
@@ -71,7 +86,7 @@ pub(super) fn effective(
         overlay(&mut config, layer);
     }
     config.retain(|name, value| !is_default(name, value, root));
-    Ok(Effective { config, hold })
+    Ok(Effective { config, hold, merge_metrics, inbound_to_localhost })
 }
 
 /// What a ProxyConfig says, in the terms of the annotation.

@@ -1,4 +1,8 @@
-//! Who is injected, and what the template makes of a pod.
+//! Who is injected, and what the templates make of a pod.
+
+mod refused;
+mod shown;
+mod table;
 
 use std::sync::Arc;
 

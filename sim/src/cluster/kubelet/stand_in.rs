@@ -6,6 +6,7 @@ use hermesh_istiod::objects::{Container, IntOrString, Kind, Labels, Object, Pod,
 
 use super::order::Role;
 use super::probes::port_number;
+use crate::cluster::injection::grpc_simple;
 use crate::cluster::store::Store;
 use crate::image::{ServedPort, ServedProtocol};
 
@@ -31,7 +32,9 @@ pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store)
         let selector = &service.spec.selector;
         service.metadata.namespace == *namespace && !selector.is_empty() && selects(selector, &pod.metadata.labels)
     });
-    let has_bootstrap = container.env.iter().any(|variable| variable.name == "GRPC_XDS_BOOTSTRAP");
+    // With that of grpc-simple there are clients of xDS, and no servers.
+    let has_bootstrap = container.env.iter().any(|variable| variable.name == "GRPC_XDS_BOOTSTRAP")
+        && !grpc_simple::is_told_of(container);
     let is_own = |number| role == Role::Main || container.ports.iter().any(|port| port.container_port == number);
     let mut ports = BTreeMap::from([(FORWARD_PORT, ServedProtocol::Grpc)]);
     ports.retain(|number, _| is_own(*number));

@@ -77,9 +77,8 @@ impl Worker {
     /// A panic ends the run if it is Hermesh's, and is kept for the report if it is the user's. Whoever leaves the
     /// simulation ends the run.
     fn note_crash(&self, index: usize, status: &ExitStatus) {
-        let slot = &self.slots[index];
-        let built_in = self.shared.images.find(&slot.container.image).is_some_and(|program| program.built_in);
-        self.shared.note_crash(built_in, &slot.name, status);
+        let built_in = self.played_by(index).is_some_and(|program| program.built_in);
+        self.shared.note_crash(built_in, &self.slots[index].name, status);
     }
 
     /// Ends all that runs: sidecars last, in reverse order.

@@ -13,6 +13,7 @@ use super::{Interrupted, Message, Worker};
 use crate::cluster::events::{
     HookFinished, ImageBackedOff, ImageMissing, ImagePulled, ImagePulling, PodWaits, ProgramDelayed,
 };
+use crate::cluster::injection::grpc_simple;
 use crate::cluster::kubelet::environment::{self, Facts};
 use crate::cluster::kubelet::order::Role;
 use crate::cluster::kubelet::{Inside, probes, stand_in, volumes};
@@ -37,7 +38,7 @@ impl Worker {
         let (name, image) = (slot.name.clone(), slot.container.image.clone());
         let pull_failed = slot.pull.take().map(|pull| pull.event);
         let cause = pull_failed.or_else(|| slot.ended.map(|ended| ended.event)).unwrap_or(self.cause);
-        let program = match self.program(&image) {
+        let program = match self.program(index) {
             Ok(program) => program,
             Err(error) => return self.fail_to_pull(index, error, cause).await,
         };
@@ -124,15 +125,21 @@ impl Worker {
         Ok(())
     }
 
-    /// What plays `image`, if the node has it or can pull it.
-    fn program(&self, image: &str) -> Result<Program, String> {
-        let images = &self.shared.images;
-        let program = images.find(image).ok_or_else(|| format!("nothing plays the image {image}"))?;
+    /// What plays a container, if the node has its image or can pull it.
+    fn program(&self, index: usize) -> Result<Program, String> {
+        let image = &self.slots[index].container.image;
+        let program = self.played_by(index).ok_or_else(|| format!("nothing plays the image {image}"))?;
         let there = self.shared.lock().nodes[self.node()].pulled.contains_key(image);
-        match images.registry().refuses(image).filter(|_| !there) {
+        match self.shared.images.registry().refuses(image).filter(|_| !there) {
             Some(error) => Err(error),
-            None => Ok(program.clone()),
+            None => Ok(program),
         }
+    }
+
+    /// What plays a container. There is no shell in the images: what injection has one do is built in.
+    pub(super) fn played_by(&self, index: usize) -> Option<Program> {
+        let container = &self.slots[index].container;
+        grpc_simple::shell_of(container).or_else(|| self.shared.images.find(&container.image).cloned())
     }
 
     /// An image that cannot be pulled is tried again later; the other containers do not wait for that.

@@ -7,38 +7,30 @@ use hermesh_istiod::objects::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Request;
+use super::annotations::{self, STATUS_PORT_ANNOTATION};
+use super::metrics;
+use super::overlay::Overlay;
 use super::proxy_config::Effective;
+use super::{InjectionError, Request};
 
 /// The agent's container.
 pub(super) const AGENT: &str = "istio-proxy";
 
 /// `meshConfig.defaultConfig.statusPort`: where the template's probes look, whatever the agent was told.
-const STATUS_PORT: u16 = 15020;
+pub(super) const STATUS_PORT: u16 = 15020;
 /// The directories that agent and application share.
 const DATA: &str = "/var/lib/istio/data";
 const PROXY: &str = "/etc/istio/proxy";
 const CREDENTIALS: &str = "/var/run/secrets/workload-spiffe-credentials";
+/// Whether probes of the application are sent through the agent.
+pub(super) const PROBERS: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
 /// What the kubelet makes a token for, and for how long.
 const TOKEN_AUDIENCE: &str = "istio-ca";
 const TOKEN_SECONDS: u64 = 43_200;
 
-/// The template filled in for one pod.
-pub(super) struct Rendered {
-    pub(super) agent: Container,
-    /// What every other container gets.
-    pub(super) application: Container,
-    pub(super) volumes: Vec<Volume>,
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) annotations: Vec<(String, String)>,
-    /// Whether the agent starts first.
-    pub(super) hold: bool,
-}
-
-pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Rendered {
-    let Effective { config, hold } = effective;
-    Rendered {
-        agent: agent(pod, config, request),
+pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Result<Overlay, InjectionError> {
+    Ok(Overlay {
+        containers: vec![agent(pod, effective, request)?],
         application: Container {
             env: vec![
                 EnvVar::new("GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT", "true"),
@@ -51,15 +43,17 @@ pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) ->
             ],
             ..Container::default()
         },
-        volumes: volumes(),
+        volumes: volumes(pod)?,
         labels: labels(pod, request),
         annotations: annotations(pod),
-        hold: *hold,
-    }
+        first: effective.hold,
+        ..Overlay::default()
+    })
 }
 
-fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Container {
+fn agent(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Result<Container, InjectionError> {
     let annotations = &pod.metadata.annotations;
+    let config = &effective.config;
     let text = |name: &str, default: &str| annotations.get(name).map_or(default, String::as_str).to_owned();
     let image = annotations.get("sidecar.istio.io/proxyImage").filter(|image| image.contains('/'));
     let mut container = Container {
@@ -89,12 +83,13 @@ fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Conta
             })),
             pre_stop: None,
         },
-        env: environment(pod, config, request),
+        env: environment(pod, effective, request),
         ..Container::default()
     };
-    // Istio's template closes this condition too late: without a status port the mounts are gone as well.
-    if annotations.get("status.sidecar.istio.io/port").is_none_or(|port| port != "0") {
-        container.readiness_probe = Some(readiness(pod));
+    // Istio's template closes this condition too late: without a status port resources and mounts are gone as well.
+    if annotations.get(STATUS_PORT_ANNOTATION).is_none_or(|port| port != "0") {
+        container.readiness_probe = Some(readiness(pod)?);
+        container.resources = annotations::resources(annotations)?;
         container.volume_mounts = vec![
             mount("workload-socket", "/var/run/secrets/workload-spiffe-uds"),
             mount("workload-certs", CREDENTIALS),
@@ -104,8 +99,9 @@ fn agent(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Conta
             mount("istio-token", "/var/run/secrets/tokens"),
             mount("istio-podinfo", "/etc/istio/pod"),
         ];
+        container.volume_mounts.extend(annotations::user_mounts(annotations)?);
     }
-    container
+    Ok(container)
 }
 
 /// The release's image, of the variant that annotation or ProxyConfig ask for.
@@ -118,10 +114,16 @@ fn image_of(pod: &Pod, config: &Map<String, Value>, image: &str) -> String {
     }
 }
 
-fn readiness(pod: &Pod) -> Probe {
-    let number = |name: &str, default: u32| {
-        let annotation = pod.metadata.annotations.get(&format!("readiness.status.sidecar.istio.io/{name}"));
-        annotation.and_then(|number| number.parse().ok()).unwrap_or(default)
+fn readiness(pod: &Pod) -> Result<Probe, InjectionError> {
+    let number = |name: &str| {
+        let name = format!("readiness.status.sidecar.istio.io/{name}");
+        annotations::parsed(&pod.metadata.annotations, &name, "a number from 0 to 4294967295")
+    };
+    // As in any probe, zero stands for the default of Kubernetes.
+    let at_least_one = |number: Option<u32>, of_template, of_kubernetes| match number {
+        None => of_template,
+        Some(0) => of_kubernetes,
+        Some(number) => number,
     };
     let handler = ProbeHandler::HttpGet(HttpGetAction {
         path: "/healthz/ready".to_owned(),
@@ -130,22 +132,25 @@ fn readiness(pod: &Pod) -> Probe {
         scheme: HttpScheme::HTTP,
         http_headers: Vec::new(),
     });
-    Probe {
-        initial_delay_seconds: number("initialDelaySeconds", 0),
-        period_seconds: number("periodSeconds", 15),
+    let of_kubernetes = Probe::new(handler);
+    Ok(Probe {
+        initial_delay_seconds: number("initialDelaySeconds")?.unwrap_or(0),
+        period_seconds: at_least_one(number("periodSeconds")?, 15, of_kubernetes.period_seconds),
         timeout_seconds: 3,
-        failure_threshold: number("failureThreshold", 4),
-        ..Probe::new(handler)
-    }
+        failure_threshold: at_least_one(number("failureThreshold")?, 4, of_kubernetes.failure_threshold),
+        ..of_kubernetes
+    })
 }
 
-fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) -> Vec<EnvVar> {
-    let values = request.values;
+fn environment(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Vec<EnvVar> {
+    let (values, config) = (request.values, &effective.config);
     let apps = || pod.spec.containers.iter().filter(|container| container.name != AGENT);
     let names: Vec<&str> = apps().map(|app| app.name.as_str()).collect();
-    let mut env = vec![
-        EnvVar::new("ISTIO_META_GENERATOR", "grpc"),
-        EnvVar::new("OUTPUT_CERTS", DATA),
+    let mut env = vec![EnvVar::new("ISTIO_META_GENERATOR", "grpc"), EnvVar::new("OUTPUT_CERTS", DATA)];
+    if effective.inbound_to_localhost {
+        env.push(EnvVar::new("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true"));
+    }
+    env.extend([
         EnvVar::new("PILOT_CERT_PROVIDER", "istiod"),
         EnvVar::new("CA_ADDR", format!("istiod.{}.svc:15012", values.istio_namespace)),
         EnvVar::from_field("POD_NAME", "metadata.name"),
@@ -158,7 +163,7 @@ fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) ->
         EnvVar::new("ISTIO_META_APP_CONTAINERS", names.join(",")),
         EnvVar::new("ISTIO_META_CLUSTER_ID", "Kubernetes"),
         EnvVar::from_field("ISTIO_META_NODE_NAME", "spec.nodeName"),
-    ];
+    ]);
     if let Some(workload) = request.workload {
         let (namespace, name, version) = (request.namespace, &workload.name, workload.kind.api_versions()[0]);
         let plural = format!("{}s", workload.kind.name().to_lowercase());
@@ -173,17 +178,7 @@ fn environment(pod: &Pod, config: &Map<String, Value>, request: &Request<'_>) ->
     // After the user's metadata, so that these win.
     env.push(EnvVar::new("ISTIO_META_DNS_CAPTURE", "false"));
     env.push(EnvVar::new("DISABLE_ENVOY", "true"));
-    // What the user's own annotations say of metrics, the agent is told; they are replaced by its own.
-    let scrape = pod.metadata.annotations.get("prometheus.io/scrape");
-    if scrape.is_some_and(|scrape| scrape != "false") {
-        let text = |name: &str| pod.metadata.annotations.get(&format!("prometheus.io/{name}")).cloned();
-        let scraping = json!({
-            "scrape": scrape,
-            "path": text("path").unwrap_or_default(),
-            "port": text("port").unwrap_or_default(),
-        });
-        env.push(EnvVar::new("ISTIO_PROMETHEUS_ANNOTATIONS", scraping.to_string()));
-    }
+    env.extend(metrics::of_user(pod, effective));
     env
 }
 
@@ -201,7 +196,7 @@ fn pod_ports<'a>(ports: impl Iterator<Item = &'a ContainerPort>) -> String {
     if ports.is_empty() { "[ ]".to_owned() } else { Value::Array(ports).to_string() }
 }
 
-fn volumes() -> Vec<Volume> {
+fn volumes(pod: &Pod) -> Result<Vec<Volume>, InjectionError> {
     let volume = |name: &str, source| Volume { name: name.to_owned(), source };
     let empty = |medium: &str| VolumeSource::EmptyDir(EmptyDirVolume { medium: medium.to_owned() });
     let field = |path: &str| DownwardApiItem {
@@ -215,9 +210,13 @@ fn volumes() -> Vec<Volume> {
     };
     let token = ProjectedSource { service_account_token: Some(token), ..ProjectedSource::default() };
     let root = ConfigMapVolume { name: "istio-ca-root-cert".to_owned(), ..ConfigMapVolume::default() };
-    vec![
-        volume("workload-socket", empty("")),
-        volume("workload-certs", empty("")),
+    let mut volumes = vec![volume("workload-socket", empty("")), volume("workload-certs", empty(""))];
+    // Envoy's, which nothing here mounts; the pod waits for the ConfigMap all the same.
+    if let Some(name) = pod.metadata.annotations.get("sidecar.istio.io/bootstrapOverride") {
+        let map = ConfigMapVolume { name: name.clone(), ..ConfigMapVolume::default() };
+        volumes.push(volume("custom-bootstrap-volume", VolumeSource::ConfigMap(map)));
+    }
+    volumes.extend([
         volume("istio-xds", empty("Memory")),
         volume("istio-data", empty("")),
         volume(
@@ -226,7 +225,9 @@ fn volumes() -> Vec<Volume> {
         ),
         volume("istio-token", VolumeSource::Projected(ProjectedVolume { sources: vec![token] })),
         volume("istiod-ca-cert", VolumeSource::ConfigMap(root)),
-    ]
+    ]);
+    volumes.extend(annotations::user_volumes(&pod.metadata.annotations)?);
+    Ok(volumes)
 }
 
 /// `security.istio.io/tlsMode` is left out on purpose: only the application knows whether it takes xDS credentials.
@@ -251,25 +252,10 @@ fn annotations(pod: &Pod) -> Vec<(String, String)> {
             add(name, present.get(name).map_or(first, String::as_str));
         }
     }
-    if present.get("prometheus.io/scrape").is_none_or(|scrape| scrape != "false") {
-        add("prometheus.io/path", "/stats/prometheus");
-        add("prometheus.io/port", &STATUS_PORT.to_string());
-        add("prometheus.io/scrape", "true");
-    }
-    add("sidecar.istio.io/rewriteAppHTTPProbers", "false");
-    let touched: Vec<&str> = std::iter::once(AGENT).chain(apps.iter().copied()).collect();
-    let volumes: Vec<String> = volumes().into_iter().map(|volume| volume.name).collect();
-    let status = json!({
-        "initContainers": null,
-        "containers": touched,
-        "volumes": volumes,
-        "imagePullSecrets": null,
-        "revision": "default",
-    });
-    add("sidecar.istio.io/status", &status.to_string());
+    add(PROBERS, "false");
     added
 }
 
-fn mount(name: &str, path: &str) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: false }
 }

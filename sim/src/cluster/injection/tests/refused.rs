@@ -1,0 +1,55 @@
+//! Values of annotations that the webhook refuses, and why.
+
+use super::table::{inject_input, read};
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    let volume = "expected JSON such as {\"extra\": {\"configMap\": {\"name\": \"extra\"}}}";
+    for (annotation, value, expected) in [
+        ("inject.istio.io/rev", "canary", None),
+        ("status.sidecar.istio.io/port", "99999", Some("`99999`: expected a port from 0 to 65535")),
+        ("prometheus.istio.io/merge-metrics", "maybe", Some("`maybe`: expected `true` or `false`")),
+        (
+            "readiness.status.sidecar.istio.io/initialDelaySeconds",
+            "1s",
+            Some("`1s`: expected a number from 0 to 4294967295"),
+        ),
+        ("readiness.status.sidecar.istio.io/periodSeconds", "-1", Some("`-1`: expected a number from 0 to 4294967295")),
+        ("readiness.status.sidecar.istio.io/failureThreshold", "", Some("``: expected a number from 0 to 4294967295")),
+        ("sidecar.istio.io/proxyCPU", "lots", Some("`lots`: expected an amount such as `100m` or `128Mi`")),
+        ("sidecar.istio.io/proxyMemory", "1gb", Some("`1gb`: expected an amount such as `100m` or `128Mi`")),
+        ("sidecar.istio.io/proxyCPULimit", "-2", Some("`-2`: expected an amount such as `100m` or `128Mi`")),
+        ("sidecar.istio.io/proxyMemoryLimit", "1 Gi", Some("`1 Gi`: expected an amount such as `100m` or `128Mi`")),
+        ("sidecar.istio.io/userVolume", "x", Some(volume)),
+        ("sidecar.istio.io/userVolume", "\"x\"", Some(volume)),
+        ("sidecar.istio.io/userVolume", "{\"x\": 1}", Some(volume)),
+        ("sidecar.istio.io/userVolume", "[{\"emptyDir\": {}}]", Some("an entry has no name")),
+        ("sidecar.istio.io/userVolume", "{\"x\": {\"configMap\": 1}}", Some("invalid type: integer `1`")),
+        ("sidecar.istio.io/userVolumeMount", "{\"x\": {}}", Some("`x` needs a mountPath")),
+        (
+            "sidecar.istio.io/userVolumeMount",
+            "{\"x\": {\"mountPath\": \"/x\"}}",
+            Some("the pod has no volume `x`; sidecar.istio.io/userVolume adds one"),
+        ),
+    ] {
+        let input = serde_json::json!({"annotations": {annotation: value}});
+        let refused = inject_input("grpc-agent", &input).err().map(|error| error.to_string());
+        let is_right = match (&refused, expected) {
+            (Some(refused), Some(expected)) => {
+                refused.starts_with(&format!("annotation {annotation}: ")) && refused.contains(expected)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(is_right, "{annotation}: {value:?}: {refused:?}, expected {expected:?}");
+    }
+}
+
+#[test]
+fn nobody_may_ask_for_more_than_they_get_at_most() {
+    let input = "{annotations: {sidecar.istio.io/proxyCPU: '2', sidecar.istio.io/proxyCPULimit: 500m}}";
+    let error = inject_input("grpc-agent", &read(input)).unwrap_err().to_string();
+    assert!(error.contains("asks for 2 of cpu, and may have 500m at most"), "{error}");
+    let input = "{annotations: {sidecar.istio.io/proxyMemory: 1Gi, sidecar.istio.io/proxyMemoryLimit: 1024Mi}}";
+    assert!(inject_input("grpc-agent", &read(input)).is_ok());
+}
