@@ -104,7 +104,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             }
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
-            Some(Action::Get(Get::Config(target))) => checker.client(target),
+            Some(Action::Get(Get::Config { of, .. })) => checker.client(of),
             Some(Action::Inject(inject)) => checker.client(&inject.to),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Together(_)) | None => {}

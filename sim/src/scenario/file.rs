@@ -344,7 +344,12 @@ pub(super) enum Get {
     /// Nodes, or the objects of a kind in the scenario's namespace, as `kubectl get` lists them.
     Table(Listed),
     /// What the xDS clients of a workload or pod have asked for, accepted and rejected.
-    Config(At<Target>),
+    Config {
+        /// Whose.
+        of: At<Target>,
+        /// The resources themselves as well, as JSON.
+        json: bool,
+    },
 }
 
 /// A batch of calls by ForwardEcho.

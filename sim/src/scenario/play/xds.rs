@@ -15,10 +15,15 @@ use crate::explain;
 use crate::mesh::{Fault, Resource};
 
 impl Player<'_> {
-    pub(super) fn config(&mut self, target: &At<Target>) -> Played {
+    /// As a table, or with all resources as JSON.
+    pub(super) fn config(&mut self, target: &At<Target>, json: bool) -> Played {
         let name = target.value.to_string();
         let config = settle(self.mesh.try_client_config(&name), "xDS clients tell what they have")?;
-        Ok((format!("get config of {name}"), config.map(Outcome::Config)))
+        Ok(if json {
+            (format!("get config of {name}, as JSON"), config.map(Outcome::Resources))
+        } else {
+            (format!("get config of {name}"), config.map(|config| Outcome::Config(config.without_contents())))
+        })
     }
 
     /// Shows what clients have and judges it.
@@ -26,14 +31,16 @@ impl Player<'_> {
         &mut self,
         number: usize,
         step: &Step,
-        target: &At<Target>,
+        (target, json): (&At<Target>, bool),
         notes: Vec<Diagnostic>,
     ) -> Result<StepReport, Fault> {
         let (began, name) = (self.mesh.now(), step.name.as_ref().map(|name| name.value.clone()));
-        let (said, done) = self.config(target)?;
+        let (said, done) = self.config(target, json)?;
         let judge = |expect: &ConfigExpect, config| (expect.judge(config), expect.place.clone());
         let judged: Vec<_> = match &done {
-            Ok(Outcome::Config(config)) => step.expect_of_config().iter().map(|expect| judge(expect, config)).collect(),
+            Ok(Outcome::Config(config) | Outcome::Resources(config)) => {
+                step.expect_of_config().iter().map(|expect| judge(expect, config)).collect()
+            }
             _ => Vec::new(),
         };
         let missed = judged.iter().find_map(|(check, place)| {
