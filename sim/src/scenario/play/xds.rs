@@ -9,7 +9,7 @@ use super::super::outcome::{Outcome, StepReport};
 use super::super::read::At;
 use super::super::settle::settle;
 use super::super::target::Target;
-use super::super::xds::{Deed, Delay, Drop, Hold, Reorder};
+use super::super::xds::{Deed, Delay, Drop, Held, Release, Reorder};
 use super::{Played, Player, missed, words};
 use crate::explain;
 use crate::mesh::{Fault, Resource};
@@ -68,8 +68,9 @@ impl Player<'_> {
     pub(super) fn xds(&mut self, deed: Deed<'_>) -> Played {
         let (responses, mesh) = (deed.responses(), &mut self.mesh);
         let done = match deed {
-            Deed::Hold(Hold { r#for, .. }) => mesh.try_hold(&responses, r#for.as_ref().map(|time| time.value.0)),
+            Deed::Hold(Held { r#for, .. }) => mesh.try_hold(&responses, r#for.as_ref().map(|time| time.value.0)),
             Deed::Eject(_) => mesh.try_eject(&responses),
+            Deed::Release(Release::All) => mesh.try_release(&responses).and_then(|()| mesh.try_release_links()),
             Deed::Release(_) => mesh.try_release(&responses),
             Deed::Drop(Drop { count, .. }) => mesh.try_drop_responses(&responses, *count),
             Deed::Delay(Delay { by, .. }) => mesh.try_delay(&responses, by.value.0.clone()),
