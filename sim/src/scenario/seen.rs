@@ -205,9 +205,10 @@ impl Seen {
 
     /// Why there is nobody to speak of who has answered.
     pub(super) fn nobody(&self) -> String {
-        match self.total {
-            0 => "no call was sent".to_owned(),
-            _ => format!("no call was answered: {}", self.outcome()),
+        match (self.total, self.succeeded) {
+            (0, _) => "no call was sent".to_owned(),
+            (_, 0) => format!("no call was answered: {}", self.outcome()),
+            _ => self.outcome(),
         }
     }
 

@@ -229,7 +229,9 @@ fn some_or_all(cursor: &Cursor<'_>, empty: &str, or: Option<&'static str>) -> Op
     if cursor.node.entries().is_some_and(<[_]>::is_empty) {
         cursor.error("empty", empty);
     }
-    or.map(|or| fields.has(or));
+    if let Some(or) = or {
+        fields.has(or);
+    }
     fields.finish(&[]);
     Some(Release::Some(Released { r#type: r#type?, to: to? }))
 }

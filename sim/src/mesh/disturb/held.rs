@@ -165,6 +165,9 @@ impl Mesh {
     /// If the simulation fails.
     pub fn try_release_links(&mut self) -> Result<(), DisturbError> {
         let (pairs, fault) = (self.broken_links.pairs(), LinkFault::Jammed);
+        if pairs.is_empty() {
+            return Ok(());
+        }
         let cause = self.disturb("release", vec!["all".to_owned()]);
         let world = self.world().clone();
         self.at_once(|| {
