@@ -11,8 +11,8 @@ use super::{DisturbError, Mesh, TargetError};
 use crate::cluster::kubelet::{Disk, OnePod};
 use crate::engine::Volume;
 
-/// Volumes of pods as they are now, not of others that have their names later, by the volumes' names in the pods' specs,
-/// such as `istio-data`.
+/// Volumes of pods as they are now, not of others that have their names later, by the volumes' names in the specs, such
+/// as `istio-data`.
 impl Mesh {
     /// Leaves a volume of a workload's pods, `web`, or of one of them, `web/0`, without room: files that are there can
     /// be read, renamed and removed, but writes and new directories fail (ENOSPC).

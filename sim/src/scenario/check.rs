@@ -195,6 +195,9 @@ fn names_are_unique(steps: &[Step], problems: &Problems) {
     }
 }
 
+/// A field, and where it stands if it does.
+type Written<'a> = (&'static str, Option<&'a Place>);
+
 struct Checker<'a> {
     now: &'a Inventory,
     ever: &'a Inventory,
@@ -398,7 +401,7 @@ impl Checker<'_> {
     fn figures(
         &self,
         figures: &Figures,
-        (beside, answers): (&[(&'static str, bool)], &[(&'static str, Option<&Place>)]),
+        (beside, answers): (&[(&'static str, bool)], &[Written<'_>]),
         calls: Option<u64>,
         told: bool,
     ) {

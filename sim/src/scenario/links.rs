@@ -1,4 +1,5 @@
-//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`, and `hold` and `release` of links: what is done to the links between workloads or pods.
+//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`, and `hold` and `release` of links: what is done to the links
+//! between workloads or pods.
 
 use std::borrow::Cow;
 use std::fmt;
