@@ -1,4 +1,4 @@
-//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`, and `hold` and `release` of links: what is done to the links
+//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`, and `hold` and `release` of links: what is done to links
 //! between workloads or pods.
 
 use std::borrow::Cow;
