@@ -3,10 +3,11 @@
 //! No istiod has [`Disruptions`] of its own accord. Whoever gives it some sets them there; of those that concern a call
 //! the one that was set last decides. Streams that are open when an error is set are closed with it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hermesh_runtime::latest::{Latest, Reader};
@@ -35,9 +36,9 @@ pub enum Service {
 }
 
 /// Disruptions of all services; clones share them. They may outlive an istiod, and be the next one's too.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Disruptions {
-    all: Latest<All>,
+    all: Arc<Mutex<All>>,
 }
 
 /// What becomes of some calls.
@@ -67,14 +68,23 @@ pub struct Clients {
 /// Whether the client at an address is meant.
 type Has = dyn Fn(IpAddr) -> bool + Send + Sync;
 
-/// All that was ever set, in that order. The number of one is its place, from 1.
-#[derive(Clone, Debug, Default)]
-struct All(Vec<Set>);
+/// What is wrong, and the streams that may be closed because of it.
+#[derive(Debug, Default)]
+struct All {
+    /// In the order in which they were set.
+    standing: Vec<Disruption>,
+    /// By their numbers, which no two streams share.
+    streams: BTreeMap<u64, Stream>,
+    next_stream: u64,
+}
 
-#[derive(Clone, Debug)]
-struct Set {
-    disruption: Disruption,
-    lifted: bool,
+/// A stream that has come in.
+#[derive(Debug)]
+struct Stream {
+    service: Service,
+    peer: Option<IpAddr>,
+    /// The first that closes it.
+    closing: Latest<Option<Disruption>>,
 }
 
 impl Service {
@@ -99,55 +109,55 @@ impl Disruptions {
     /// None as yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { all: Latest::new(All::default()) }
+        Self::default()
     }
 
     /// Adds one, which decides before all others about the calls that it concerns.
     pub fn set(&self, disruption: Disruption) {
-        self.all.modify(|all| all.0.push(Set { disruption, lifted: false }));
+        self.lock().set(disruption, Instant::now());
     }
 
     /// Serves these clients, by name, as ever from now on; all of them if none.
     pub fn lift(&self, service: Service, clients: Option<Clients>) {
-        self.all.modify(|all| all.lift(service, clients));
+        self.lock().lift(service, clients);
     }
-}
 
-impl Default for Disruptions {
-    fn default() -> Self {
-        Self::new()
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl All {
+    /// What is over by itself goes, and streams that an error concerns are to be closed, even if that is over before
+    /// they look.
+    fn set(&mut self, disruption: Disruption, now: Instant) {
+        self.standing.retain(|other| other.until.is_none_or(|until| now < until));
+        if disruption.error.is_some() {
+            let concerned = self.streams.values().filter(|stream| disruption.concerns(stream.service, stream.peer));
+            for stream in concerned.filter(|stream| stream.closing.look(Option::is_none)) {
+                stream.closing.replace(Some(disruption.clone()));
+            }
+        }
+        self.standing.push(disruption);
+    }
+
     fn lift(&mut self, service: Service, clients: Option<Clients>) {
         let covers = |other: &Option<Clients>| match (&clients, other) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(own), Some(other)) => own.name == other.name,
         };
-        let mut wider = false;
-        for set in self.0.iter_mut().filter(|set| set.disruption.service == service && !set.lifted) {
-            set.lifted = covers(&set.disruption.clients);
-            wider |= !set.lifted;
-        }
-        if wider {
-            let disruption = Disruption { service, clients, delay: None, error: None, until: None, cause: None };
-            self.0.push(Set { disruption, lifted: false });
+        self.standing.retain(|disruption| disruption.service != service || !covers(&disruption.clients));
+        // What is left may concern them as well.
+        if self.standing.iter().any(|disruption| disruption.service == service) {
+            self.standing.push(Disruption { service, clients, delay: None, error: None, until: None, cause: None });
         }
     }
 
     /// What decides about a call from an address now.
     fn about(&self, service: Service, peer: Option<IpAddr>, now: Instant) -> Option<&Disruption> {
-        let standing = self.0.iter().rev().filter(|set| !set.lifted).map(|set| &set.disruption);
-        let mut standing = standing.filter(|disruption| disruption.until.is_none_or(|until| now < until));
-        standing.find(|disruption| disruption.concerns(service, peer))
-    }
-
-    /// The first error set after the one with this number that closes streams from an address.
-    fn closing(&self, after: usize, service: Service, peer: Option<IpAddr>) -> Option<&Disruption> {
-        let mut later = self.0.iter().skip(after).map(|set| &set.disruption);
-        later.find(|disruption| disruption.error.is_some() && disruption.concerns(service, peer))
+        let mut standing = self.standing.iter().rev();
+        standing.find(|it| it.until.is_none_or(|until| now < until) && it.concerns(service, peer))
     }
 }
 
@@ -201,8 +211,8 @@ impl Door {
     pub(crate) async fn enter(&self, connection: Option<&ConnectionInfo>) -> Result<(), Refusal> {
         let Some(disruptions) = &self.disruptions else { return Ok(()) };
         let peer = connection.map(|connection| &connection.peer);
-        let about = |all: &All| all.about(self.service, ip(peer), Instant::now()).cloned();
-        let Some(disruption) = disruptions.all.look(about) else { return Ok(()) };
+        let disruption = disruptions.lock().about(self.service, ip(peer), Instant::now()).cloned();
+        let Some(disruption) = disruption else { return Ok(()) };
         if let Some(delay) = &disruption.delay {
             let by = self.draw(delay);
             let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
@@ -218,9 +228,16 @@ impl Door {
 
     /// Tells when a stream that has come in is to be closed.
     pub(crate) fn watch(&self, connection: Option<&ConnectionInfo>) -> Watch {
-        let reader = self.disruptions.as_ref().map(|disruptions| disruptions.all.reader());
-        let seen = reader.as_ref().map_or(0, |reader| reader.peek(|all| all.0.len()));
-        Watch { service: self.service, peer: ip(connection.map(|connection| &connection.peer)), reader, seen }
+        let Some(disruptions) = &self.disruptions else { return Watch(None) };
+        let closing = Latest::new(None);
+        let reader = closing.reader();
+        let stream = Stream { service: self.service, peer: ip(connection.map(|connection| &connection.peer)), closing };
+        let mut all = disruptions.lock();
+        let number = all.next_stream;
+        all.next_stream += 1;
+        all.streams.insert(number, stream);
+        drop(all);
+        Watch(Some(Watched { disruptions: disruptions.clone(), number, reader }))
     }
 
     fn draw(&self, delay: &RangeInclusive<Duration>) -> Duration {
@@ -230,22 +247,23 @@ impl Door {
     }
 }
 
-/// Watches over one stream.
-pub(crate) struct Watch {
-    service: Service,
-    peer: Option<IpAddr>,
-    reader: Option<Reader<All>>,
-    /// How many had been set when the stream came in.
-    seen: usize,
+/// Watches over one stream, until it is dropped.
+pub(crate) struct Watch(Option<Watched>);
+
+struct Watched {
+    disruptions: Disruptions,
+    /// That of the stream.
+    number: u64,
+    reader: Reader<Option<Disruption>>,
 }
 
 impl Watch {
     /// Ends when the stream is to be closed. Safe to drop while it waits.
     pub(crate) async fn closed(&mut self) -> Refusal {
-        let Self { service, peer, reader: Some(reader), seen } = self else { return std::future::pending().await };
+        let Some(Watched { reader, .. }) = &mut self.0 else { return std::future::pending().await };
         loop {
-            let closing = reader.look(|all| {
-                let closing = all.closing(*seen, *service, *peer)?;
+            let closing = reader.look(|closing| {
+                let closing = closing.as_ref()?;
                 Some(closing.refusal(closing.error?))
             });
             match closing {
@@ -253,6 +271,12 @@ impl Watch {
                 None => reader.changed().await,
             }
         }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.disruptions.lock().streams.remove(&self.number);
     }
 }
 
@@ -285,8 +309,7 @@ mod tests {
 
     /// What a call from either address is answered with.
     fn answers(disruptions: &Disruptions, service: Service) -> [Option<Code>; 2] {
-        let about = |peer| disruptions.all.look(|all| all.about(service, Some(peer), Instant::now())?.error);
-        [WEB, CART].map(about)
+        [WEB, CART].map(|peer| disruptions.lock().about(service, Some(peer), Instant::now())?.error)
     }
 
     #[test]
@@ -312,15 +335,55 @@ mod tests {
         assert_eq!(answers(&disruptions, Service::Discovery), [None, None]);
     }
 
+    /// A stream of the discovery service.
+    fn stream(disruptions: &Disruptions, peer: IpAddr) -> Latest<Option<Disruption>> {
+        let closing = Latest::new(None);
+        let stream = Stream { service: Service::Discovery, peer: Some(peer), closing: closing.clone() };
+        let mut all = disruptions.lock();
+        let number = all.next_stream;
+        all.next_stream += 1;
+        all.streams.insert(number, stream);
+        closing
+    }
+
     #[test]
     fn a_stream_is_closed_by_what_is_set_after_it_was_opened_even_if_that_is_over() {
         let disruptions = Disruptions::new();
+        let closing = |stream: &Latest<Option<Disruption>>| stream.look(|closing| closing.as_ref()?.error);
+        let [first, other] = [WEB, CART].map(|peer| stream(&disruptions, peer));
+        disruptions.set(error(Service::Authority, None, Code::Aborted));
         disruptions.set(error(Service::Discovery, None, Code::Unavailable));
+        let [late_web, late_cart] = [WEB, CART].map(|peer| stream(&disruptions, peer));
         disruptions.set(error(Service::Discovery, web(), Code::Internal));
         disruptions.lift(Service::Discovery, None);
-        let closing = |seen, peer| disruptions.all.look(|all| all.closing(seen, Service::Discovery, Some(peer))?.error);
-        assert_eq!((closing(0, WEB), closing(0, CART)), (Some(Code::Unavailable), Some(Code::Unavailable)));
-        assert_eq!((closing(1, WEB), closing(1, CART)), (Some(Code::Internal), None));
-        assert_eq!(closing(2, WEB), None);
+        let last = stream(&disruptions, WEB);
+        assert_eq!([&first, &other].map(closing), [Some(Code::Unavailable); 2]);
+        assert_eq!([&late_web, &late_cart, &last].map(closing), [Some(Code::Internal), None, None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_not_kept() {
+        let disruptions = Disruptions::new();
+        let standing = || disruptions.lock().standing.len();
+        for _ in 0..1000 {
+            disruptions.set(error(Service::Authority, None, Code::Unavailable));
+            disruptions.set(error(Service::Authority, web(), Code::Internal));
+            disruptions.lift(Service::Authority, web());
+            disruptions.lift(Service::Authority, None);
+        }
+        assert_eq!(standing(), 0);
+        for _ in 0..1000 {
+            let until = Instant::now() + Duration::from_millis(1);
+            disruptions.set(Disruption { until: Some(until), ..error(Service::Discovery, None, Code::Unavailable) });
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(standing(), 1);
+
+        let rt = hermesh_runtime::os::runtime();
+        let door = Door::new(&rt, Service::Discovery, Some(disruptions.clone()));
+        let watches: Vec<Watch> = (0..10).map(|_| door.watch(None)).collect();
+        assert_eq!(disruptions.lock().streams.len(), 10);
+        drop(watches);
+        assert_eq!(disruptions.lock().streams.len(), 0);
     }
 }

@@ -91,6 +91,14 @@ impl Channel {
         })
     }
 
+    /// Connects, unless it has a connection.
+    ///
+    /// # Errors
+    /// As a call would fail for want of a connection.
+    pub async fn connect(&self) -> Result<(), Status> {
+        self.shared.connection().await.map(drop)
+    }
+
     /// The event behind what goes wrong with the channel: what holds up the attempt under way, why the last one failed,
     /// or [what troubles its connection](Connection::trouble).
     #[must_use]

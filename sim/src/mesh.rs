@@ -82,7 +82,7 @@ pub use crate::cluster::machines::BootError;
 pub use crate::cluster::{ApplyOutcome, Crash};
 
 use crate::cluster::Cluster;
-use crate::cluster::kubelet::Inside;
+use crate::cluster::kubelet::{Inside, OnePod};
 use crate::engine::{ContainerSpec, PodId, Simulation, World};
 use crate::image::Process;
 use crate::trace::{Recorded, Trace};
@@ -119,9 +119,9 @@ pub struct Mesh {
     /// Pods whose clocks are wrong, or were.
     skewed: BTreeSet<PodId>,
     /// Pods whose tokens are not replaced, or were not.
-    tokens_kept: BTreeSet<ObjectKey>,
+    tokens_kept: BTreeSet<OnePod>,
     /// Volumes that are full or torn, or were, with their pods.
-    disks: BTreeSet<(ObjectKey, String)>,
+    disks: BTreeSet<(OnePod, String)>,
     endings: Endings,
     _repeat: Repeat,
 }

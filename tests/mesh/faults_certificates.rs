@@ -57,6 +57,32 @@ fn an_agent_whose_clock_is_far_ahead_does_not_ask_without_end() {
     assert_eq!(at_agent(&mesh, "echo-v2", "cert.issued"), 1);
 }
 
+/// How many events of a kind there are.
+fn count(mesh: &Mesh, kind: &str) -> usize {
+    mesh.with_trace(|trace| trace.events().iter().filter(|event| event.kind == kind).count())
+}
+
+#[test]
+fn a_fault_is_of_a_pod_and_not_of_another_that_has_its_name_later() {
+    let mut mesh = hermesh::mesh().seed(5).namespace("shop").image("*", hermesh::image::stand_in).start();
+    let db = "---\napiVersion: v1\nkind: Service\nmetadata: {name: db}\n\
+              spec: {clusterIP: None, selector: {app: db}, ports: [{name: grpc, port: 7070}]}\n\
+              ---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n\
+              \x20 selector: {matchLabels: {app: db}}\n  template:\n    metadata:\n      labels: {app: db}\n\
+              \x20     annotations: {inject.istio.io/templates: grpc-agent}\n    spec:\n\
+              \x20     containers: [{name: app, image: registry.shop/db}]\n";
+    mesh.apply(hermesh_tests::shop::NAMESPACE.to_owned() + db).wait_ready();
+    mesh.expire_tokens_for("db-0", None, secs(120)).fill_volume_for("db-0", "istio-data", secs(120));
+    mesh.rollout_restart("db").run_for(secs(90));
+    assert_eq!(mesh.get_pods().0[0].ready, "2/2", "{}", mesh.get_pods());
+    mesh.run_for(secs(60));
+    // What was wrong with the pod of before has not ended for this one: it was never wrong with it.
+    assert_eq!((count(&mesh, "pod.tokens"), count(&mesh, "volume.full"), count(&mesh, "volume.freed")), (1, 1, 0));
+    mesh.expire_tokens("db-0", None).rollout_restart("db").run_for(secs(90));
+    mesh.try_heal_all().unwrap();
+    assert_eq!(count(&mesh, "pod.tokens"), 2);
+}
+
 /// A pod with a token that lives for ten minutes, and is replaced after eight.
 const POD: &str = "apiVersion: v1
 kind: Namespace

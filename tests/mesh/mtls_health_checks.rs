@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hermesh::{Call, Mesh, WaitError};
+use hermesh::{Call, LinkFault, Mesh, WaitError};
 use hermesh_tests::manifests::{self, TARGET};
 
 /// The agent's files, which the injection template mounts into every container.
@@ -47,6 +47,29 @@ fn a_health_check_with_the_agents_certificate_works_around_it() {
 fn a_health_check_with_a_certificate_needs_the_server_to_speak_tls() {
     let mut mesh = mesh(&probe_with_certificate());
     assert!(mesh.try_wait_ready(&["echo-v1"], Duration::from_secs(60)).is_err(), "{}", mesh.get_pods());
+}
+
+#[test]
+fn a_tool_that_checks_waits_as_long_as_its_flags_say() {
+    // A trip takes 0.8 s: connecting takes four of them, TCP's and HTTP/2's, and the call two.
+    let connect = "\"-connect-timeout=5s\", ";
+    for (flags, ready) in [("", "1/2"), (connect, "1/2"), (&format!("{connect}\"-rpc-timeout=3s\", "), "2/2")] {
+        let probe = format!(
+            "exec: {{command: [grpc_health_probe, {flags}\"-addr=other:17171\"]}}\n          timeoutSeconds: 9"
+        );
+        let mut mesh = hermesh::mesh().namespace(manifests::NAMESPACE).start();
+        mesh.apply(manifests::echo(&["v2"])).wait_ready();
+        let other = "---\napiVersion: v1\nkind: Service\nmetadata: {name: other}\n\
+                     spec: {selector: {version: v2}, ports: [{name: grpc, port: 17171}]}\n";
+        mesh.apply(other).apply(echo(&probe)).run_for(Duration::from_secs(10));
+        let slow = || LinkFault::Slow(Duration::from_millis(800)..=Duration::from_millis(800));
+        mesh.impair("echo-v1", "echo-v2", slow())
+            .impair("echo-v2", "echo-v1", slow())
+            .run_for(Duration::from_secs(180));
+        let rows = mesh.get_pods().0;
+        let checked = rows.iter().find(|row| row.workload == "echo-v1").expect("it is there");
+        assert_eq!(checked.ready, ready, "{flags}\n{}", mesh.get_pods());
+    }
 }
 
 fn probe_with_certificate() -> String {

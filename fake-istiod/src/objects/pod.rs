@@ -295,6 +295,8 @@ pub struct PodStatus {
     pub phase: PodPhase,
     /// A word for why it is not further.
     pub reason: Option<String>,
+    /// What it waits for, in a sentence.
+    pub message: Option<String>,
     /// Its address, once it has one.
     pub pod_ip: Option<IpAddr>,
     /// Its node's address.

@@ -117,7 +117,8 @@ pub(crate) fn described(pod: &Pod) -> String {
     let lost = !pod.status.ready && all(pod).all(|container| container.ready) && all(pod).next().is_some();
     let node = pod.spec.node_name.as_ref().filter(|_| lost && pod.closed_gates().next().is_none());
     let lost = node.map(|node| format!("{node} is not heard of"));
-    match ended.chain(gates).chain(lost).collect::<Vec<_>>().join(", ") {
+    let waits = pod.status.message.clone();
+    match ended.chain(gates).chain(lost).chain(waits).collect::<Vec<_>>().join(", ") {
         why if why.is_empty() => format!("{name} is {ready} {status}"),
         why => format!("{name} is {ready} {status} ({why})"),
     }
@@ -222,6 +223,8 @@ mod tests {
         assert_eq!(described(&pod), "web-0 is 0/1 CrashLoopBackOff (app: Error, exit code 255)");
         pod.status.containers = vec![container(waiting("ContainerCreating"), false, 0)];
         assert_eq!(described(&pod), "web-0 is 0/1 ContainerCreating");
+        pod.status.message = Some("configmap \"a\" not found".to_owned());
+        assert_eq!(described(&pod), "web-0 is 0/1 ContainerCreating (configmap \"a\" not found)");
     }
 
     /// A pod whose init containers are named by what they are, `i` or `s` for a sidecar, and whose one ordinary

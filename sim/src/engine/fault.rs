@@ -23,7 +23,7 @@ pub enum LinkFault {
     /// This share of all packets is lost, from 0 to 1. As TCP shows it, nothing is missing: what was lost, and all
     /// behind it, arrives when it is retransmitted; a SYN that was lost is sent again after 1 s, 3 s, 7 s and so on.
     Lossy(f64),
-    /// Packets wait, and arrive all at once when the link is healed.
+    /// Packets wait, and arrive all at once, in order, when the link is released or healed.
     Jammed,
 }
 
@@ -78,7 +78,7 @@ impl NotShown {
             LinkFault::Cut => ("a partition of one direction", "it would lose what was sent for ever"),
             LinkFault::Slow(_) => ("a link that is slow in one direction", "its links have one latency for both"),
             LinkFault::Lossy(_) => ("a lossy link", "it would lose what was sent for ever"),
-            LinkFault::Jammed => ("a jam", "its partitions hold packets already, in both directions"),
+            LinkFault::Jammed => ("a link that is held in one direction", "its links are held in both"),
         };
         Self { what, why }
     }

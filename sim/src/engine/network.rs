@@ -199,7 +199,26 @@ impl AnyNet {
         }
     }
 
-    /// Ends one kind of fault of the way from a pod to another. Turmoil knows one only, of both ways.
+    /// Holds the link between two pods, in both directions.
+    pub(super) fn hold(&mut self, a: PodId, b: PodId, cause: Option<EventId>) -> Option<EventId> {
+        match self {
+            Self::Simulated(net) => {
+                let held = net.impair(a, b, &LinkFault::Jammed, cause);
+                net.impair(b, a, &LinkFault::Jammed, cause).or(held)
+            }
+            Self::Turmoil(net) => net.hold(a, b, cause),
+        }
+    }
+
+    /// Whether one direction of a link can be held and released.
+    pub(super) fn has_ways(&self) -> Result<(), NotShown> {
+        match self {
+            Self::Simulated(_) => Ok(()),
+            Self::Turmoil(_) => Err(NotShown::fault(&LinkFault::Jammed)),
+        }
+    }
+
+    /// Ends one kind of fault of the way from a pod to another. Turmoil knows two, both of both ways.
     pub(super) fn mend(
         &mut self,
         from: PodId,
@@ -209,7 +228,15 @@ impl AnyNet {
     ) -> Option<EventId> {
         match self {
             Self::Simulated(net) => net.mend(from, to, fault, cause),
-            Self::Turmoil(net) => net.heal(from, to, cause),
+            Self::Turmoil(net) => net.mend(from, to, fault, cause),
+        }
+    }
+
+    /// Ends whatever is wrong with the links of a pod.
+    pub(super) fn mend_all(&mut self, pod: PodId, cause: Option<EventId>) {
+        match self {
+            Self::Simulated(net) => net.mend_all(pod, cause),
+            Self::Turmoil(net) => net.mend_all(pod, cause),
         }
     }
 

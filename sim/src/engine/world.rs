@@ -434,6 +434,16 @@ impl World {
         self.net(|net| net.impair(from, to, fault, cause))
     }
 
+    /// Holds the link between two pods: packets wait, in both directions, and arrive in order when both are mended.
+    pub fn hold(&self, a: PodId, b: PodId, cause: Option<EventId>) -> Option<EventId> {
+        self.net(|net| net.hold(a, b, cause))
+    }
+
+    /// Whether one direction of a link can be held and released.
+    pub(crate) fn has_ways(&self) -> Result<(), NotShown> {
+        self.net(|net| net.has_ways())
+    }
+
     /// Sends RST to both ends of every connection between two pods; those that are being opened are none yet. Answers
     /// with their number.
     ///
@@ -443,9 +453,14 @@ impl World {
         self.net(|net| net.reset(a, b, cause))
     }
 
-    /// Ends one kind of fault of the way from a pod to another. What else is wrong with it stays so.
+    /// Ends one kind of fault of the way from a pod to another, if it has it. What else is wrong with it stays so.
     pub fn mend(&self, from: PodId, to: PodId, fault: &LinkFault, cause: Option<EventId>) -> Option<EventId> {
         self.net(|net| net.mend(from, to, fault, cause))
+    }
+
+    /// Ends whatever is wrong with the links of a pod, each by itself.
+    pub(crate) fn mend_all(&self, pod: PodId, cause: Option<EventId>) {
+        self.net(|net| net.mend_all(pod, cause));
     }
 
     /// Mends the link between two pods in both directions. What was lost arrives when it is next retransmitted, what

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{fields, text};
+use super::{fields, streams, text};
 use crate::trace::Recorded;
 
 /// Something that is broken.
@@ -21,7 +21,7 @@ impl Fault<'_> {
     pub(super) fn is_of_the_world(&self) -> bool {
         let of_a_program =
             ["pod.status", "image.pulling", "xds.nack", "xds.held", "xds.dropped", "cert.request.failed"];
-        !of_a_program.contains(&self.event.kind) && !["clock", "tokens", "volume"].contains(&self.what)
+        !of_a_program.contains(&self.event.kind) && !["clock", "tokens", "volume", "stream"].contains(&self.what)
     }
 
     /// Whether it stands between the pod `client` and one of `servers`.
@@ -109,19 +109,23 @@ pub(super) fn standing(events: &[Recorded]) -> Vec<Fault<'_>> {
         faults.insert(key.clone(), Fault { event, what: key.0, pods, between: key.0 == "link" });
     }
     let mut faults: Vec<Fault<'_>> = faults.into_values().collect();
+    let streams = streams::disturbed(events).into_iter();
+    faults.extend(streams.map(|(pod, event)| Fault { event, what: "stream", pods: vec![pod], between: false }));
     faults.sort_by_key(|fault| fault.event.seq);
     faults
 }
 
-/// The responses to a pod's clients, `namespace/name`, that are kept back after `events` or were dropped on their way.
+/// The responses to a pod's clients, `namespace/name`, that are kept back after `events` or were dropped on their way,
+/// and what keeps istiod from sending any.
 pub(super) fn on_the_way<'t>(events: &'t [Recorded], pod: &str) -> Vec<&'t Recorded> {
-    let faults = standing(events).into_iter().map(|fault| fault.event);
-    let on_the_way = faults.filter(|event| matches!(event.kind, "xds.held" | "xds.dropped"));
-    on_the_way.filter(|event| client(event).as_deref() == Some(pod)).collect()
+    let is_on_the_way =
+        |fault: &Fault<'_>| fault.what == "stream" || matches!(fault.event.kind, "xds.held" | "xds.dropped");
+    let on_the_way = standing(events).into_iter().filter(|fault| is_on_the_way(fault) && fault.pods == [pod]);
+    on_the_way.map(|fault| fault.event).collect()
 }
 
 /// The pod, `namespace/name`, in the node ID of an event of istiod.
-fn client(event: &Recorded) -> Option<String> {
+pub(super) fn client(event: &Recorded) -> Option<String> {
     let told = fields(event);
     let (name, namespace) = text(&told, "node")?.split('~').nth(2)?.rsplit_once('.')?;
     Some(format!("{namespace}/{name}"))

@@ -9,6 +9,7 @@ mod certificates;
 mod endpoints;
 mod faults;
 mod sentence;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,9 +4,10 @@ use std::fmt;
 
 use envoy_types::pb::envoy::admin::v3::ClientResourceStatus;
 use envoy_types::pb::envoy::service::status::v3::ClientStatusRequest;
+use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig;
 use hermesh_xds::{ClientStatusDiscovery, ResourceType};
 
-use super::{DisturbError, Fault, Mesh};
+use super::{DisturbError, Fault, Mesh, Resource};
 
 /// One resource of one xDS client.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,6 +28,12 @@ pub struct ClientResource {
     pub version: String,
     /// Why the client rejected the last copy, if it did.
     pub error: Option<String>,
+    /// The version of the copy that it rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected_version: Option<String>,
+    /// The copy in use; none if there is none, and where only a table is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
 }
 
 /// The resources of all xDS clients of some pods; `Display` prints them as a table.
@@ -61,24 +68,11 @@ impl Mesh {
             let mut resources = Vec::new();
             for id in running {
                 let discovery = ClientStatusDiscovery::new(&world.runtime_in(id));
-                let request = ClientStatusRequest { exclude_resource_contents: true, ..ClientStatusRequest::default() };
-                let Ok(status) = discovery.client_status(&request).await else { continue };
+                let Ok(status) = discovery.client_status(&ClientStatusRequest::default()).await else { continue };
                 for client in status.config {
                     let process = world.container_name(id).to_string();
-                    resources.extend(client.generic_xds_configs.into_iter().map(|config| {
-                        ClientResource {
-                            process: process.clone(),
-                            client: client.client_scope.clone(),
-                            resource_type: ResourceType::from_type_url(&config.type_url)
-                                .map_or("", ResourceType::short),
-                            status: ClientResourceStatus::try_from(config.client_status)
-                                .unwrap_or(ClientResourceStatus::Unknown)
-                                .as_str_name(),
-                            name: config.name,
-                            version: config.version_info,
-                            error: config.error_state.map(|error| error.details),
-                        }
-                    }));
+                    let configs = client.generic_xds_configs.into_iter();
+                    resources.extend(configs.map(|config| resource(&process, &client.client_scope, config)));
                 }
             }
             resources
@@ -89,7 +83,40 @@ impl Mesh {
     }
 }
 
+fn resource(process: &str, client: &str, config: GenericXdsConfig) -> ClientResource {
+    let status = ClientResourceStatus::try_from(config.client_status).unwrap_or(ClientResourceStatus::Unknown);
+    let (error, rejected_version) = config.error_state.map(|error| (error.details, error.version_info)).unzip();
+    ClientResource {
+        process: process.to_owned(),
+        client: client.to_owned(),
+        resource_type: ResourceType::from_type_url(&config.type_url).map_or("", ResourceType::short),
+        name: config.name,
+        status: status.as_str_name(),
+        version: config.version_info,
+        error,
+        rejected_version,
+        resource: config.xds_config.and_then(|body| Resource::new(body).ok()),
+    }
+}
+
 impl ClientConfig {
+    /// The same without the resources themselves.
+    #[must_use]
+    pub fn without_contents(mut self) -> Self {
+        self.0.iter_mut().for_each(|row| row.resource = None);
+        self
+    }
+
+    /// All of it as JSON: a list with an object for each resource, in which `resource` is the copy in use in protobuf's
+    /// JSON mapping ([`Resource::to_json`]).
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("texts and JSON always have a JSON form")
+    }
+
     /// The resource of this type and name, of the first client that has it.
     #[must_use]
     pub fn get(&self, resource_type: ResourceType, name: &str) -> Option<&ClientResource> {

@@ -99,7 +99,7 @@ impl Mesh {
             } else {
                 self.skewed.insert(pod)
             };
-            self.ends(Ending::Clock(pod), lasting, move || kubelet.set_clock(pod, 0, cause));
+            self.ends(Ending::Clock(pod), lasting, move || set_right(&kubelet, pod, cause));
         }
         Ok(names)
     }
@@ -110,6 +110,13 @@ impl Mesh {
         skewed.retain(|pod| !self.world().is_removed(*pod));
         set(&self.cluster.kubelet, &skewed, 0, cause);
         skewed.into_iter().for_each(|pod| self.forget(&Ending::Clock(pod)));
+    }
+}
+
+/// One that the power cycle of its node has not set right already.
+fn set_right(kubelet: &Kubelet, pod: PodId, cause: Option<EventId>) {
+    if kubelet.clock(pod) != 0 {
+        kubelet.set_clock(pod, 0, cause);
     }
 }
 

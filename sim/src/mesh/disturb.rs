@@ -1,6 +1,7 @@
 //! Breaking things: killed, restarted and paused containers, links.
 
 mod endings;
+mod held;
 mod links;
 
 use std::time::Duration;

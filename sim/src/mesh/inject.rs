@@ -12,12 +12,13 @@ use hermesh_xds::ResourceType;
 use prost::Message as _;
 
 use super::{DisturbError, Mesh, Responses};
+use crate::protojson;
 
 /// A listener, route configuration, cluster, or the endpoints of one, as its bytes.
 ///
 /// It is made from a message of `envoy-types`, or from the bytes of one that was recorded ([`Resource::new`]). Of a
 /// message with protobuf maps in it the bytes differ from run to run if a map has several entries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     resource_type: ResourceType,
     name: String,
@@ -81,6 +82,26 @@ impl Resource {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its bytes, with their type.
+    #[must_use]
+    pub fn body(&self) -> &Any {
+        &self.body
+    }
+
+    /// It in protobuf's JSON mapping, with `@type`, as [`read`](Self::read) takes it. A message in it whose type is not
+    /// known has its bytes in base64, and fields that are not known are left out.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        protojson::write(&self.body)
+    }
+}
+
+/// As [`Resource::to_json`] has it.
+impl serde::Serialize for Resource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
     }
 }
 

@@ -7,9 +7,10 @@ use hermesh_runtime::EventId;
 
 use super::disturb::Ending;
 use super::{DisturbError, Mesh, TargetError};
-use crate::cluster::kubelet::Tokens;
+use crate::cluster::kubelet::{OnePod, Tokens};
 
-/// The projected tokens of pods as they are now. The kubelet replaces them when 80 % of their life is over.
+/// The projected tokens of pods as they are now, not of others that have their names later. The kubelet replaces them
+/// when 80 % of their life is over.
 impl Mesh {
     /// Has the kubelet replace the tokens of a workload's pods, `web`, or of one of them, `web/0`, no more. Before
     /// that, if `within` is given, it gives them tokens that expire so soon; else they have what is left of theirs.
@@ -29,6 +30,35 @@ impl Mesh {
     /// If nothing of that name runs.
     pub fn try_expire_tokens(&mut self, target: &str, within: Option<Duration>) -> Result<Vec<String>, DisturbError> {
         self.expire(target, within, None)
+    }
+
+    /// [`expire_tokens`](Self::expire_tokens) for a time: then the pods that are still there get new ones.
+    ///
+    /// # Panics
+    /// If nothing of that name runs.
+    #[track_caller]
+    pub fn expire_tokens_for(
+        &mut self,
+        target: &str,
+        within: impl Into<Option<Duration>>,
+        time: Duration,
+    ) -> &mut Self {
+        let result = self.try_expire_tokens_for(target, within.into(), time);
+        self.must("expire_tokens_for", result);
+        self
+    }
+
+    /// [`expire_tokens_for`](Self::expire_tokens_for) without panics; answers with the pods.
+    ///
+    /// # Errors
+    /// If nothing of that name runs.
+    pub fn try_expire_tokens_for(
+        &mut self,
+        target: &str,
+        within: Option<Duration>,
+        time: Duration,
+    ) -> Result<Vec<String>, DisturbError> {
+        self.expire(target, within, Some(time))
     }
 
     /// Gives pods new tokens, and has the kubelet replace them as ever.
@@ -91,8 +121,9 @@ impl Mesh {
         let names: Vec<String> = pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
         let cause = self.disturb(what, names.clone());
         let kubelet = self.cluster.kubelet.clone();
-        self.at_once(|| pods.iter().for_each(|pod| kubelet.set_tokens(pod, tokens, cause)))?;
-        for pod in pods {
+        let ones: Vec<OnePod> = pods.iter().filter_map(|pod| kubelet.one(pod)).collect();
+        self.at_once(|| ones.iter().for_each(|pod| kubelet.set_tokens(pod, tokens, cause)))?;
+        for pod in ones {
             let (kubelet, key) = (kubelet.clone(), pod.clone());
             match tokens {
                 Tokens::Renewed => self.tokens_kept.remove(&pod),

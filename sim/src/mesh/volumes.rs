@@ -8,10 +8,11 @@ use hermesh_runtime::EventId;
 
 use super::disturb::Ending;
 use super::{DisturbError, Mesh, TargetError};
-use crate::cluster::kubelet::Disk;
+use crate::cluster::kubelet::{Disk, OnePod};
 use crate::engine::Volume;
 
-/// Volumes of pods as they are now, by their names in the pods' specs, such as `istio-data`.
+/// Volumes of pods as they are now, not of others that have their names later, by the volumes' names in the specs, such
+/// as `istio-data`.
 impl Mesh {
     /// Leaves a volume of a workload's pods, `web`, or of one of them, `web/0`, without room: files that are there can
     /// be read, renamed and removed, but writes and new directories fail (ENOSPC).
@@ -31,6 +32,30 @@ impl Mesh {
     /// If nothing of that name runs, or has no such volume.
     pub fn try_fill_volume(&mut self, target: &str, volume: &str) -> Result<Vec<String>, DisturbError> {
         self.fill(target, volume, None)
+    }
+
+    /// [`fill_volume`](Self::fill_volume) for a time: then there is room again, in pods that are still there.
+    ///
+    /// # Panics
+    /// If nothing of that name runs, or has no such volume.
+    #[track_caller]
+    pub fn fill_volume_for(&mut self, target: &str, volume: &str, time: Duration) -> &mut Self {
+        let result = self.try_fill_volume_for(target, volume, time);
+        self.must("fill_volume_for", result);
+        self
+    }
+
+    /// [`fill_volume_for`](Self::fill_volume_for) without panics; answers with the pods.
+    ///
+    /// # Errors
+    /// If nothing of that name runs, or has no such volume.
+    pub fn try_fill_volume_for(
+        &mut self,
+        target: &str,
+        volume: &str,
+        time: Duration,
+    ) -> Result<Vec<String>, DisturbError> {
+        self.fill(target, volume, Some(time))
     }
 
     /// Makes room in a volume again, and has no more writes stop in the middle.
@@ -102,8 +127,9 @@ impl Mesh {
         let told = names.iter().map(|pod| format!("{name} of {pod}")).collect();
         let cause = self.disturb(what, told);
         let kubelet = self.cluster.kubelet.clone();
-        self.at_once(|| pods.iter().for_each(|pod| kubelet.set_disk(pod, name, disk, cause)))?;
-        for pod in pods {
+        let ones: Vec<OnePod> = pods.iter().filter_map(|pod| kubelet.one(pod)).collect();
+        self.at_once(|| ones.iter().for_each(|pod| kubelet.set_disk(pod, name, disk, cause)))?;
+        for pod in ones {
             let (kubelet, own) = (kubelet.clone(), (pod.clone(), name.to_owned()));
             if disk == Disk::Whole {
                 self.disks.remove(&own)

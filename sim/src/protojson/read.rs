@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::POOL;
 use super::scalar::{Mismatch, Wire, expected, number, scalar, text};
+use super::special::is_special;
 
 /// How many names of an enum a message lists.
 const NAMES_MAX: usize = 8;
@@ -288,29 +289,6 @@ impl<'a> Reader<'a> {
         let location = Location::in_file(self.file).at(at);
         if path.is_empty() { location } else { location.field(path) }
     }
-}
-
-/// Whether the JSON mapping writes messages of this type in a way of its own.
-fn is_special(message: &MessageDescriptor) -> bool {
-    const SPECIAL: [&str; 16] = [
-        "Any",
-        "Duration",
-        "Timestamp",
-        "FieldMask",
-        "Struct",
-        "Value",
-        "ListValue",
-        "DoubleValue",
-        "FloatValue",
-        "Int64Value",
-        "UInt64Value",
-        "Int32Value",
-        "UInt32Value",
-        "BoolValue",
-        "StringValue",
-        "BytesValue",
-    ];
-    message.package_name() == "google.protobuf" && SPECIAL.contains(&message.name())
 }
 
 fn unknown_field(message: &MessageDescriptor, key: &str) -> String {

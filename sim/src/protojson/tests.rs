@@ -17,8 +17,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use hermesh_istiod::yaml::{self, Diagnostic};
 use prost::Message;
 
-use super::find;
 use super::read::Reader;
+use super::{find, write};
 
 fn found(text: &str) -> Result<Vec<Any>, Vec<Diagnostic>> {
     let documents = yaml::parse("d.json", text).unwrap();
@@ -128,6 +128,59 @@ fn a_dump_gives_what_its_clients_accepted() {
     let routes = RouteConfiguration::decode(&*bodies[1].value).unwrap();
     let Some(Action::Route(route)) = &routes.virtual_hosts[0].routes[0].action else { panic!("{routes:?}") };
     assert_eq!(route.timeout.as_ref().map(|timeout| timeout.seconds), Some(1));
+}
+
+/// The message that a text is, written again.
+fn written(text: &str) -> serde_json::Value {
+    let documents = yaml::parse("d.json", text).unwrap();
+    let mut reader = Reader::of("d.json");
+    let any = reader.any(&documents[0].root, "");
+    assert!(reader.errors.is_empty(), "{:?}", reader.errors);
+    write(&any)
+}
+
+#[test]
+fn what_is_written_is_what_was_read() {
+    let text = r#"{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "a",
+        "connectTimeout": "-1.050s", "perConnectionBufferLimitBytes": 0, "lbPolicy": "RING_HASH",
+        "ringHashLbConfig": {"minimumRingSize": "18446744073709551615"},
+        "commonLbConfig": {"healthyPanicThreshold": {"value": 12.5}},
+        "metadata": {"filterMetadata": {"x": {"n": 1.5, "l": [true, null, "t", {}], "a": {"b": "c"}}, "y": {}},
+          "typedFilterMetadata": {
+            "any": {"@type": "type.googleapis.com/google.protobuf.Any",
+                    "value": {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "3s"}},
+            "bytes": {"@type": "type.googleapis.com/google.protobuf.BytesValue", "value": "/+8="},
+            "number": {"@type": "type.googleapis.com/google.protobuf.DoubleValue", "value": "-Infinity"},
+            "time": {"@type": "type.googleapis.com/google.protobuf.Timestamp", "value": "2025-01-01T00:00:18.5Z"}}},
+        "transportSocket": {"name": "tls", "typedConfig": {
+          "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+          "commonTlsContext": {"alpnProtocols": ["h2"]}, "sni": "é", "maxSessionKeys": 3}},
+        "type": "EDS"}"#;
+    let wanted: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(written(text), wanted);
+    let times = [("0s", "0s"), ("1.1s", "1.100s"), ("-0.000001s", "-0.000001s"), ("2.000000001s", "2.000000001s")];
+    for (read, told) in times {
+        let text = "{\"@type\": \"type.googleapis.com/google.protobuf.Duration\", \"value\": \"";
+        assert_eq!(written(&format!("{text}{read}\"}}"))["value"], told);
+    }
+}
+
+#[test]
+fn what_is_not_known_is_written_as_its_bytes() {
+    let any = |type_url: &str, value: Vec<u8>| Any { type_url: type_url.to_owned(), value };
+    let unknown = any("type.googleapis.com/corp.Filter", b"\xff\x00".to_vec());
+    assert_eq!(write(&unknown), serde_json::json!({"@type": unknown.type_url, "value": "/wA="}));
+    let broken = any("type.googleapis.com/envoy.config.cluster.v3.Cluster", b"\xff".to_vec());
+    assert_eq!(write(&broken), serde_json::json!({"@type": broken.type_url, "value": "/w=="}));
+    // Without a bound this would be the end of the stack.
+    let deep = (0..1000)
+        .fold(any("t/x", Vec::new()), |inner, _| any("type.googleapis.com/google.protobuf.Any", inner.encode_to_vec()));
+    let mut told = &write(&deep);
+    while told["value"].is_object() {
+        told = &told["value"];
+    }
+    assert_eq!(told["@type"], "type.googleapis.com/google.protobuf.Any");
+    assert!(told["value"].is_string());
 }
 
 #[test]

@@ -142,6 +142,7 @@ impl Page {
             Outcome::Pods(table) => self.block(&table.to_string()),
             Outcome::Table(table) => self.block(&table.to_string()),
             Outcome::Config(table) => self.block(&table.to_string()),
+            Outcome::Resources(config) => self.block(&format!("{:#}", config.to_json())),
             Outcome::Calls(batches) => self.calls(batches),
             Outcome::Load(calls) => self.load(calls),
         }

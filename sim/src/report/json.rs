@@ -133,7 +133,7 @@ fn step(step: &StepReport) -> Value {
         Outcome::Words(words) => fields.insert("outcome".to_owned(), words.as_str().into()),
         Outcome::Pods(pods) => fields.insert("pods".to_owned(), plain(pods)),
         Outcome::Table(table) => fields.insert("table".to_owned(), plain(table)),
-        Outcome::Config(config) => fields.insert("config".to_owned(), plain(config)),
+        Outcome::Config(config) | Outcome::Resources(config) => fields.insert("config".to_owned(), plain(config)),
         Outcome::Calls(batches) => {
             let calls = batches.iter().map(|batch| plain(&batch.report)).collect::<Vec<_>>();
             fields.insert("calls".to_owned(), calls.into())

@@ -101,7 +101,7 @@ impl Page {
                     self.line(2, format_args!("{}", cells.join(" ")));
                 }
             }
-            Outcome::Config(config) => {
+            Outcome::Config(config) | Outcome::Resources(config) => {
                 for resource in &config.0 {
                     let process = self.names.process(&resource.process);
                     let error = resource.error.as_ref().map(|error| format!(": {}", self.names.within(error)));

@@ -104,7 +104,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             }
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
             Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
-            Some(Action::Get(Get::Config(target))) => checker.client(target),
+            Some(Action::Get(Get::Config { of, .. })) => checker.client(of),
             Some(Action::Inject(inject)) => checker.client(&inject.to),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
             Some(Action::Get(_) | Action::Together(_)) | None => {}
@@ -195,6 +195,9 @@ fn names_are_unique(steps: &[Step], problems: &Problems) {
     }
 }
 
+/// A field, and where it stands if it does.
+type Written<'a> = (&'static str, Option<&'a Place>);
+
 struct Checker<'a> {
     now: &'a Inventory,
     ever: &'a Inventory,
@@ -270,7 +273,9 @@ impl Checker<'_> {
         }
         let beside =
             [("errors", expect.errors.is_some()), ("error", expect.error.is_some()), ("cause", expect.cause.is_some())];
-        self.figures(&expect.figures, &beside, None, true);
+        let answers =
+            [("to", expect.to.as_ref().map(|to| &to.place)), ("share", expect.share.as_ref().map(|it| &it.place))];
+        self.figures(&expect.figures, (&beside, &answers), None, true);
         if let Some(to) = &expect.to {
             self.workloads_once(to.value.iter().map(|(target, _)| target));
         }
@@ -374,7 +379,7 @@ impl Checker<'_> {
         let beside =
             [("ok", expect.ok.is_some()), ("error", expect.error.is_some()), ("cause", expect.cause.is_some())];
         let told = call.url.iter().all(|url| Url::parse(&url.value).is_ok_and(|url| url.scheme == Scheme::Xds));
-        self.figures(&expect.figures, &beside, Some(call.total()), told);
+        self.figures(&expect.figures, (&beside, &succeeds[1..]), Some(call.total()), told);
         // Where some may fail, how many answer shows later.
         let answers = Some(call.total()).filter(|_| !expect.figures.let_fail());
         if let Some(to) = &expect.to {
@@ -392,9 +397,17 @@ impl Checker<'_> {
         }
     }
 
-    fn figures(&self, figures: &Figures, beside: &[(&'static str, bool)], calls: Option<u64>, told: bool) {
+    /// `beside` are other fields, and those of them that are about who answers.
+    fn figures(
+        &self,
+        figures: &Figures,
+        (beside, answers): (&[(&'static str, bool)], &[Written<'_>]),
+        calls: Option<u64>,
+        told: bool,
+    ) {
         let beside = beside.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-        Sense { figures, beside, calls, told, problems: self.problems }.check();
+        let answers = answers.iter().filter_map(|(name, place)| Some((*name, (*place)?))).collect();
+        Sense { figures, beside, answers, calls, told, problems: self.problems }.check();
     }
 
     /// What is made again and again stays in memory as well.

@@ -13,6 +13,9 @@ use crate::mesh::{ClientConfig, ClientResource};
 /// What CSDS says of a resource (gRFC A40), and the word for none at all.
 pub(super) const STATUSES: [&str; 5] = ["REQUESTED", "DOES_NOT_EXIST", "ACKED", "NACKED", NONE];
 
+/// How `get: {config: ...}` can show what clients have, besides as a table.
+pub(super) const OUTPUTS: [&str; 1] = ["json"];
+
 /// The word for nothing.
 const NONE: &str = "none";
 

@@ -103,11 +103,17 @@ pub(super) fn judge(expect: &Outcomes<'_>, seen: &Seen, same: impl Fn(&Target, &
         let strangers = others(&share.value.iter().map(|(target, _)| &target.value).collect::<Vec<_>>());
         for ((target, share), accepted) in share.value.iter().zip(ranges) {
             let count = answered(&target.value);
-            let expected =
-                format!("{} {}, accepted {}..{}", target.value, share.value, accepted.start(), accepted.end());
+            // Of no calls there is no share, and no range of them either.
+            let accepted_calls = match all_answers {
+                0 => String::new(),
+                _ => format!(", accepted {}..{}", accepted.start(), accepted.end()),
+            };
+            let expected = format!("{} {}{accepted_calls}", target.value, share.value);
             let mut found = format!("{} {count} of {all_answers}", target.value);
             let mut held = accepted.contains(&count) && complete;
-            if !complete {
+            if all_answers == 0 {
+                (found, held) = (seen.nobody(), false);
+            } else if !complete {
                 found = seen.outcome();
             } else if let Some(too_few) = shares::too_few(&shares, all_answers, "calls") {
                 (found, held) = (too_few, false);
@@ -200,6 +206,20 @@ mod tests {
         assert!(held(expected, &answers(&[("v1", 500), ("v2", 500)])).iter().all(|(held, _)| !held));
         let stranger = held(expected, &answers(&[("v1", 198), ("v2", 801), ("v3", 1)]));
         assert!(stranger.iter().all(|(held, _)| !held), "{stranger:?}");
+    }
+
+    #[test]
+    fn of_no_calls_that_were_answered_there_is_no_share() {
+        let expect = expect("{share: {v1: 20%, v2: 80%}, codes: {OK: 0..3, UNAVAILABLE: 0..3}}");
+        let judged = |seen: &Seen| {
+            let checks = judge(&Outcomes::from(&expect), seen, |target, name| target.workload == name);
+            let first = &checks[0];
+            (first.expected.clone(), first.seen.clone(), first.held)
+        };
+        let told = |seen: &str| ("v1 20%".to_owned(), seen.to_owned(), false);
+        assert_eq!(judged(&answers(&[])), told("no call was sent"));
+        let failed = failing(3, 3, "UNAVAILABLE", None);
+        assert_eq!(judged(&failed), told("no call was answered: 3 of 3 calls failed with UNAVAILABLE"));
     }
 
     #[test]

@@ -261,10 +261,11 @@ pub(super) struct Step {
     /// Resources that clients get in the place of istiod's own.
     pub inject: Option<Inject>,
     /// Resources that were injected, to take back.
+    #[schemars(with = "Option<xds::Ejected>")]
     pub eject: Option<xds::Release>,
-    /// Responses of istiod to keep back.
+    /// Responses of istiod to keep back, or packets of a link.
     pub hold: Option<xds::Hold>,
-    /// Responses of istiod to let go, and to do nothing to any more.
+    /// Responses of istiod to let go, and to do nothing to any more; or the packets of a link.
     pub release: Option<xds::Release>,
     /// Responses of istiod to lose.
     pub drop: Option<xds::Drop>,
@@ -344,7 +345,12 @@ pub(super) enum Get {
     /// Nodes, or the objects of a kind in the scenario's namespace, as `kubectl get` lists them.
     Table(Listed),
     /// What the xDS clients of a workload or pod have asked for, accepted and rejected.
-    Config(At<Target>),
+    Config {
+        /// Whose.
+        of: At<Target>,
+        /// The resources themselves as well, as JSON.
+        json: bool,
+    },
 }
 
 /// A batch of calls by ForwardEcho.
@@ -459,7 +465,7 @@ pub(super) enum Action<'a> {
     Power(&'a Power),
     /// `boot` and `shutdown`
     Machine(machines::Deed<'a>),
-    /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`
+    /// `partition`, `slow`, `lossy`, `jam`, `reset`, `heal`; `hold` and `release` of links
     Link(LinkDeed<'a>),
     /// `disrupt`, `clock`, `expire`, `fill`, `tear`, and `heal` of what is no link
     Trouble(trouble::Deed<'a>),
@@ -508,6 +514,7 @@ impl Step {
             self.slow.as_ref().map(LinkDeed::Slow).map(Action::Link),
             self.lossy.as_ref().map(LinkDeed::Lossy).map(Action::Link),
             self.jam.as_ref().map(LinkDeed::Jam).map(Action::Link),
+            LinkDeed::of_held(self).map(Action::Link),
             self.reset.as_ref().map(LinkDeed::Reset).map(Action::Link),
             trouble::Deed::of(self).map(Action::Trouble),
             self.heal.as_ref().map(LinkDeed::Heal).map(Action::Link),

@@ -1,4 +1,5 @@
-//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`: what is done to the links between workloads or pods.
+//! `partition`, `slow`, `lossy`, `jam`, `reset` and `heal`, and `hold` and `release` of links: what is done to links
+//! between workloads or pods.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,12 +7,14 @@ use std::fmt;
 use hermesh_istiod::yaml::Value;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::file::Heal;
+use super::file::{Heal, Step};
 use super::read::{At, Cursor, Fields};
 use super::reader::{at_most, pair, target};
-use super::schema::{LinkLatency, LinkLoss, Pair};
+use super::schema::{LastingTime, LinkLatency, LinkLoss, Pair};
 use super::target::{Target, pattern};
+use super::trouble::some_time;
 use super::units::{Percent, Time, TimeRange};
+use super::xds::{Hold, Release};
 use crate::mesh::SLOW_MAX;
 
 /// Two workloads or pods, and whether it is about the way from the first to the second alone.
@@ -37,6 +40,17 @@ pub(super) struct Lossy {
     pub loss: Percent,
 }
 
+/// Packets wait, for a time or until they are released.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct HeldLink {
+    /// Whose link.
+    pub link: Ends,
+    /// How long; until it is released if left out.
+    #[schemars(with = "Option<LastingTime>")]
+    pub r#for: Option<At<Time>>,
+}
+
 /// What is done to links.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LinkDeed<'a> {
@@ -48,6 +62,10 @@ pub(super) enum LinkDeed<'a> {
     Lossy(&'a Lossy),
     /// `jam`
     Jam(&'a Ends),
+    /// `hold: {link: ...}`
+    Hold(&'a HeldLink),
+    /// `release: {link: ...}`
+    Release(&'a Ends),
     /// `reset`
     Reset(&'a [At<Target>; 2]),
     /// `heal`
@@ -55,6 +73,15 @@ pub(super) enum LinkDeed<'a> {
 }
 
 impl<'a> LinkDeed<'a> {
+    /// `hold` or `release` of a link.
+    pub(super) fn of_held(step: &'a Step) -> Option<Self> {
+        match (&step.hold, &step.release) {
+            (Some(Hold::Link(held)), _) => Some(Self::Hold(held)),
+            (_, Some(Release::Link(ends))) => Some(Self::Release(ends)),
+            _ => None,
+        }
+    }
+
     /// Between whom, unless it is about all there are.
     pub(super) fn pair(self) -> Option<&'a [At<Target>; 2]> {
         match self {
@@ -71,7 +98,8 @@ impl<'a> LinkDeed<'a> {
 
     fn ends(self) -> Option<&'a Ends> {
         match self {
-            Self::Partition(ends) | Self::Jam(ends) => Some(ends),
+            Self::Partition(ends) | Self::Jam(ends) | Self::Release(ends) => Some(ends),
+            Self::Hold(held) => Some(&held.link),
             Self::Slow(slow) => Some(&slow.ends),
             Self::Lossy(lossy) => Some(&lossy.ends),
             Self::Reset(_) | Self::Heal(_) => None,
@@ -97,6 +125,28 @@ pub(super) fn ends(field: &Cursor<'_>) -> Option<Ends> {
     fields.finish(&[("between", "for both directions write a list of the two: `[web, cart]`")]);
     ends
 }
+
+/// `{link: [web, cart], for: 2s}`
+pub(super) fn held(cursor: &Cursor<'_>) -> Option<HeldLink> {
+    let mut fields = cursor.fields("whose link: a mapping such as `{link: [web, cart], for: 2s}`")?;
+    let link = fields.required("link").and_then(|field| ends(&field));
+    let time = fields.optional("for").map(|field| some_time(&field));
+    fields.finish(&BESIDE_LINK);
+    Some(HeldLink { link: link?, r#for: time.unwrap_or_default() })
+}
+
+/// `{link: [web, cart]}`
+pub(super) fn released(cursor: &Cursor<'_>) -> Option<Ends> {
+    let mut fields = cursor.fields("whose link: a mapping such as `{link: [web, cart]}`")?;
+    let link = fields.required("link").and_then(|field| ends(&field));
+    fields.finish(&BESIDE_LINK);
+    link
+}
+
+const BESIDE_LINK: [(&str, &str); 2] = [
+    ("type", "`type` is of responses, which have no `link`; make it two steps"),
+    ("to", "`to` is of responses; for one direction of a link write `link: {from: web, to: cart}`"),
+];
 
 pub(super) fn slow(field: &Cursor<'_>) -> Option<Slow> {
     const EXPECTED: &str = "a mapping such as `{from: web, to: cart, latency: 200ms..1s}`";

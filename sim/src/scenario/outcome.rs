@@ -89,6 +89,8 @@ pub enum Outcome {
     Table(Table),
     /// `get: {config: ...}`
     Config(ClientConfig),
+    /// `get: {config: ..., output: json}`
+    Resources(ClientConfig),
     /// The calls, one batch for each URL.
     Calls(Vec<Batch>),
     /// The calls of a load that was stopped.

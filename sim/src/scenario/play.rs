@@ -199,8 +199,8 @@ impl<'a> Player<'a> {
             Action::Get(Get::Table(listed)) => {
                 (format!("get {}", listed.name()), Ok(Outcome::Table(self.mesh.get(*listed))))
             }
-            Action::Get(Get::Config(target)) if step.expect_of_config().is_empty() => self.config(target)?,
-            Action::Get(Get::Config(target)) => return self.judged_config(number, step, target, notes),
+            Action::Get(Get::Config { of, json }) if step.expect_of_config().is_empty() => self.config(of, *json)?,
+            Action::Get(Get::Config { of, json }) => return self.judged_config(number, step, (of, *json), notes),
             Action::Call(call) => return self.called(number, step, call, notes),
             Action::Load(load) => self.load(load)?,
             Action::Together(moments) => (together::describe(moments), words(Ok(String::new()))),

@@ -248,8 +248,9 @@ fn get(cursor: &Cursor<'_>) -> Option<Get> {
     }
     let mut fields = cursor.fields("`pods`, or a mapping such as `{config: web}`")?;
     let config = fields.required("config").and_then(|field| target(&field, "a workload or a pod"));
+    let output = fields.optional("output").map(|field| field.word("output", &config::OUTPUTS));
     fields.finish(&[]);
-    config.map(Get::Config)
+    Some(Get::Config { of: config?, json: output.is_some() })
 }
 
 fn wait(cursor: &Cursor<'_>) -> Option<Wait> {

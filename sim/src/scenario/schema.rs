@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::config::{ConfigExpect, STATUSES};
+use super::config::{ConfigExpect, OUTPUTS, STATUSES};
 use super::figures::{FIGURES, OF_OUTCOMES};
 use super::file::{
     API_VERSION, BUILT_IN_IMAGES, CALLS_MAX, DEEDS, Expect, File, Get, Heal, ISTIO_VERSIONS, LATENCY_MAX, Moment,
@@ -395,6 +395,7 @@ impl JsonSchema for Get {
                     "type": "object",
                     "properties": {
                         "config": {"description": "A workload or pod: what its xDS clients asked for, accepted and rejected.", "allOf": [target]},
+                        "output": {"description": "`json`: all of it, with the resources in use in protobuf's JSON mapping; a table if left out.", "enum": OUTPUTS},
                     },
                     "required": ["config"],
                     "additionalProperties": false,

@@ -203,6 +203,15 @@ impl Seen {
         }
     }
 
+    /// Why there is nobody to speak of who has answered.
+    pub(super) fn nobody(&self) -> String {
+        match (self.total, self.succeeded) {
+            (0, _) => "no call was sent".to_owned(),
+            (_, 0) => format!("no call was answered: {}", self.outcome()),
+            _ => self.outcome(),
+        }
+    }
+
     /// `3 of 10 calls failed with UNAVAILABLE (tls-handshake), 7 succeeded`
     pub(super) fn outcome(&self) -> String {
         let total = self.total;

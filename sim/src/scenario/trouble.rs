@@ -308,7 +308,7 @@ pub(super) fn lasting(fields: &mut Fields<'_>) -> Option<At<Time>> {
 }
 
 /// A time that is one.
-fn some_time(field: &Cursor<'_>) -> Option<At<Time>> {
+pub(super) fn some_time(field: &Cursor<'_>) -> Option<At<Time>> {
     let time = time(field, "a time such as `5s`", WAIT_MAX)?;
     if time.value.0.is_zero() {
         field.error("out-of-range", "expected 1ms at least, found no time at all");

@@ -1,10 +1,12 @@
-//! `hold`, `release`, `drop`, `delay` and `reorder`: what is done to istiod's responses on their way to clients; and
+//! `hold`, `release`, `drop`, `delay` and `reorder`: what is done to istiod's responses on their way to clients (of
+//! links, `links` has the first two); and
 //! `eject`, which takes back what was injected into them.
 
 use hermesh_istiod::yaml::listed;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::file::{Step, WAIT_MAX};
+use super::links::{self, Ends, HeldLink};
 use super::read::{At, Cursor, Fields};
 use super::reader::{at_most, target};
 use super::schema::{DelayTime, DropCount, OneOrMore, Pod, ReorderCount, WaitTime, XdsType};
@@ -19,10 +21,19 @@ pub(super) const XDS_TYPES: [&str; 4] = ["LDS", "RDS", "CDS", "EDS"];
 /// How many responses a step drops or reorders at most.
 pub(super) const RESPONSES_MAX: u64 = 1_000;
 
+/// What to keep back.
+#[derive(Clone, Debug)]
+pub(super) enum Hold {
+    /// Responses.
+    Responses(Held),
+    /// Packets.
+    Link(HeldLink),
+}
+
 /// Responses to keep back.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(super) struct Hold {
+pub(super) struct Held {
     /// Of which types; all if left out.
     #[schemars(with = "Option<OneOrMore<XdsType>>")]
     pub r#type: Option<Vec<ResourceType>>,
@@ -34,14 +45,19 @@ pub(super) struct Hold {
     pub r#for: Option<At<Time>>,
 }
 
-/// Responses to let go.
+/// What to let go.
 #[derive(Clone, Debug)]
 pub(super) enum Release {
     /// All.
     All,
-    /// Some.
+    /// Some responses.
     Some(Released),
+    /// The packets of a link.
+    Link(Ends),
 }
+
+/// For the schema: what was injected, to take back.
+pub(super) struct Ejected;
 
 /// Responses to let go.
 #[derive(Clone, Debug, JsonSchema)]
@@ -104,7 +120,7 @@ pub(super) struct Reorder {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed<'a> {
     Eject(&'a Release),
-    Hold(&'a Hold),
+    Hold(&'a Held),
     Release(&'a Release),
     Drop(&'a Drop),
     Delay(&'a Delay),
@@ -115,8 +131,11 @@ impl<'a> Deed<'a> {
     pub(super) fn of(step: &'a Step) -> Option<Self> {
         let deeds = [
             step.eject.as_ref().map(Self::Eject),
-            step.hold.as_ref().map(Self::Hold),
-            step.release.as_ref().map(Self::Release),
+            match &step.hold {
+                Some(Hold::Responses(held)) => Some(Self::Hold(held)),
+                _ => None,
+            },
+            step.release.as_ref().filter(|release| !matches!(release, Release::Link(_))).map(Self::Release),
             step.drop.as_ref().map(Self::Drop),
             step.delay.as_ref().map(Self::Delay),
             step.reorder.as_ref().map(Self::Reorder),
@@ -127,13 +146,15 @@ impl<'a> Deed<'a> {
     /// Which responses it is about.
     fn about(self) -> (Option<&'a [ResourceType]>, Option<&'a At<Target>>) {
         let (types, to) = match self {
-            Self::Hold(Hold { r#type, to, .. })
+            Self::Hold(Held { r#type, to, .. })
             | Self::Eject(Release::Some(Released { r#type, to }))
             | Self::Release(Release::Some(Released { r#type, to }))
             | Self::Drop(Drop { r#type, to, .. })
             | Self::Delay(Delay { r#type, to, .. })
             | Self::Reorder(Reorder { r#type, to, .. }) => (r#type, to),
-            Self::Eject(Release::All) | Self::Release(Release::All) => return (None, None),
+            Self::Eject(Release::All | Release::Link(_)) | Self::Release(Release::All | Release::Link(_)) => {
+                return (None, None);
+            }
         };
         (types.as_deref(), to.as_ref())
     }
@@ -160,7 +181,7 @@ impl<'a> Deed<'a> {
         let to = to.map(|to| format!(" to {}", to.value)).unwrap_or_default();
         match self {
             Self::Eject(_) => format!("eject {types}{to}"),
-            Self::Hold(Hold { r#for: Some(time), .. }) => format!("hold {types}{to} for {}", time.value),
+            Self::Hold(Held { r#for: Some(time), .. }) => format!("hold {types}{to} for {}", time.value),
             Self::Hold(_) => format!("hold {types}{to}"),
             Self::Release(_) => format!("release {types}{to}"),
             Self::Drop(Drop { count: Some(count), .. }) => format!("drop {count} of {types}{to}"),
@@ -172,6 +193,9 @@ impl<'a> Deed<'a> {
 }
 
 pub(super) fn hold(cursor: &Cursor<'_>) -> Option<Hold> {
+    if cursor.node.get("link").is_some() {
+        return links::held(cursor).map(Hold::Link);
+    }
     let mut fields = cursor.fields("which responses: a mapping such as `{type: EDS, to: web, for: 2s}`")?;
     let (r#type, to) = about(&mut fields);
     let time = fields.optional("for").and_then(|field| {
@@ -179,19 +203,24 @@ pub(super) fn hold(cursor: &Cursor<'_>) -> Option<Hold> {
         at_most(&field, time.value, WAIT_MAX)?;
         Some(time)
     });
+    fields.has("link");
     fields.finish(&[("by", "`by` is for `delay`; a hold lasts `for` a time")]);
-    Some(Hold { r#type: r#type?, to: to?, r#for: time })
+    Some(Hold::Responses(Held { r#type: r#type?, to: to?, r#for: time }))
 }
 
 pub(super) fn release(cursor: &Cursor<'_>) -> Option<Release> {
-    some_or_all(cursor, "expected which responses; to release all of them write `release: all`")
+    if cursor.node.get("link").is_some() {
+        return links::released(cursor).map(Release::Link);
+    }
+    some_or_all(cursor, "expected which responses; to release all of them write `release: all`", Some("link"))
 }
 
 pub(super) fn eject(cursor: &Cursor<'_>) -> Option<Release> {
-    some_or_all(cursor, "expected which responses; to take back all that was injected write `eject: all`")
+    some_or_all(cursor, "expected which responses; to take back all that was injected write `eject: all`", None)
 }
 
-fn some_or_all(cursor: &Cursor<'_>, empty: &str) -> Option<Release> {
+/// `or` is a field that may stand there instead.
+fn some_or_all(cursor: &Cursor<'_>, empty: &str, or: Option<&'static str>) -> Option<Release> {
     if cursor.node.text() == Some("all") {
         return Some(Release::All);
     }
@@ -199,6 +228,9 @@ fn some_or_all(cursor: &Cursor<'_>, empty: &str) -> Option<Release> {
     let (r#type, to) = about(&mut fields);
     if cursor.node.entries().is_some_and(<[_]>::is_empty) {
         cursor.error("empty", empty);
+    }
+    if let Some(or) = or {
+        fields.has(or);
     }
     fields.finish(&[]);
     Some(Release::Some(Released { r#type: r#type?, to: to? }))
@@ -286,6 +318,33 @@ impl JsonSchema for Release {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let ends = generator.subschema_for::<Ends>();
+        let link = json_schema!({
+            "type": "object",
+            "properties": {"link": ends},
+            "required": ["link"],
+            "additionalProperties": false,
+        });
+        json_schema!({"anyOf": [{"const": "all"}, generator.subschema_for::<Released>(), link]})
+    }
+}
+
+impl JsonSchema for Ejected {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Ejected".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [{"const": "all"}, generator.subschema_for::<Released>()]})
+    }
+}
+
+impl JsonSchema for Hold {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hold".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [generator.subschema_for::<Held>(), generator.subschema_for::<HeldLink>()]})
     }
 }

@@ -38,6 +38,13 @@ fn every_example_holds_with_any_seed_and_repeats() {
 }
 
 #[test]
+fn a_held_link_loses_nothing_on_turmoils_network_either() {
+    let held = scenario(&PathBuf::from(FOLDER).join("held-link.yaml"));
+    let run = held.run(&RunOptions::seed(1).network(Network::Turmoil)).unwrap();
+    assert_eq!(run.verdict, Verdict::Held, "{:#?}", run.steps.last());
+}
+
+#[test]
 fn what_turmoils_network_cannot_show_fails_its_step_with_the_reason() {
     let mut options = RunOptions::seed(1);
     options.network = Network::Turmoil;

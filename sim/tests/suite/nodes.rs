@@ -322,7 +322,7 @@ fn pods_without_a_label_are_where_their_node_is() {
 
 #[test]
 fn the_examples_hold_with_any_seed() {
-    for name in ["locality/nodes", "kubernetes/slow-pulls"] {
+    for name in ["locality/nodes", "kubernetes/slow-pulls", "kubernetes/late-config"] {
         let path = format!("{}/../examples/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let scenario = Scenario::open(path).unwrap_or_else(|error| panic!("{error}"));
         for seed in 1..=5 {

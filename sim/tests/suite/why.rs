@@ -43,6 +43,7 @@ stories! {
     killed_istiod
     killed_one
     killed_server
+    late_xds
     lost_endpoint
     lost_node
     missing_service
@@ -60,6 +61,8 @@ stories! {
     server_mtls_only
     slow_link
     slow_pull
+    slow_xds
+    stale_xds
     stopped_agent
     unreachable_server
     wrong_selector
@@ -90,6 +93,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("killed_istiod", "istiod dies"),
         ("killed_one", "The server dies"),
         ("killed_server", "The server dies"),
+        ("late_xds", "Streams are late"),
         ("missing_subset", "Routes to subsets"),
         ("never_converged", "Cable out"),
         ("never_ready", "The server dies"),
@@ -103,6 +107,8 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("restarted_server", "The server restarts"),
         ("server_mtls_only", "mTLS for servers"),
         ("slow_link", "A slow cable"),
+        ("slow_xds", "Streams are late"),
+        ("stale_xds", "istiod refuses"),
         ("stopped_agent", "The agent stops"),
         ("unreachable_server", "Cable out"),
         ("wrong_selector", "The selector changes"),

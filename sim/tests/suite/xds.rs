@@ -26,7 +26,13 @@ fn in_order(lines: &[String], parts: &[&str]) {
 
 #[test]
 fn the_examples_hold_with_any_seed_and_on_both_networks() {
-    for name in ["late-endpoints.yaml", "late-routes.yaml", "recorded-routes.yaml", "rejected-cluster.yaml"] {
+    for name in [
+        "late-endpoints.yaml",
+        "late-routes.yaml",
+        "recorded-routes.yaml",
+        "rejected-cluster.yaml",
+        "what-clients-use.yaml",
+    ] {
         let scenario = example(&format!("xds/{name}"));
         for (seed, network) in
             [(1, Network::Simulated), (2, Network::Simulated), (3, Network::Simulated), (1, Network::Turmoil)]
@@ -53,6 +59,29 @@ fn what_clients_have_shows_as_their_own_status_tells() {
     let rows = table[2..].iter().map(|row| cells(row, [1, 2, 4]));
     let expected = ["LDS", "RDS", "CDS", "EDS"].map(|kind| ["xds:///echo:7070", kind, "ACKED"].map(str::to_owned));
     assert_eq!(rows.collect::<Vec<_>>(), expected, "{text}");
+}
+
+#[test]
+fn what_clients_use_shows_as_json_that_can_be_injected_again() {
+    let run = example("xds/what-clients-use.yaml").run(&RunOptions::seed(1)).unwrap();
+    let text = report::human(&run, &report::Styles::plain());
+    let shown = text.lines().skip_while(|line| !line.contains("get config of echo-v1, as JSON")).skip(1);
+    let shown: Vec<&str> = shown.take_while(|line| !line.contains("held")).collect();
+    let json: serde_json::Value = serde_json::from_str(&shown.join("\n")).unwrap();
+    insta::assert_snapshot!(shown.join("\n"));
+
+    let mut whole = report::Report::default();
+    whole.add(&run, Duration::ZERO);
+    let steps = whole.to_json()["runs"][0]["steps"].clone();
+    let step = steps.as_array().unwrap().iter().find(|step| step["name"] == "What its clients have").unwrap();
+    assert_eq!(step["config"], json);
+
+    let read = Resource::read("shown.json", &json.to_string()).unwrap();
+    let again: Vec<serde_json::Value> = read.iter().map(Resource::to_json).collect();
+    let rows = json.as_array().unwrap();
+    assert_eq!(again, rows.iter().map(|row| row["resource"].clone()).collect::<Vec<_>>());
+    let types: Vec<&str> = read.iter().map(|resource| resource.resource_type().short()).collect();
+    assert_eq!(types, ["LDS", "LDS", "RDS", "CDS", "CDS", "EDS", "EDS"]);
 }
 
 #[test]

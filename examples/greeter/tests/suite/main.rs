@@ -3,4 +3,5 @@
 mod canary;
 mod interceptors;
 mod ports;
+mod retries;
 mod streaming;

@@ -6,17 +6,26 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use hermesh_runtime::Runtime;
 use hermesh_runtime::channel::ChannelOptions;
 use hermesh_runtime::tls::{ClientTls, Identity, PeerRule, TrustBundle};
+use hermesh_runtime::{Runtime, go_duration};
 
-use super::health;
+use super::health::{self, Limits};
 
-/// The tool's own bounds for connecting and for the call are one second each; here one covers both.
+/// The tool's bounds for connecting and for the call, unless its flags say otherwise.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Flags with a value, and those without.
-const VALUES: [&str; 6] = ["addr", "service", "tls-ca-cert", "tls-client-cert", "tls-client-key", "tls-server-name"];
+const VALUES: [&str; 8] = [
+    "addr",
+    "connect-timeout",
+    "rpc-timeout",
+    "service",
+    "tls-ca-cert",
+    "tls-client-cert",
+    "tls-client-key",
+    "tls-server-name",
+];
 const SWITCHES: [&str; 2] = ["tls", "tls-no-verify"];
 
 /// Asks the server for its health. The error says what the tool would, with its exit status.
@@ -26,6 +35,10 @@ pub(super) async fn run(rt: &Runtime, args: &[String]) -> Result<(), String> {
     let address = flags.get("addr").ok_or_else(|| invalid("-addr not specified".to_owned()))?;
     let (host, port) = address.rsplit_once(':').ok_or_else(|| invalid(format!("-addr={address} is not host:port")))?;
     let port = port.parse().map_err(|_| invalid(format!("-addr={address} is not host:port")))?;
+    let limits = Limits {
+        connect: flags.timeout("connect-timeout").map_err(invalid)?,
+        call: flags.timeout("rpc-timeout").map_err(invalid)?,
+    };
     let tls = flags.tls(rt).await.map_err(invalid)?;
     let ip = match host {
         "" | "localhost" => Ipv4Addr::LOCALHOST.into(),
@@ -41,7 +54,7 @@ pub(super) async fn run(rt: &Runtime, args: &[String]) -> Result<(), String> {
     };
     let options = ChannelOptions { tls, ..ChannelOptions::default() };
     let service = flags.get("service").unwrap_or_default();
-    let checked = health::check(rt, SocketAddr::new(ip, port), options, service, TIMEOUT).await;
+    let checked = health::check_in_steps(rt, SocketAddr::new(ip, port), options, service, limits).await;
     checked.map_err(|unhealthy| format!("exit status {}: {unhealthy}", unhealthy.exit_status()))
 }
 
@@ -72,6 +85,14 @@ impl<'a> Flags<'a> {
 
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(flag, _)| *flag == name).map(|(_, value)| *value)
+    }
+
+    /// A bound, as Go's `time.ParseDuration` reads it.
+    fn timeout(&self, name: &str) -> Result<Duration, String> {
+        let Some(value) = self.get(name) else { return Ok(TIMEOUT) };
+        let invalid = || format!("invalid value {value:?} for flag -{name}: parse error");
+        let time = go_duration::parse(value).map_err(|_| invalid())?;
+        if time.is_zero() { Err(format!("-{name} must be greater than zero (specified: 0s)")) } else { Ok(time) }
     }
 
     fn is_set(&self, switch: &str) -> bool {
@@ -150,6 +171,13 @@ mod tests {
         }
         let message = "invalid boolean value \"yes\" for -tls: parse error";
         assert_eq!(parsed(&["-tls=yes"], "tls"), Err(message.to_owned()));
+        let timeout = |value: &str| {
+            let args = [format!("-rpc-timeout={value}")];
+            Flags::parse(&args).and_then(|flags| flags.timeout("rpc-timeout"))
+        };
+        assert_eq!(timeout("1m30.5s"), Ok(Duration::from_millis(90_500)));
+        assert_eq!(timeout("5").unwrap_err(), "invalid value \"5\" for flag -rpc-timeout: parse error");
+        assert!(timeout("0s").unwrap_err().starts_with("-rpc-timeout must be greater than zero"));
         assert!(parsed(&["-adr=:1"], "addr").unwrap_err().contains("known here are -addr"));
     }
 }

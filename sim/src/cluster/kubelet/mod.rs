@@ -92,8 +92,16 @@ pub struct Crash {
     pub event: Option<u64>,
 }
 
+/// A pod, and not another one that has its name later on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OnePod {
+    pub(crate) key: ObjectKey,
+    uid: String,
+}
+
 /// What others see of a pod.
 struct Handle {
+    uid: String,
     messages: mpsc::UnboundedSender<Message>,
     /// Where it runs, once that is decided.
     node: Option<usize>,
@@ -183,6 +191,7 @@ impl Kubelet {
                 }
                 let (messages, inbox) = mpsc::unbounded_channel();
                 let handle = Handle {
+                    uid: pod.metadata.uid.clone(),
                     messages: messages.clone(),
                     node: None,
                     net: None,
@@ -209,6 +218,12 @@ impl Kubelet {
         }
     }
 
+    /// The pod that has this name now.
+    pub(crate) fn one(&self, pod: &ObjectKey) -> Option<OnePod> {
+        let uid = self.shared.lock().pods.get(pod)?.uid.clone();
+        Some(OnePod { key: pod.clone(), uid })
+    }
+
     /// The network of a pod that runs.
     pub(crate) fn net(&self, pod: &ObjectKey) -> Option<PodId> {
         self.shared.lock().pods.get(pod)?.net
@@ -231,6 +246,11 @@ impl Kubelet {
         }
     }
 
+    /// How far the clock of a pod is ahead, in nanoseconds.
+    pub(crate) fn clock(&self, net: PodId) -> i64 {
+        self.shared.world.clock_skew(net)
+    }
+
     /// Sets how far the clock of a pod is ahead, in nanoseconds.
     pub(crate) fn set_clock(&self, net: PodId, skew_ns: i64, cause: Option<EventId>) {
         self.shared.world.set_clock_skew(net, skew_ns, cause);
@@ -240,9 +260,9 @@ impl Kubelet {
         }
     }
 
-    /// Decides what becomes of a pod's tokens.
-    pub(crate) fn set_tokens(&self, pod: &ObjectKey, tokens: Tokens, cause: Option<EventId>) {
-        if let Some(handle) = self.shared.lock().pods.get(pod) {
+    /// Decides what becomes of a pod's tokens, if it is there.
+    pub(crate) fn set_tokens(&self, pod: &OnePod, tokens: Tokens, cause: Option<EventId>) {
+        if let Some(handle) = self.shared.lock().pods.get(&pod.key).filter(|handle| handle.uid == pod.uid) {
             let _ = handle.messages.send(Message::Tokens { tokens, cause });
         }
     }
@@ -254,8 +274,12 @@ impl Kubelet {
         volumes.map(|(name, volume)| (name.clone(), volume.clone())).collect()
     }
 
-    /// Decides what becomes of a pod's volume.
-    pub(crate) fn set_disk(&self, pod: &ObjectKey, name: &str, disk: Disk, cause: Option<EventId>) {
+    /// Decides what becomes of a pod's volume, if the pod is there.
+    pub(crate) fn set_disk(&self, pod: &OnePod, name: &str, disk: Disk, cause: Option<EventId>) {
+        if self.one(&pod.key).as_ref() != Some(pod) {
+            return;
+        }
+        let pod = &pod.key;
         let Some((_, volume)) = self.volumes(pod).into_iter().find(|(own, _)| own == name) else { return };
         let (path, name) = (format!("{}/{}", pod.namespace, pod.name), name.to_owned());
         let node = self.shared.lock().pods.get(pod).and_then(|handle| handle.node).unwrap_or_default();

@@ -80,6 +80,8 @@ pub(super) struct Worker {
     /// The addresses of sandboxes that are gone: nobody else gets them before the pod has another.
     left: Vec<IpAddr>,
     volumes: BTreeMap<String, Volume>,
+    /// Why the pod has no volumes yet.
+    unfilled: Option<String>,
     /// Names the state of the volumes.
     version: u64,
     tokens: Tokens,
@@ -91,6 +93,8 @@ pub(super) struct Worker {
     /// The images that could not be pulled, and how often that was so of all of them.
     pulls: BTreeMap<String, PullBackoff>,
     pull_failures: u64,
+    /// How often a container could not be made for what it lacks.
+    config_failures: u64,
     /// Whether the pod has nothing left to do, and what still runs in it is being stopped.
     over: bool,
     deletion: Option<(Instant, Option<EventId>)>,
@@ -119,6 +123,7 @@ impl Worker {
             net: None,
             left: Vec::new(),
             volumes: BTreeMap::new(),
+            unfilled: None,
             version: 0,
             tokens: Tokens::default(),
             minted: Instant::now(),
@@ -127,6 +132,7 @@ impl Worker {
             slots,
             pulls: BTreeMap::new(),
             pull_failures: 0,
+            config_failures: 0,
             over: false,
             deletion: None,
             cause,
@@ -158,16 +164,17 @@ impl Worker {
             self.join();
         }
         let mut configuration = self.shared.configuration.listen();
-        let mut told = None;
         while let Err(reason) = self.fill_volumes() {
-            if told.as_ref() != Some(&reason) {
-                told = Some(reason.clone());
+            if self.unfilled.as_ref() != Some(&reason) {
+                self.unfilled = Some(reason.clone());
                 let waits = PodWaits { pod: self.path(), reason };
                 self.cause = self.emit(self.cause, waits);
+                self.publish(self.cause);
             }
             let again = self.fill_backoff.next();
             let _ = self.meanwhile(tokio::time::timeout(again, configuration.raised())).await?;
         }
+        self.unfilled = None;
         self.filled();
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.volumes = self.volumes.clone();

@@ -1,5 +1,7 @@
 //! Links between pods, one for each direction, and how they break.
 
+use std::time::Duration;
+
 use hermesh_runtime::Draws;
 
 use super::super::PodId;
@@ -65,23 +67,41 @@ impl Net {
         event
     }
 
-    /// Ends one kind of fault of the way from a pod to another; the others stay.
+    /// Ends one kind of fault of the way from a pod to another, if it has it; the others stay.
     pub(in super::super) fn mend(&mut self, from: PodId, to: PodId, fault: &LinkFault, cause: Cause) -> Cause {
         let (now, link) = (self.now(), self.link(from, to));
         let link = &mut self.links[link];
-        match fault {
-            LinkFault::Cut => link.cut = None,
-            LinkFault::Slow(_) => link.slow = None,
-            LinkFault::Lossy(_) => link.loss = None,
-            LinkFault::Jammed => {
-                if let Some(jam) = link.jam.take() {
+        let mended = match fault {
+            LinkFault::Cut => link.cut.take().is_some(),
+            LinkFault::Slow(_) => link.slow.take().is_some(),
+            LinkFault::Lossy(_) => link.loss.take().is_some(),
+            LinkFault::Jammed => match link.jam.take() {
+                Some(jam) => {
                     self.jams -= 1;
                     jam.waiting.into_iter().for_each(|event| self.queue.push(now, event));
+                    true
                 }
-            }
+                None => false,
+            },
+        };
+        if !mended {
+            return None;
         }
         let event = events::NetMended { from: self.name(from), to: self.name(to), fault: fault.name() };
         self.recorder.emit(&self.network, cause, event)
+    }
+
+    /// Ends whatever is wrong with the links of a pod.
+    pub(in super::super) fn mend_all(&mut self, pod: PodId, cause: Cause) {
+        for other in 0..self.pods.len() {
+            let other = PodId(other as u32);
+            for (from, to) in [(pod, other), (other, pod)] {
+                let link = self.link_index.get(&(from, to)).map(|link| &self.links[*link]);
+                for fault in link.map(Link::faults).unwrap_or_default() {
+                    self.mend(from, to, &fault, cause);
+                }
+            }
+        }
     }
 
     /// Mends the link between two pods in both directions; what waits there arrives.
@@ -239,6 +259,17 @@ impl Net {
 }
 
 impl Link {
+    /// What is wrong with it, by its kinds alone.
+    fn faults(&self) -> Vec<LinkFault> {
+        let faults = [
+            self.cut.as_ref().map(|_| LinkFault::Cut),
+            self.slow.map(|_| LinkFault::Slow(Duration::ZERO..=Duration::ZERO)),
+            self.loss.as_ref().map(|_| LinkFault::Lossy(0.0)),
+            self.jam.as_ref().map(|_| LinkFault::Jammed),
+        ];
+        faults.into_iter().flatten().collect()
+    }
+
     /// Why the packet that arrives just now does not, if it is one of those that are lost.
     fn drops(&mut self) -> Option<Cause> {
         let loss = self.loss.as_ref()?;

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::super::PodId;
 use super::super::events;
+use super::super::fault::LinkFault;
 use super::super::net::Cause;
 use super::Net;
 
@@ -31,6 +32,8 @@ pub(super) enum LinkState {
 pub(super) struct Links {
     /// By pods in their order, and why.
     cut: BTreeMap<(PodId, PodId), Cause>,
+    /// Likewise.
+    held: BTreeMap<(PodId, PodId), Cause>,
     /// Those that are not whole in turmoil.
     broken: BTreeMap<(PodId, PodId), LinkState>,
 }
@@ -44,8 +47,50 @@ impl Net {
         event
     }
 
+    pub(in super::super) fn hold(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
+        let mut held = cause;
+        for (from, to) in [(a, b), (b, a)] {
+            let event = events::NetJammed { from: self.name(from), to: self.name(to) };
+            held = self.recorder.emit(&self.network, cause, event).or(held);
+        }
+        self.links.held.insert(pair(a, b), held);
+        self.relink(a);
+        held
+    }
+
+    /// Ends a hold or a partition, both of both ways.
+    pub(in super::super) fn mend(&mut self, a: PodId, b: PodId, fault: &LinkFault, cause: Cause) -> Cause {
+        let broken = match fault {
+            LinkFault::Jammed => self.links.held.remove(&pair(a, b)),
+            LinkFault::Cut => self.links.cut.remove(&pair(a, b)),
+            LinkFault::Slow(_) | LinkFault::Lossy(_) => None,
+        };
+        broken?;
+        let mut mended = cause;
+        for (from, to) in [(a, b), (b, a)] {
+            let event = events::NetMended { from: self.name(from), to: self.name(to), fault: fault.name() };
+            mended = self.recorder.emit(&self.network, cause, event).or(mended);
+        }
+        self.relink(a);
+        mended
+    }
+
+    pub(in super::super) fn mend_all(&mut self, pod: PodId, cause: Cause) {
+        let of_pod = |links: &BTreeMap<(PodId, PodId), Cause>| {
+            links.keys().copied().filter(|(a, b)| [*a, *b].contains(&pod)).collect::<Vec<_>>()
+        };
+        let (cut, held) = (of_pod(&self.links.cut), of_pod(&self.links.held));
+        for (a, b) in cut {
+            self.mend(a, b, &LinkFault::Cut, cause);
+        }
+        for (a, b) in held {
+            self.mend(a, b, &LinkFault::Jammed, cause);
+        }
+    }
+
     pub(in super::super) fn heal(&mut self, a: PodId, b: PodId, cause: Cause) -> Cause {
         self.links.cut.remove(&pair(a, b));
+        self.links.held.remove(&pair(a, b));
         let event = events::NetHealed { a: self.name(a), b: self.name(b) };
         let event = self.recorder.emit(&self.network, cause, event);
         self.relink(a);
@@ -95,7 +140,8 @@ impl Net {
             if a == b {
                 return None;
             }
-            one.isolated.or(other.isolated).or_else(|| self.links.cut.get(&pair(a, b)).copied())
+            let link = || self.links.cut.get(&pair(a, b)).or_else(|| self.links.held.get(&pair(a, b))).copied();
+            one.isolated.or(other.isolated).or_else(link)
         })
     }
 

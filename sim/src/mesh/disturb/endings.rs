@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hermesh_istiod::objects::ObjectKey;
 use hermesh_runtime::TaskGuard;
 
 use super::super::Mesh;
+use crate::cluster::kubelet::OnePod;
 use crate::engine::{ContainerId, PodId};
 
 /// What a fault is of; there is one of each at a time.
@@ -19,9 +19,9 @@ pub(in super::super) enum Ending {
     /// A pod's clock is wrong.
     Clock(PodId),
     /// A pod's tokens are not replaced.
-    Tokens(ObjectKey),
+    Tokens(OnePod),
     /// A volume of a pod is full.
-    Volume(ObjectKey, String),
+    Volume(OnePod, String),
 }
 
 /// The faults whose end is to come.

@@ -39,6 +39,11 @@ impl BrokenLinks {
         counts.map(|(_, broken)| broken.delay).max().unwrap_or_default()
     }
 
+    /// Every two pods between which a link was broken and has not been healed.
+    pub(super) fn pairs(&self) -> Vec<(PodId, PodId)> {
+        self.0.keys().copied().collect()
+    }
+
     fn add(&mut self, a: PodId, b: PodId, delay: Duration, until: Option<Duration>) {
         let known = self.0.entry((a.min(b), a.max(b))).or_insert(Broken { delay, until });
         let until = known.until.zip(until).map(|(one, other)| one.max(other));
@@ -47,14 +52,14 @@ impl BrokenLinks {
 }
 
 /// The names of the pods on either side.
-type Sides = (Vec<String>, Vec<String>);
+pub(in super::super) type Sides = (Vec<String>, Vec<String>);
 
 /// What something was done to.
-struct Links {
-    sides: Sides,
-    pairs: Vec<(PodId, PodId)>,
+pub(super) struct Links {
+    pub(super) sides: Sides,
+    pub(super) pairs: Vec<(PodId, PodId)>,
     /// The event of what was done.
-    cause: Option<EventId>,
+    pub(super) cause: Option<EventId>,
 }
 
 /// Links, between the pods of two targets as they are now.
@@ -193,7 +198,7 @@ impl Mesh {
 
     /// Notes that the way from one pod to another is broken: by how much longer what is under way there may take, and
     /// for how long.
-    fn broken(
+    pub(super) fn broken(
         &mut self,
         from: PodId,
         to: PodId,
@@ -287,7 +292,7 @@ impl Mesh {
         Ok(broken.len())
     }
 
-    fn links(
+    pub(super) fn links(
         &mut self,
         what: &'static str,
         a: &str,

@@ -16,6 +16,8 @@ pub(in crate::scenario) struct Sense<'a> {
     pub figures: &'a Figures,
     /// Which other fields the expectation has.
     pub beside: Vec<&'static str>,
+    /// Those of them that are about who answers.
+    pub answers: Vec<(&'static str, &'a Place)>,
     /// How many calls there will be, if that is known.
     pub calls: Option<u64>,
     /// Whether channels with xDS make them, which tell of each.
@@ -99,6 +101,10 @@ impl Sense<'_> {
                     _ => format!("leave it or `{name}` out"),
                 };
                 self.error(place, "contradiction", format!("`codes` expects that no call succeeds; {remedy}"));
+            }
+            for (name, place) in &self.answers {
+                let message = format!("`codes` expects that no call succeeds; leave it or `{name}` out");
+                self.error(place, "contradiction", message);
             }
         } else if let Some(causes) = self.figures.causes.as_ref().filter(|_| none(false)) {
             let message = "`codes` expects that no call fails; leave it or `causes` out";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::file::Heal;
-use super::super::links::{Ends, LinkDeed};
+use super::super::links::{Ends, HeldLink, LinkDeed};
 use super::super::read::At;
 use super::super::settle::settle;
 use super::super::target::Target;
@@ -36,6 +36,21 @@ impl Player<'_> {
                 let fault = LinkFault::Lossy(lossy.loss.fraction());
                 self.impair("lossy", (&lossy.ends, lasting), &fault, "packets are lost", share)
             }
+            LinkDeed::Jam(ends) if !ends.one_way => self.held("jam", ends, lasting),
+            LinkDeed::Hold(HeldLink { link, r#for }) if !link.one_way => {
+                self.held("hold", link, r#for.as_ref().map(|time| time.value.0))
+            }
+            LinkDeed::Hold(HeldLink { link, r#for }) => {
+                let lasting = r#for.as_ref().map(|time| time.value.0);
+                self.impair("hold the link", (link, lasting), &LinkFault::Jammed, "packets wait", String::new())
+            }
+            LinkDeed::Release(ends) => {
+                let [a, b] = names(&ends.pair);
+                let done =
+                    if ends.one_way { self.mesh.release_way(&a, &b) } else { self.mesh.try_release_link(&a, &b) };
+                let outcome = settle(done, "what waits there arrives")?;
+                Ok((format!("release the link {ends}"), words(outcome.map(|_| String::new()))))
+            }
             LinkDeed::Jam(ends) => {
                 self.impair("jam", (ends, lasting), &LinkFault::Jammed, "packets wait", String::new())
             }
@@ -59,6 +74,14 @@ impl Player<'_> {
                 Ok((format!("heal {a} and {b}"), words(outcome.map(|_| String::new()))))
             }
         }
+    }
+
+    /// Holds both directions.
+    fn held(&mut self, verb: &'static str, ends: &Ends, lasting: Option<Duration>) -> Played {
+        let [a, b] = names(&ends.pair);
+        let outcome = settle(self.mesh.hold_link_lasting(verb, &a, &b, lasting), &format!("packets wait {ends}"))?;
+        let object = if verb == "hold" { " the link" } else { "" };
+        Ok((format!("{verb}{object} {ends}{}", span(lasting)), words(outcome.map(|_| String::new()))))
     }
 
     /// Breaks one direction, or first that and then the other.

@@ -9,16 +9,21 @@ use super::super::outcome::{Outcome, StepReport};
 use super::super::read::At;
 use super::super::settle::settle;
 use super::super::target::Target;
-use super::super::xds::{Deed, Delay, Drop, Hold, Reorder};
+use super::super::xds::{Deed, Delay, Drop, Held, Release, Reorder};
 use super::{Played, Player, missed, words};
 use crate::explain;
 use crate::mesh::{Fault, Resource};
 
 impl Player<'_> {
-    pub(super) fn config(&mut self, target: &At<Target>) -> Played {
+    /// As a table, or with all resources as JSON.
+    pub(super) fn config(&mut self, target: &At<Target>, json: bool) -> Played {
         let name = target.value.to_string();
         let config = settle(self.mesh.try_client_config(&name), "xDS clients tell what they have")?;
-        Ok((format!("get config of {name}"), config.map(Outcome::Config)))
+        Ok(if json {
+            (format!("get config of {name}, as JSON"), config.map(Outcome::Resources))
+        } else {
+            (format!("get config of {name}"), config.map(|config| Outcome::Config(config.without_contents())))
+        })
     }
 
     /// Shows what clients have and judges it.
@@ -26,14 +31,16 @@ impl Player<'_> {
         &mut self,
         number: usize,
         step: &Step,
-        target: &At<Target>,
+        (target, json): (&At<Target>, bool),
         notes: Vec<Diagnostic>,
     ) -> Result<StepReport, Fault> {
         let (began, name) = (self.mesh.now(), step.name.as_ref().map(|name| name.value.clone()));
-        let (said, done) = self.config(target)?;
+        let (said, done) = self.config(target, json)?;
         let judge = |expect: &ConfigExpect, config| (expect.judge(config), expect.place.clone());
         let judged: Vec<_> = match &done {
-            Ok(Outcome::Config(config)) => step.expect_of_config().iter().map(|expect| judge(expect, config)).collect(),
+            Ok(Outcome::Config(config) | Outcome::Resources(config)) => {
+                step.expect_of_config().iter().map(|expect| judge(expect, config)).collect()
+            }
             _ => Vec::new(),
         };
         let missed = judged.iter().find_map(|(check, place)| {
@@ -61,8 +68,9 @@ impl Player<'_> {
     pub(super) fn xds(&mut self, deed: Deed<'_>) -> Played {
         let (responses, mesh) = (deed.responses(), &mut self.mesh);
         let done = match deed {
-            Deed::Hold(Hold { r#for, .. }) => mesh.try_hold(&responses, r#for.as_ref().map(|time| time.value.0)),
+            Deed::Hold(Held { r#for, .. }) => mesh.try_hold(&responses, r#for.as_ref().map(|time| time.value.0)),
             Deed::Eject(_) => mesh.try_eject(&responses),
+            Deed::Release(Release::All) => mesh.try_release(&responses).and_then(|()| mesh.try_release_links()),
             Deed::Release(_) => mesh.try_release(&responses),
             Deed::Drop(Drop { count, .. }) => mesh.try_drop_responses(&responses, *count),
             Deed::Delay(Delay { by, .. }) => mesh.try_delay(&responses, by.value.0.clone()),

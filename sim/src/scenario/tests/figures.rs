@@ -123,6 +123,14 @@ fn figures_of_calls_that_other_figures_rule_out_are_refused() {
             "9:45: steps[1].expect.pods: `codes` expects that no call succeeds; leave it or `pods` out",
         ),
         (
+            "{codes: {UNAVAILABLE: all}, to: {echo-v1: 1}}",
+            "9:43: steps[1].expect.to: `codes` expects that no call succeeds; leave it or `to` out",
+        ),
+        (
+            "{codes: {UNAVAILABLE: all}, share: {echo-v1: 20%, echo-v2: 80%}}",
+            "9:46: steps[1].expect.share: `codes` expects that no call succeeds; leave it or `share` out",
+        ),
+        (
             "{codes: {UNAVAILABLE: 100%}, latency: {max: <1s}}",
             "9:49: steps[1].expect.latency: `codes` expects that no call succeeds; write `error` in place of `codes` for \
              that of calls that fail",

@@ -36,6 +36,33 @@ fn what_is_missing_or_too_much_is_named() {
 }
 
 #[test]
+fn links_are_held_and_released_by_the_words_for_responses() {
+    let fine = "- hold: {link: [echo-v1, echo-v2]}\n- hold: {link: {from: echo-v1, to: istiod}, for: 2s}\n\
+                - release: {link: {from: echo-v1, to: echo-v2/0}}\n- release: all\n\
+                - together:\n  - {at: 1s, hold: {link: [echo-v1, echo-v2], for: 1s}}\n\
+                \x20 - {at: 3s, release: {link: [echo-v1, echo-v2]}}";
+    open(&steps(fine)).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    refused(
+        &steps(
+            "- hold: {link: [echo-v1], type: EDS}\n- hold: {link: {from: echo-v1, to: echo-v1}, for: 0s}\n\
+             - release: {link: [echo-v1, ehco-v2], for: 2s}\n- eject: {link: [echo-v1, echo-v2]}\n\
+             - hold: {link: [echo-v1, echo-v2]}\n  for: 5s\n- hold: {lnik: [echo-v1, echo-v2], to: echo-v1}",
+        ),
+        &[
+            "s.yaml:8:16: steps[1].hold.link: expected two workloads or pods, found 1",
+            "s.yaml:8:27: steps[1].hold.type: `type` is of responses, which have no `link`; make it two steps",
+            "s.yaml:9:36: steps[2].hold.link.to: expected two different workloads or pods, found the same twice",
+            "s.yaml:9:51: steps[2].hold.for: expected 1ms at least, found no time at all",
+            "s.yaml:10:29: steps[3].release.link[1]: no workload `ehco-v2` in namespace shop; did you mean `echo-v2`?",
+            "s.yaml:10:39: steps[3].release.for: unknown field; expected link",
+            "s.yaml:11:11: steps[4].eject.link: unknown field; expected type or to",
+            "s.yaml:13:8: steps[5].for: of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`",
+            "s.yaml:14:10: steps[6].hold.lnik: unknown field; did you mean `link`?",
+        ],
+    );
+}
+
+#[test]
 fn how_slow_and_how_lossy_has_bounds() {
     refused(
         &steps(

@@ -81,10 +81,16 @@ impl Worker {
         self.publish(cause);
     }
 
-    /// The sandbox is gone, and its address with it: the next one gets another.
+    /// The sandbox is gone, and its address with it: the next one gets another. What was wrong with its links is over
+    /// with them, and the node that has begun anew has the right time.
     fn leave_network(&mut self, cause: Option<EventId>) {
         let Some((net, address)) = self.net.take() else { return };
-        self.shared.world.remove_pod(net, cause);
+        let world = &self.shared.world;
+        world.remove_pod(net, cause);
+        world.mend_all(net, cause);
+        if world.clock_skew(net) != 0 {
+            world.set_clock_skew(net, 0, cause);
+        }
         self.left.push(address);
         if let Some(handle) = self.shared.lock().pods.get_mut(&self.key) {
             handle.net = None;
@@ -102,7 +108,8 @@ impl Worker {
             slot.enter(ContainerState::Terminated { exit_code: code, reason: reason.to_owned() });
         }
         // The kubelet that has just started knows of no earlier failures.
-        (slot.ready, slot.started, slot.backoff, slot.pull) = (false, false, Backoff::default(), None);
+        (slot.ready, slot.started, slot.backoff) = (false, false, Backoff::default());
+        (slot.pull, slot.misconfigured) = (None, None);
         let again = |ended: Ended| slot.role == Role::Init || order::starts_again(slot.role, policy, ended.code);
         slot.wanted = !stays && slot.ended.is_none_or(again);
         if slot.wanted {

@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) wanted: bool,
     /// Why that waits: the last pull of its image failed.
     pub(super) pull: Option<FailedPull>,
+    /// Likewise: something that its environment or its files need is not there.
+    pub(super) misconfigured: Option<Misconfigured>,
     pub(super) ready: bool,
     pub(super) started: bool,
 }
@@ -50,6 +52,13 @@ pub(super) struct Ended {
 pub(super) struct FailedPull {
     /// When the kubelet looks at the pod next and sees that it is too early to try again.
     pub(super) look: Option<Instant>,
+    pub(super) retry: Instant,
+    pub(super) event: Option<EventId>,
+}
+
+/// What a container lacks, when that is looked for again, and what recorded it.
+pub(super) struct Misconfigured {
+    pub(super) reason: String,
     pub(super) retry: Instant,
     pub(super) event: Option<EventId>,
 }
@@ -79,6 +88,7 @@ impl Slot {
             restarts: 0,
             wanted: true,
             pull: None,
+            misconfigured: None,
             ready: false,
             started: false,
         }
@@ -97,7 +107,7 @@ impl Slot {
     /// When it may start again; `None` before its first run.
     pub(super) fn next_start(&self) -> Option<Instant> {
         let restart = self.ended.map(|ended| self.backoff.next_start(ended.at));
-        restart.max(self.pull.map(|pull| pull.retry))
+        restart.max(self.pull.map(|pull| pull.retry)).max(self.misconfigured.as_ref().map(|it| it.retry))
     }
 
     pub(super) fn enter(&mut self, state: ContainerState) {

@@ -8,7 +8,7 @@ use hermesh_istiod::objects::{Container, ContainerState, Pod};
 use hermesh_runtime::{EventId, Runtime};
 use tokio::time::Instant;
 
-use super::slot::{FailedPull, Run};
+use super::slot::{FailedPull, Misconfigured, Run};
 use super::{Interrupted, Message, Worker};
 use crate::cluster::events::{
     HookFinished, ImageBackedOff, ImageMissing, ImagePulled, ImagePulling, PodWaits, ProgramDelayed,
@@ -27,6 +27,9 @@ const TERMINATED: i32 = 143;
 const CREATE_MS: (u64, u64) = (20, 120);
 /// How long a registry takes to refuse an image, in milliseconds.
 const REFUSED_MS: (u64, u64) = (50, 500);
+/// How long the kubelet waits before it looks at a pod again of which it could not make a container, in milliseconds
+/// (`backOffPeriod`, and up to half of that more).
+const SYNC_AGAIN_MS: (u64, u64) = (10_000, 15_000);
 /// The kubelet hears of changes of a pod about once a second and looks at it then, in milliseconds.
 const LOOK_MS: (u64, u64) = (500, 1_500);
 
@@ -37,11 +40,20 @@ impl Worker {
         slot.wanted = false;
         let (name, image) = (slot.name.clone(), slot.container.image.clone());
         let pull_failed = slot.pull.take().map(|pull| pull.event);
-        let cause = pull_failed.or_else(|| slot.ended.map(|ended| ended.event)).unwrap_or(self.cause);
+        let lacked = slot.misconfigured.take();
+        let failed = pull_failed.or_else(|| lacked.as_ref().map(|lacked| lacked.event));
+        let cause = failed.or_else(|| slot.ended.map(|ended| ended.event)).unwrap_or(self.cause);
         let program = match self.program(index) {
             Ok(program) => program,
             Err(error) => return self.fail_to_pull(index, error, cause).await,
         };
+        // It is told once what a container lacks.
+        if let Some(Misconfigured { reason, event, .. }) = lacked
+            && self.spec(index, &program).is_err_and(|lacks| lacks == reason)
+        {
+            self.sync_again(index, reason, event);
+            return Ok(());
+        }
         let restarts = self.slots[index].restarts + u32::from(self.slots[index].ended.is_some());
         let run = format!("{name}/{restarts}");
         let workload = members::workload(&self.pod);
@@ -65,8 +77,9 @@ impl Worker {
         let spec = match self.spec(index, &program) {
             Ok(spec) => spec,
             Err(reason) => {
-                let event = self.emit(pulled.or(cause), PodWaits { pod: name, reason });
+                let event = self.emit(pulled.or(cause), PodWaits { pod: name, reason: reason.clone() });
                 self.slots[index].enter(ContainerState::Waiting { reason: "CreateContainerConfigError".to_owned() });
+                self.sync_again(index, reason, event);
                 self.publish(event);
                 return Ok(());
             }
@@ -123,6 +136,15 @@ impl Worker {
         }
         self.publish(pulled.or(cause));
         Ok(())
+    }
+
+    /// Has a container be looked at again that lacks something.
+    fn sync_again(&mut self, index: usize, reason: String, event: Option<EventId>) {
+        self.config_failures += 1;
+        let wait = self.draw(&format!("sync#{}", self.config_failures), SYNC_AGAIN_MS);
+        let slot = &mut self.slots[index];
+        slot.wanted = !self.over;
+        slot.misconfigured = Some(Misconfigured { reason, retry: Instant::now() + wait, event });
     }
 
     /// What plays a container, if the node has its image or can pull it.

@@ -6,7 +6,7 @@ use hermesh_istiod::objects::{ContainerStatus, Object, PodStatus};
 use hermesh_runtime::EventId;
 
 use super::Worker;
-use super::slot::Slot;
+use super::slot::{Misconfigured, Slot};
 use crate::cluster::events::PodStatusChanged;
 use crate::cluster::kubectl;
 use crate::cluster::kubelet::order::{self, Role};
@@ -38,6 +38,16 @@ impl Worker {
         self.publish(cause);
     }
 
+    /// What volumes and containers lack before they can be made.
+    fn waits_for(&self) -> Option<String> {
+        let containers = self.slots.iter().filter_map(|slot| {
+            let Misconfigured { reason, .. } = slot.misconfigured.as_ref()?;
+            Some(format!("{}: {reason}", slot.container.name))
+        });
+        let reasons: Vec<String> = self.unfilled.iter().cloned().chain(containers).collect();
+        (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+
     /// Writes the pod's status into the store, if it is another than before.
     pub(super) fn publish(&mut self, cause: Option<EventId>) {
         if self.node.is_none() {
@@ -57,6 +67,7 @@ impl Worker {
         let status = PodStatus {
             phase: kubectl::phase(&containers, ended),
             reason: None,
+            message: self.waits_for(),
             pod_ip: self.net.map(|(_, address)| address),
             host_ip: Some(self.host_ip()),
             initialized: self.pod.status.initialized || order::is_initialized(&stages),
