@@ -11,7 +11,7 @@ use super::Request;
 use super::proxy_config::Effective;
 
 /// The agent's container.
-pub(super) const AGENT: &str = "istio-proxy";
+pub(crate) const AGENT: &str = "istio-proxy";
 
 /// `meshConfig.defaultConfig.statusPort`: where the template's probes look, whatever the agent was told.
 const STATUS_PORT: u16 = 15020;

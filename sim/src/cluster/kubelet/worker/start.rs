@@ -190,9 +190,8 @@ impl Worker {
         let ports: Arc<[_]> = stand_in::ports(&self.pod, role, container, store).into();
         let part = match role {
             Role::Init => Part::Task,
-            Role::Sidecar => Part::Sidecar,
             Role::Main if stand_in::is_task(&self.pod) => Part::Task,
-            Role::Main => Part::Application,
+            Role::Sidecar | Role::Main => Part::Server,
         };
         let version = self.pod.metadata.labels.get("version").map(|version| version.as_str().into());
         let program = program.clone();
