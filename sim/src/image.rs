@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use hermesh_runtime::Runtime;
 
-pub(crate) use pulls::PULL_MAX;
 pub use pulls::Pull;
+pub(crate) use pulls::{FAILURES_MAX, PULL_MAX};
 
 use crate::engine::Exit;
 

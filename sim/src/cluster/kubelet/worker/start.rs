@@ -129,8 +129,15 @@ impl Worker {
         let images = &self.shared.images;
         let program = images.find(image).ok_or_else(|| format!("nothing plays the image {image}"))?;
         let there = self.shared.lock().nodes[self.node()].pulled.contains_key(image);
-        match images.registry().refuses(image).filter(|_| !there) {
+        if there {
+            return Ok(program.clone());
+        }
+        let workload = (self.key.namespace.as_str(), members::workload(&self.pod));
+        match images.registry().refuses(image) {
             Some(error) => Err(error),
+            None if self.shared.pull_fails(self.node(), image, workload) => {
+                Err(format!("the registry does not answer for the image {image}"))
+            }
             None => Ok(program.clone()),
         }
     }
