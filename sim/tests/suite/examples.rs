@@ -58,7 +58,6 @@ folders! {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "tests read files of the machine")]
 fn no_folder_is_left_out() {
     let entries = std::fs::read_dir(EXAMPLES).unwrap().map(|entry| entry.unwrap().path());
     let folders = entries.filter(|path| path.is_dir() && !scenarios(path).is_empty());
