@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use hermesh_runtime::Runtime;
 
-pub(crate) use pulls::PULL_MAX;
 pub use pulls::Pull;
+pub(crate) use pulls::{FAILURES_MAX, PULL_MAX};
 
 use crate::engine::Exit;
 
@@ -33,9 +33,7 @@ pub struct Process {
 pub(crate) enum Part {
     /// To serve.
     #[default]
-    Application,
-    /// To help another one that serves.
-    Sidecar,
+    Server,
     /// To do something and end.
     Task,
 }
@@ -285,25 +283,18 @@ pub async fn stand_in(process: Process) -> impl Into<Exit> {
     if process.part == Part::Task {
         return Exit::code(0);
     }
-    let mut line = Vec::new();
-    for port in process.ports.iter() {
-        let number = port.number;
-        match port.protocol {
-            ServedProtocol::XdsGrpc => line.extend([format!("--grpc={number}"), format!("--xds-grpc-server={number}")]),
-            ServedProtocol::Grpc => line.push(format!("--grpc={number}")),
-            ServedProtocol::Http => line.push(format!("--port={number}")),
-            ServedProtocol::Tcp => line.push(format!("--tcp={number}")),
-        }
-    }
-    line.extend(process.version.iter().map(|version| format!("--version={version}")));
-    let mut arguments = hermesh_echo::args::Arguments::parse(&line).expect("the flags are those of echo");
-    if process.part == Part::Sidecar {
-        // What echo serves unasked, the application beside it serves.
-        let own = |number: &u16| process.ports.iter().any(|port| port.number == *number);
-        for ports in [&mut arguments.http, &mut arguments.grpc, &mut arguments.tcp] {
-            ports.retain(own);
-        }
-    }
+    let version = process.version.iter().map(|version| format!("--version={version}"));
+    let mut arguments =
+        hermesh_echo::args::Arguments::parse(&version.collect::<Vec<_>>()).expect("the flag is one of echo's");
+    let of = |protocols: &[ServedProtocol]| {
+        let ports = process.ports.iter().filter(|port| protocols.contains(&port.protocol)).map(|port| port.number);
+        ports.collect::<Vec<_>>()
+    };
+    // Nothing that echo would serve unasked: it may be a port of another container.
+    arguments.http = of(&[ServedProtocol::Http]);
+    arguments.grpc = of(&[ServedProtocol::Grpc, ServedProtocol::XdsGrpc]);
+    arguments.xds = of(&[ServedProtocol::XdsGrpc]).into_iter().collect();
+    arguments.tcp = of(&[ServedProtocol::Tcp]);
     as_istio_exits(hermesh_echo::run_with(process.runtime, arguments).await)
 }
 

@@ -33,6 +33,22 @@ fn a_stand_in_serves_what_services_and_probes_expect() {
 }
 
 #[test]
+fn stand_ins_in_one_pod_do_not_get_in_each_others_way() {
+    let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
+    let beside = "      - {name: logs, image: \"corp/logs:1\", ports: [{name: health, containerPort: 2020}], \
+                  readinessProbe: {httpGet: {port: health}}}\n";
+    // The port that Prometheus reads is one that echo would serve by TCP.
+    let ports = "  - {name: http-metrics, port: 9090}\n  - {name: http-logs, port: 2020}\n";
+    let web = shop::deployment("web", "corp/web:1", &[shop::PROBED]);
+    mesh.apply(shop::service("web") + ports + &web + beside).wait_ready();
+    for port in [7070, 9090, 2020] {
+        let scheme = if port == 7070 { "grpc" } else { "http" };
+        let report = mesh.call(Call::new("web", format!("{scheme}://web:{port}")));
+        assert!(report.is_ok(), "{port}: {report:#?}");
+    }
+}
+
+#[test]
 fn a_generated_client_calls_from_inside_a_pod() {
     let mut mesh = start(hermesh::mesh().image("*", image::stand_in));
     mesh.apply(workload("web", "registry.corp/web:1")).wait_ready();

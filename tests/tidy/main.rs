@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "reads the sources, not the mesh")]
 
 mod events;
+mod examples;
 mod guide;
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How long it takes to pull an image, where somebody says so.
+//! How long it takes to pull an image, and whether it fails first, where somebody says so.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,7 +8,10 @@ use super::matches;
 /// The longest that a pull takes: a day.
 pub(crate) const PULL_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the pull of an image takes that a node does not have. Of several that fit, the first counts.
+/// How often pulls of an image fail that can be said to at most.
+pub(crate) const FAILURES_MAX: u32 = 1_000;
+
+/// What becomes of pulls of an image that a node does not have. Of several that fit, the first counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,14 +26,28 @@ pub struct Pull {
     image: String,
     node: Option<String>,
     workload: Option<String>,
-    takes: RangeInclusive<Duration>,
+    takes: Option<RangeInclusive<Duration>>,
+    fails: u32,
 }
 
 impl Pull {
     /// Images whose name matches `glob` take a time that is drawn from the range.
     #[must_use]
     pub fn new(glob: impl Into<String>, takes: RangeInclusive<Duration>) -> Self {
-        Self { image: glob.into(), node: None, workload: None, takes }
+        Self { image: glob.into(), node: None, workload: None, takes: Some(takes), fails: 0 }
+    }
+
+    /// The first pulls of images whose name matches `glob` fail, so many on each node; the next takes as long as ever.
+    #[must_use]
+    pub fn failing(glob: impl Into<String>, times: u32) -> Self {
+        Self { image: glob.into(), node: None, workload: None, takes: None, fails: times }
+    }
+
+    /// And so many fail before that, on each node.
+    #[must_use]
+    pub fn fails(mut self, times: u32) -> Self {
+        self.fails = times;
+        self
     }
 
     /// Only on this node.
@@ -47,11 +64,16 @@ impl Pull {
         self
     }
 
-    /// How long it takes, in milliseconds.
-    pub(crate) fn takes_ms(&self) -> (u64, u64) {
+    /// How long it takes, in milliseconds, if somebody says.
+    pub(crate) fn takes_ms(&self) -> Option<(u64, u64)> {
         let ms = |time: &Duration| u64::try_from(time.min(&PULL_MAX).as_millis()).unwrap_or(u64::MAX);
-        let (least, most) = (ms(self.takes.start()), ms(self.takes.end()));
-        (least.min(most), most)
+        let (least, most) = self.takes.as_ref().map(|takes| (ms(takes.start()), ms(takes.end())))?;
+        Some((least.min(most), most))
+    }
+
+    /// How many fail before one succeeds.
+    pub(crate) fn failures(&self) -> u32 {
+        self.fails
     }
 
     /// Whether it is about this image on that node, for a workload in a namespace.
@@ -87,6 +109,6 @@ mod tests {
         ] {
             assert_eq!(pull.fits("corp/web:1", "node-1", ("shop", "web")), expected, "{pull:?}");
         }
-        assert_eq!(Pull::new("*", second..=Duration::MAX).takes_ms(), (1000, 24 * 3600 * 1000));
+        assert_eq!(Pull::new("*", second..=Duration::MAX).takes_ms(), Some((1000, 24 * 3600 * 1000)));
     }
 }

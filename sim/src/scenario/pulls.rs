@@ -1,4 +1,4 @@
-//! `mesh.pulls`: how long it takes to pull images.
+//! `mesh.pulls`: how long it takes to pull images, and how often that fails.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use super::inventory::Objects;
 use super::nodes;
 use super::read::{At, Cursor, Problems, unknown};
 use super::reader::at_most;
-use super::schema::{PullTime, Text, Workload};
+use super::schema::{PullFailures, PullTime, Text, Workload};
 use super::target::Target;
 use super::units::{Time, TimeRange};
 use crate::cluster::ISTIOD;
-use crate::image::{PULL_MAX, Pull, matches};
+use crate::image::{FAILURES_MAX, PULL_MAX, Pull, matches};
 
-/// How long the pull of an image takes.
+/// What becomes of pulls of an image.
 #[derive(Clone, Debug, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = [{"required": ["takes"]}, {"required": ["fails"]}]))]
 pub(super) struct Pulled {
     /// The images, by glob: `registry.corp/*`.
     #[schemars(with = "Text")]
@@ -28,15 +28,22 @@ pub(super) struct Pulled {
     /// For the pods of which workload; for all if left out.
     #[schemars(with = "Option<Workload>")]
     pub workload: Option<At<Target>>,
-    /// How long: a time, or a range from which the seed draws one for each pull.
-    #[schemars(with = "PullTime")]
-    pub takes: At<TimeRange>,
+    /// How long one takes: a time, or a range from which the seed draws one for each pull; as ever if left out.
+    #[schemars(with = "Option<PullTime>")]
+    pub takes: Option<At<TimeRange>>,
+    /// How many fail on each node before that; none if left out.
+    #[schemars(with = "Option<PullFailures>")]
+    pub fails: Option<u32>,
 }
 
 impl Pulled {
     /// The same for the registry. A workload without a namespace is in `namespace`.
     pub(super) fn pull(&self, namespace: &str) -> Pull {
-        let mut pull = Pull::new(self.image.value.clone(), self.takes.value.0.clone());
+        let (image, fails) = (self.image.value.clone(), self.fails.unwrap_or_default());
+        let mut pull = match &self.takes {
+            Some(takes) => Pull::new(image, takes.value.0.clone()).fails(fails),
+            None => Pull::failing(image, fails),
+        };
         if let Some(node) = &self.node {
             pull = pull.on(node.value.clone());
         }
@@ -57,11 +64,17 @@ pub(super) fn pulls(field: &Cursor<'_>) -> Vec<Pulled> {
 fn pulled(cursor: &Cursor<'_>) -> Option<Pulled> {
     let mut fields = cursor.fields("a mapping such as `{image: \"registry.corp/*\", takes: 20s..30s}`")?;
     let image = fields.required("image").and_then(|field| field.text("an image, or a glob for several"));
-    let takes = fields.required("takes").and_then(|field| {
+    let has_either = fields.has("takes") || fields.has("fails");
+    let takes = fields.optional("takes").and_then(|field| {
         let range: At<TimeRange> = field.parsed("a time or a range such as `20s..30s`")?;
         at_most(&field, Time(*range.value.0.end()), Time(PULL_MAX))?;
         Some(range)
     });
+    let fails = fields.optional("fails").and_then(|field| field.integer(1, FAILURES_MAX.into()));
+    let fails = fails.and_then(|fails| u32::try_from(fails.value).ok());
+    if !has_either {
+        cursor.error("missing-field", "expected `takes`, how long a pull takes, or `fails`, how many fail first");
+    }
     let node = fields.optional("node").and_then(|field| field.text("the name of a node"));
     let workload = fields.optional("workload").and_then(|field| {
         let target: At<Target> = field.parsed_text("a workload")?;
@@ -72,7 +85,7 @@ fn pulled(cursor: &Cursor<'_>) -> Option<Pulled> {
         Some(target)
     });
     fields.finish(&[]);
-    Some(Pulled { image: image?, node, workload, takes: takes? })
+    Some(Pulled { image: image?, node, workload, takes, fails })
 }
 
 /// Reports what pulls name and is not there. `objects` are all that the scenario deploys.

@@ -19,7 +19,7 @@ use super::units::{Time, up_to};
 use super::words::{CAUSES, CODES};
 use super::xds::{RESPONSES_MAX, XDS_TYPES};
 use super::{header, url};
-use crate::image::PULL_MAX;
+use crate::image::{FAILURES_MAX, PULL_MAX};
 use crate::mesh::SLOW_MAX;
 
 /// The JSON Schema of scenario files, as it is checked in at `examples/scenario.schema.json`.
@@ -250,6 +250,7 @@ schema_types! {
     Latency => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(LATENCY_MAX))}
     LinkLatency => {"type": "string", "pattern": format!("^(?=.*[1-9]){0}(\\.\\.{0})?$", Time::pattern(Time(SLOW_MAX)))}
     PullTime => {"type": "string", "pattern": format!("^{0}(\\.\\.{0})?$", Time::pattern(Time(PULL_MAX)))}
+    PullFailures => {"type": "integer", "minimum": 1, "maximum": FAILURES_MAX}
     LinkLoss => {"type": "string", "pattern": r"^(?=.*[1-9])0*[0-9]{1,2}(\.[0-9]{1,3})?%$"}
     Spiffe => {"type": "string", "pattern": "^spiffe://[-._a-z0-9]+(/[-._A-Za-z0-9]+)+$"}
     XdsType => {"enum": XDS_TYPES}

@@ -21,7 +21,7 @@ fn a_client_without_an_agent_takes_part_and_an_agent_uses_its_owners_volume() {
 /// The shop, with one text of its manifests replaced by another.
 fn shop(from: &str, to: &str) -> Mesh {
     #[expect(clippy::disallowed_methods, reason = "the test reads a file of the machine")]
-    let manifests = std::fs::read_to_string(format!("{EXAMPLES}/injection/shop.yaml")).unwrap();
+    let manifests = std::fs::read_to_string(format!("{EXAMPLES}/injection/catalog.yaml")).unwrap();
     assert!(manifests.contains(from));
     let mut mesh = hermesh::mesh().namespace("shop").image("registry.shop/*", hermesh::stand_in).start();
     mesh.apply(format!("{EXAMPLES}/injection/namespace.yaml"));
@@ -54,7 +54,7 @@ fn a_value_that_cannot_work_is_refused_when_it_is_applied() {
     let mut mesh = hermesh::mesh().namespace("shop").image("registry.shop/*", hermesh::stand_in).start();
     mesh.apply(format!("{EXAMPLES}/injection/namespace.yaml"));
     #[expect(clippy::disallowed_methods, reason = "the test reads a file of the machine")]
-    let manifests = std::fs::read_to_string(format!("{EXAMPLES}/injection/shop.yaml")).unwrap();
+    let manifests = std::fs::read_to_string(format!("{EXAMPLES}/injection/catalog.yaml")).unwrap();
     let error = mesh.try_apply(manifests.replace("proxyCPU: 50m", "proxyCPU: half")).unwrap_err().to_string();
     assert!(error.contains("annotation sidecar.istio.io/proxyCPU: `half`"), "{error}");
 }

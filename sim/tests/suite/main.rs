@@ -17,6 +17,7 @@ mod engine_processes;
 mod engine_sockets;
 mod engine_trail;
 mod eventually;
+mod examples;
 mod faults;
 mod faults_meet;
 mod injection;

@@ -436,7 +436,7 @@ const FIELDS: &[&str] = &[
     "name: t\nmesh: {istio: \"1.32\", nodes: @}\nsteps: [{wait: 1s}]",
     "name: t\nmesh: {istio: \"1.32\", nodes: {a: @}}\nsteps: [{wait: 1s}]",
     "name: t\nmesh: {istio: \"1.32\", pulls: @}\nsteps: [{wait: 1s}]",
-    "name: t\nmesh: {istio: \"1.32\", pulls: [{image: @, node: @, workload: @, takes: @}]}\nsteps: [{wait: 1s}]",
+    "name: t\nmesh: {istio: \"1.32\", pulls: [{image: @, node: @, workload: @, takes: @, fails: @}]}\nsteps: [{wait: 1s}]",
     "steps: [{pause: @}]",
     "steps: [{resume: @}]",
     "steps: [{slow: {from: istiod, to: istiod/0, latency: @}}]",

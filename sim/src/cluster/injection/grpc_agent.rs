@@ -14,7 +14,7 @@ use super::proxy_config::Effective;
 use super::{InjectionError, Request};
 
 /// The agent's container.
-pub(super) const AGENT: &str = "istio-proxy";
+pub(crate) const AGENT: &str = "istio-proxy";
 
 /// `meshConfig.defaultConfig.statusPort`: where the template's probes look, whatever the agent was told.
 pub(super) const STATUS_PORT: u16 = 15020;

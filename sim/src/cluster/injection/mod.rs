@@ -17,6 +17,7 @@ mod proxy_config;
 mod quantity;
 mod selection;
 
+pub(crate) use grpc_agent::AGENT;
 use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
 pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};

@@ -75,6 +75,8 @@ pub(super) struct Node {
     runtime: Runtime,
     /// Images that it has, or will have at that time.
     pub(super) pulled: BTreeMap<String, Instant>,
+    /// How many pulls of an image have failed here because they were to.
+    pub(super) failed_pulls: BTreeMap<String, u32>,
     power: Power,
     /// How often its power went off.
     outages: u64,
@@ -95,7 +97,8 @@ impl Node {
         let net = world.add_pod(PodSpec::new(format!("node/{}", spec.name), [ip]), None);
         let runtime = boot(world, net, None);
         let name = spec.name.as_str().into();
-        Self { spec, name, ip, net, runtime, pulled: BTreeMap::new(), power: Power::On, outages: 0 }
+        let (pulled, failed_pulls) = (BTreeMap::new(), BTreeMap::new());
+        Self { spec, name, ip, net, runtime, pulled, failed_pulls, power: Power::On, outages: 0 }
     }
 }
 

@@ -32,11 +32,7 @@ impl Shared {
     /// How long until `image` is there for a container of a workload: some seconds the first time on a node, a look at
     /// the registry afterwards. Whoever wants what is being pulled waits for that.
     pub(super) fn pull(&self, node: usize, image: &str, container: &str, workload: (&str, &str)) -> Pulling {
-        let name = self.node_name(node);
-        // istiod runs before a mesh is there to be tested.
-        let is_istiod = workload == (ISTIO_NAMESPACE, ISTIOD);
-        let mut pulls = self.pulls.iter().filter(|_| !is_istiod);
-        let slow = pulls.find(|pull| pull.fits(image, &name, workload)).map(Pull::takes_ms);
+        let slow = self.said(node, image, workload).and_then(Pull::takes_ms);
         let mut draws = self.world.runtime().draws(&format!("pull/{container}"));
         let now = Instant::now();
         let mut state = self.lock();
@@ -59,6 +55,23 @@ impl Shared {
             }
         };
         Pulling { takes, is_slow }
+    }
+
+    /// Whether the pull of an image that the node does not have is one of those that are to fail; it counts then.
+    pub(super) fn pull_fails(&self, node: usize, image: &str, workload: (&str, &str)) -> bool {
+        let wanted = self.said(node, image, workload).map_or(0, Pull::failures);
+        let mut state = self.lock();
+        let failed = state.nodes[node].failed_pulls.entry(image.to_owned()).or_default();
+        let fails = *failed < wanted;
+        *failed += u32::from(fails);
+        fails
+    }
+
+    /// What is said of the pull of an image for a workload. istiod runs before a mesh is there to be tested.
+    fn said(&self, node: usize, image: &str, workload: (&str, &str)) -> Option<&Pull> {
+        let name = self.node_name(node);
+        let mut pulls = self.pulls.iter().filter(|_| workload != (ISTIO_NAMESPACE, ISTIOD));
+        pulls.find(|pull| pull.fits(image, &name, workload))
     }
 }
 

@@ -6,6 +6,7 @@ use hermesh_istiod::objects::{Container, IntOrString, Kind, Labels, Object, Pod,
 
 use super::order::Role;
 use super::probes::port_number;
+use crate::cluster::injection::AGENT;
 use crate::cluster::injection::grpc_simple;
 use crate::cluster::store::Store;
 use crate::image::{ServedPort, ServedProtocol};
@@ -20,8 +21,8 @@ pub(super) fn is_task(pod: &Pod) -> bool {
     pod.metadata.owner.as_ref().is_some_and(|owner| owner.kind == Kind::Job)
 }
 
-/// What Services and probes expect of `container`, which is one of `pod`'s. Of a sidecar Services expect the ports that
-/// it declares: the others are those of the application beside it.
+/// What Services and probes expect of `container`, which is one of `pod`'s: the ports that it declares, and if it is
+/// the application those that no container declares.
 pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store) -> Vec<ServedPort> {
     let services = store.list(Kind::Service).into_iter().filter_map(|object| match object {
         Object::Service(service) => Some(service),
@@ -35,7 +36,12 @@ pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store)
     // With that of grpc-simple there are clients of xDS, and no servers.
     let has_bootstrap = container.env.iter().any(|variable| variable.name == "GRPC_XDS_BOOTSTRAP")
         && !grpc_simple::is_told_of(container);
-    let is_own = |number| role == Role::Main || container.ports.iter().any(|port| port.container_port == number);
+    let declares = |of: &Container, number| of.ports.iter().any(|port| port.container_port == number);
+    let is_application = role == Role::Main && application(pod).is_none_or(|first| first.name == container.name);
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
+    let serving: Vec<&Container> = pod.spec.containers.iter().chain(sidecars).collect();
+    let is_own =
+        |number| declares(container, number) || (is_application && !serving.iter().any(|of| declares(of, number)));
     let mut ports = BTreeMap::from([(FORWARD_PORT, ServedProtocol::Grpc)]);
     ports.retain(|number, _| is_own(*number));
     // Probes first: what a Service says of a port is more exact.
@@ -61,6 +67,11 @@ pub(super) fn ports(pod: &Pod, role: Role, container: &Container, store: &Store)
     }
     ports.retain(|number, _| !AGENT_PORTS.contains(number));
     ports.into_iter().map(|(number, protocol)| ServedPort { number, protocol }).collect()
+}
+
+/// The first ordinary container besides the agent: the one that a pod is about.
+fn application(pod: &Pod) -> Option<&Container> {
+    pod.spec.containers.iter().find(|container| container.name != AGENT)
 }
 
 /// What is expected of a machine outside of the cluster with these labels: the ports that it says it has, and those

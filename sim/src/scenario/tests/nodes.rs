@@ -63,12 +63,14 @@ fn power_goes_off_or_on_at_nodes_that_are_there() {
 
 #[test]
 fn pulls_name_images_and_nodes_that_there_are() {
-    let fine = "[{image: '*', takes: 1s..2s}, {image: '*/proxyv2:*', takes: 30s, node: node-1, workload: echo-v1}]";
+    let fine = "[{image: '*', takes: 1s..2s}, {image: '*/proxyv2:*', takes: 30s, node: node-1, workload: echo-v1}, \
+                {image: '*', fails: 3}, {image: '*', fails: 1, takes: 5s}]";
     open(&meshed(&format!(", pulls: {fine}"), "- wait: 1s")).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
     refused(
         &meshed(
             ", pulls: [{image: corp/x, takes: 1s}, {image: '*', takes: 25h}, {takes: 1s}, {image: '*', takes: 1s, \
-             node: node-2}, {image: '*', takes: 1s, workload: echo-v1/0}, {image: '*', takes: 1s, workload: echo-v3}]",
+             node: node-2}, {image: '*', takes: 1s, workload: echo-v1/0}, {image: '*', takes: 1s, workload: echo-v3}, \
+             {image: '*'}, {image: '*', fails: 0}]",
             "- wait: 1s",
         ),
         &[
@@ -78,6 +80,8 @@ fn pulls_name_images_and_nodes_that_there_are() {
             "s.yaml:5:128: mesh.pulls[3].node: unknown node \"node-2\"; did you mean `node-1`?",
             "s.yaml:5:171: mesh.pulls[4].workload: images are pulled for workloads: leave pod and container out",
             "s.yaml:5:217: mesh.pulls[5].workload: unknown workload \"echo-v3\"; did you mean `echo-v1`?",
+            "s.yaml:5:227: mesh.pulls[6]: expected `takes`, how long a pull takes, or `fails`, how many fail first",
+            "s.yaml:5:261: mesh.pulls[7].fails: expected a whole number from 1 to 1000, found the number 0",
         ],
     );
 }

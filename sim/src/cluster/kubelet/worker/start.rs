@@ -152,8 +152,15 @@ impl Worker {
         let image = &self.slots[index].container.image;
         let program = self.played_by(index).ok_or_else(|| format!("nothing plays the image {image}"))?;
         let there = self.shared.lock().nodes[self.node()].pulled.contains_key(image);
-        match self.shared.images.registry().refuses(image).filter(|_| !there) {
+        if there {
+            return Ok(program);
+        }
+        let workload = (self.key.namespace.as_str(), members::workload(&self.pod));
+        match self.shared.images.registry().refuses(image) {
             Some(error) => Err(error),
+            None if self.shared.pull_fails(self.node(), image, workload) => {
+                Err(format!("the registry does not answer for the image {image}"))
+            }
             None => Ok(program),
         }
     }
@@ -219,9 +226,8 @@ impl Worker {
         let ports: Arc<[_]> = stand_in::ports(&self.pod, role, container, store).into();
         let part = match role {
             Role::Init => Part::Task,
-            Role::Sidecar => Part::Sidecar,
             Role::Main if stand_in::is_task(&self.pod) => Part::Task,
-            Role::Main => Part::Application,
+            Role::Sidecar | Role::Main => Part::Server,
         };
         let version = self.pod.metadata.labels.get("version").map(|version| version.as_str().into());
         let program = program.clone();
