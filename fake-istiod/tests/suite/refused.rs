@@ -1,8 +1,8 @@
 //! A table of mistakes, field by field: what the API server or istiod's webhook refuses, where it stands and what would
 //! be right.
 //!
-//! Each file in `refused/` is a stream of documents for one topic, read as a whole. Under a line with a mistake stands a
-//! comment with a `^` below the mistake's first character, then the field and what is said of it; `#<` stands for the
+//! Each file in `refused/` is a stream of documents for one topic, read as a whole. Under a line with a mistake stands
+//! a comment with a `^` below the mistake's first character, then the field and what is said of it; `#<` stands for the
 //! line's first character. Nothing else may be refused. `accepted/` has what comes close and is right.
 
 mod fields;

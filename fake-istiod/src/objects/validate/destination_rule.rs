@@ -1,4 +1,5 @@
-//! What istiod's validation webhook refuses of a DestinationRule, and what gRPC clients make of values they do not know.
+//! What istiod's validation webhook refuses of a DestinationRule, and what gRPC clients make of values that they do
+//! not know.
 //!
 //! Source: Istio `pkg/config/validation/validation.go` (`ValidateDestinationRule`).
 
