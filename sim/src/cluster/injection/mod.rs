@@ -15,6 +15,7 @@ use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
 use proxy_config::Effective;
 pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};
+pub(crate) use template::volume_names;
 
 const TEMPLATES: &str = "inject.istio.io/templates";
 /// The templates an istiod with default values knows.

@@ -201,6 +201,11 @@ fn pod_ports<'a>(ports: impl Iterator<Item = &'a ContainerPort>) -> String {
     if ports.is_empty() { "[ ]".to_owned() } else { Value::Array(ports).to_string() }
 }
 
+/// The names of the volumes that injection adds.
+pub(crate) fn volume_names() -> Vec<String> {
+    volumes().into_iter().map(|volume| volume.name).collect()
+}
+
 fn volumes() -> Vec<Volume> {
     let volume = |name: &str, source| Volume { name: name.to_owned(), source };
     let empty = |medium: &str| VolumeSource::EmptyDir(EmptyDirVolume { medium: medium.to_owned() });
