@@ -211,5 +211,5 @@ fn consistent_hash(check: &mut Check<'_>, path: &str, hash: &ConsistentHash) {
 }
 
 fn is_prime(number: u64) -> bool {
-    number > 1 && (2..).take_while(|factor| factor * factor <= number).all(|factor| number % factor != 0)
+    number > 1 && (2..).take_while(|factor| factor * factor <= number).all(|factor| !number.is_multiple_of(factor))
 }

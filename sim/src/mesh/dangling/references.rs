@@ -109,7 +109,7 @@ impl Referrer<'_> {
         if selector.is_empty() || self.there.selects(of, selector) {
             return;
         }
-        let place = of.map_or("the mesh".to_owned(), |namespace| format!("namespace {namespace}"));
+        let place = of.map_or_else(|| "the mesh".to_owned(), |namespace| format!("namespace {namespace}"));
         let message = format!("no workload in {place} has the labels {}: {so}", described(selector));
         let meant = self.meant(of, selector);
         self.warn(field, message, meant);
@@ -226,7 +226,8 @@ impl Referrer<'_> {
     fn warn(&mut self, field: &str, message: String, meant: Option<String>) {
         let metadata = self.object.metadata();
         let origin = metadata.origin.0.clone().unwrap_or_else(|| Location::in_file(""));
-        let position = metadata.written.live.as_ref().map_or(origin.position(), |tree| tree.at_path(field).position);
+        let position =
+            metadata.written.live.as_ref().map_or_else(|| origin.position(), |tree| tree.at_path(field).position);
         let warning = Diagnostic::warning("dangling", origin.at(position).field(field), message);
         self.warnings.push(match meant {
             Some(meant) => warning.with_help(format!("did you mean `{meant}`?")),
