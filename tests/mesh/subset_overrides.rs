@@ -46,7 +46,9 @@ impl Policy {
             let setting = tls.map_or("loadBalancer: {simple: ROUND_ROBIN}", Tls::yaml);
             format!("portLevelSettings: [{{port: {{number: {port}}}, {setting}}}]")
         });
-        let fields: Vec<String> = own.into_iter().chain(port).collect();
+        // A policy says something; this is none of what istiod tells gRPC clients.
+        let other = "proxyProtocol: {version: V1}".to_owned();
+        let fields: Vec<String> = own.into_iter().chain(port).chain([other]).collect();
         format!("{{{}}}", fields.join(", "))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{IntOrString, Labels, Metadata, PodSpec};
+use super::{IntOrString, Labels, Metadata, PodSpec, numbers};
 
 /// `apps/v1 Deployment`: so many pods of one template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -22,6 +22,7 @@ pub struct Deployment {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeploymentSpec {
     /// How many pods.
+    #[serde(deserialize_with = "numbers::count")]
     pub replicas: u32,
     /// Which pods are its own.
     pub selector: LabelSelector,
@@ -30,6 +31,7 @@ pub struct DeploymentSpec {
     /// How pods of an older template are replaced.
     pub strategy: Strategy,
     /// How long a pod must be ready to count as available.
+    #[serde(deserialize_with = "numbers::count")]
     pub min_ready_seconds: u32,
 }
 

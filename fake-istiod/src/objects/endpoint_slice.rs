@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
-use super::{Metadata, Protocol};
+use super::{Metadata, Protocol, numbers};
 
 /// The label that names a slice's Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -46,6 +46,7 @@ pub enum AddressType {
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
     /// Its addresses; clients use the first.
+    #[serde(deserialize_with = "addresses")]
     pub addresses: Vec<IpAddr>,
     /// The name under which DNS has it below its Service.
     pub hostname: Option<String>,
@@ -57,6 +58,20 @@ pub struct Endpoint {
     pub node_name: Option<String>,
     /// The zone it is in.
     pub zone: Option<String>,
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    struct Address(IpAddr);
+
+    impl<'de> Deserialize<'de> for Address {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            let error = |_| de::Error::custom(format!("expected an IP address such as 10.0.0.1, found {text:?}"));
+            text.parse().map(Self).map_err(error)
+        }
+    }
+
+    Ok(Vec::<Address>::deserialize(deserializer)?.into_iter().map(|Address(address)| address).collect())
 }
 
 /// An endpoint's state; what is absent counts as Kubernetes says.
@@ -96,5 +111,6 @@ pub struct EndpointPort {
     /// The application protocol.
     pub app_protocol: Option<String>,
     /// The pod's port.
+    #[serde(deserialize_with = "numbers::port")]
     pub port: u16,
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Metadata, PodTemplate};
+use super::{Metadata, PodTemplate, numbers};
 
 /// `batch/v1 Job`: pods that run until so many of them have succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,11 +24,14 @@ pub struct JobSpec {
     /// What a pod looks like.
     pub template: PodTemplate,
     /// How many pods run at a time at most; one if absent.
+    #[serde(deserialize_with = "numbers::optional_count")]
     pub parallelism: Option<u32>,
     /// How many pods have to succeed. One if absent, unless `parallelism` is there: then the first success is enough,
     /// and no pod is made after it.
+    #[serde(deserialize_with = "numbers::optional_count")]
     pub completions: Option<u32>,
     /// How many failures are too many.
+    #[serde(deserialize_with = "numbers::count")]
     pub backoff_limit: u32,
     /// Whether it makes no pods for now.
     pub suspend: bool,

@@ -235,7 +235,7 @@ impl<'a> Loader<'a> {
             return;
         };
         let mut object: Object = value.clone().into();
-        let mut check = Check::new(root, at.clone(), kind, unread);
+        let mut check = Check::new(root, at.clone(), kind, namespace, unread);
         check.metadata(object.metadata());
         validate(&mut check, &value);
         errors.append(&mut check.errors);

@@ -21,6 +21,7 @@ mod metadata;
 mod names;
 mod namespace;
 mod node;
+mod numbers;
 mod peer_authentication;
 mod pod;
 mod probe;

@@ -46,9 +46,41 @@ pub fn is_label_value(value: &str) -> bool {
     value.len() <= 63 && value.bytes().all(inner) && ends(value.bytes().next()) && ends(value.bytes().last())
 }
 
-/// A host as Istio has it: DNS labels, an IP address, or a wildcard as the first label.
+/// A key of a ConfigMap: up to 253 letters, digits, dashes, underscores and dots, but not a way out of a folder.
+pub(super) fn is_config_map_key(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=253).contains(&key.len()) && key.bytes().all(plain) && key != "." && !key.starts_with("..")
+}
+
+/// A header's name, as probes may have them: letters, digits and dashes.
+pub(super) fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The path of a file in a volume: relative, and nowhere up.
+pub(super) fn is_path_within(path: &str) -> bool {
+    !path.starts_with('/') && !path.starts_with("..") && path.split('/').all(|part| part != "..")
+}
+
+/// A label of a name as Istio takes it: as [`is_dns_label`], and in upper case as well.
+pub(super) fn is_mesh_label(label: &str) -> bool {
+    is_dns_label(&label.to_ascii_lowercase())
+}
+
+/// A DNS name as Istio takes it: maybe in upper case, maybe with a dot at its end.
+pub(super) fn is_mesh_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= 255 && name.split('.').all(is_mesh_label)
+}
+
+/// A host as Istio has it: a DNS name, an IP address, or a wildcard that begins the first label (`*`, `*.a`, `*-b.a`).
 pub(super) fn is_host(host: &str) -> bool {
-    host == "*" || host.parse::<std::net::IpAddr>().is_ok() || is_dns_subdomain(host.strip_prefix("*.").unwrap_or(host))
+    let (first, rest) = host.split_once('.').map_or((host, None), |(first, rest)| (first, Some(rest)));
+    let begins = match first.strip_prefix('*') {
+        Some(label) => label.is_empty() || is_mesh_label(label.strip_prefix('-').unwrap_or(label)),
+        None => is_mesh_label(first),
+    };
+    host.parse::<std::net::IpAddr>().is_ok() || begins && rest.is_none_or(|rest| rest.is_empty() || is_mesh_name(rest))
 }
 
 fn begins_and_ends_alphanumeric(name: &str) -> bool {
@@ -70,9 +102,12 @@ mod tests {
             (is_label_value, &["", "v1", "A.b_c-d"], &["-a", "a b", "a/b"]),
             (
                 is_host,
-                &["*", "*.example.com", "echo", "10.0.0.1", "2001:db8::1"],
-                &["", "a.*", "*a.com", "a/b", "a:80"],
+                &["*", "*.example.com", "*-a.com", "*a.com", "echo", "Echo.a.", "10.0.0.1", "2001:db8::1"],
+                &["", ".", "a.*", "**.a", "*-", "a..b", "a/b", "a:80", "a_b"],
             ),
+            (is_config_map_key, &["a", "A_b-c.d", ".a"], &["", ".", "..", "..a", "a/b"]),
+            (is_header_name, &["x-user", "X1"], &["", "a b", "a_b", ":path"]),
+            (is_path_within, &["a", "a/b", "a/..b"], &["/a", "..", "../a", "a/../b", "..a"]),
             (is_env_name, &["A", "my.var"], &["", "A=B"]),
         ] {
             for name in good {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer};
 
 use super::growing::growing;
-use super::{Labels, Lifecycle, Metadata, Probe, Protocol, Volume};
+use super::{Labels, Lifecycle, Metadata, Probe, Protocol, Volume, numbers};
 
 /// `v1 Pod`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -271,6 +271,7 @@ pub struct ContainerPort {
     /// A name that Services and probes can use.
     pub name: Option<String>,
     /// The port's number.
+    #[serde(deserialize_with = "numbers::port")]
     pub container_port: u16,
     /// The transport protocol.
     pub protocol: Protocol,

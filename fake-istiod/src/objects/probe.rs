@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::IntOrString;
+use super::{IntOrString, numbers};
 
 /// A probe: what is asked, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -63,10 +63,15 @@ struct RawProbe {
     tcp_socket: Option<TcpSocketAction>,
     exec: Option<ExecAction>,
     grpc: Option<GrpcAction>,
+    #[serde(deserialize_with = "numbers::count")]
     initial_delay_seconds: u32,
+    #[serde(deserialize_with = "numbers::count")]
     period_seconds: u32,
+    #[serde(deserialize_with = "numbers::count")]
     timeout_seconds: u32,
+    #[serde(deserialize_with = "numbers::count")]
     success_threshold: u32,
+    #[serde(deserialize_with = "numbers::count")]
     failure_threshold: u32,
 }
 
@@ -119,6 +124,7 @@ pub struct HttpGetAction {
     #[serde(default)]
     pub path: String,
     /// The port or its name.
+    #[serde(default = "no_port")]
     pub port: IntOrString,
     /// The host; the pod's address if absent.
     #[serde(default)]
@@ -129,6 +135,11 @@ pub struct HttpGetAction {
     /// Additional headers.
     #[serde(default)]
     pub http_headers: Vec<HttpHeader>,
+}
+
+/// What stands in for a port that is missing, which is looked at where everything else in the pod is.
+fn no_port() -> IntOrString {
+    IntOrString::Int(0)
 }
 
 /// Plain or over TLS.
@@ -145,8 +156,10 @@ pub enum HttpScheme {
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
     /// The header's name.
+    #[serde(default)]
     pub name: String,
     /// Its value.
+    #[serde(default)]
     pub value: String,
 }
 
@@ -155,6 +168,7 @@ pub struct HttpHeader {
 #[serde(rename_all = "camelCase")]
 pub struct TcpSocketAction {
     /// The port or its name.
+    #[serde(default = "no_port")]
     pub port: IntOrString,
     /// The host; the pod's address if absent.
     #[serde(default)]
@@ -174,6 +188,7 @@ pub struct ExecAction {
 #[serde(rename_all = "camelCase")]
 pub struct GrpcAction {
     /// The port.
+    #[serde(default, deserialize_with = "numbers::port")]
     pub port: u16,
     /// The service asked about; the server as a whole if empty.
     #[serde(default)]
@@ -234,5 +249,6 @@ impl TryFrom<RawLifecycleHandler> for LifecycleHandler {
 #[serde(rename_all = "camelCase")]
 pub struct SleepAction {
     /// How long.
+    #[serde(default)]
     pub seconds: u64,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Labels, Metadata};
+use super::{Labels, Metadata, numbers};
 
 /// `v1 Service`: a name and an address for the pods its selector finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -29,7 +29,7 @@ pub struct ServiceSpec {
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// Its address; the cluster assigns one if there is none.
-    #[serde(rename = "clusterIP")]
+    #[serde(rename = "clusterIP", deserialize_with = "cluster_ip")]
     pub cluster_ip: Option<ClusterIp>,
     /// Whether pods count as endpoints' ready addresses before they are ready.
     pub publish_not_ready_addresses: bool,
@@ -74,15 +74,15 @@ impl ClusterIp {
     }
 }
 
-impl<'de> Deserialize<'de> for ClusterIp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == "None" {
-            return Ok(Self::None);
-        }
-        text.parse()
-            .map(Self::Address)
-            .map_err(|_| de::Error::custom(format!("expected `None` or an IP address, found {text:?}")))
+/// Reads an optional address; an empty one is as good as none.
+fn cluster_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClusterIp>, D::Error> {
+    match Option::<String>::deserialize(deserializer)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some("None") => Ok(Some(ClusterIp::None)),
+        Some(text) => match text.parse() {
+            Ok(address) => Ok(Some(ClusterIp::Address(address))),
+            Err(_) => Err(de::Error::custom(format!("expected `None` or an IP address, found {text:?}"))),
+        },
     }
 }
 
@@ -97,6 +97,7 @@ pub struct ServicePort {
     /// The application protocol, stronger than the name's prefix.
     pub app_protocol: Option<String>,
     /// The port of the Service.
+    #[serde(deserialize_with = "numbers::port")]
     pub port: u16,
     /// The port of the pod, or its name; the Service's port if there is none.
     pub target_port: Option<IntOrString>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Labels, Metadata, WorkloadEntrySpec};
+use super::{Labels, Metadata, WorkloadEntrySpec, numbers};
 
 /// `networking.istio.io ServiceEntry`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -45,12 +45,14 @@ pub struct ServiceEntrySpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceEntryPort {
     /// The port that clients name.
+    #[serde(deserialize_with = "numbers::port")]
     pub number: u32,
     /// What it carries, such as `GRPC`; found out if empty.
     pub protocol: String,
     /// Its name, by which endpoints say where they serve it.
     pub name: String,
     /// Where endpoints serve it that do not say; `number` if 0.
+    #[serde(deserialize_with = "numbers::port")]
     pub target_port: u32,
 }
 

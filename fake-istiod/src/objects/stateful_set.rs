@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{LabelSelector, Metadata, PodTemplate};
+use super::{LabelSelector, Metadata, PodTemplate, numbers};
 
 /// `apps/v1 StatefulSet`: so many pods of one template, each with a name that stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,6 +19,7 @@ pub struct StatefulSet {
 #[serde(rename_all = "camelCase", default)]
 pub struct StatefulSetSpec {
     /// How many pods.
+    #[serde(deserialize_with = "numbers::count")]
     pub replicas: u32,
     /// Which pods are its own.
     pub selector: LabelSelector,
@@ -85,6 +86,7 @@ pub enum UpdateStrategyType {
 #[serde(rename_all = "camelCase", default)]
 pub struct RollingUpdateStatefulSet {
     /// Pods with a lower ordinal keep the older template.
+    #[serde(deserialize_with = "numbers::count")]
     pub partition: u32,
 }
 
@@ -93,6 +95,7 @@ pub struct RollingUpdateStatefulSet {
 #[serde(rename_all = "camelCase", default)]
 pub struct Ordinals {
     /// The number of the first pod.
+    #[serde(deserialize_with = "numbers::count")]
     pub start: u32,
 }
 

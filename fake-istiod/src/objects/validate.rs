@@ -1,27 +1,42 @@
 //! What the API server and istiod's validation webhook refuse, and which values gRPC clients take for others.
 
 mod authorization_policy;
+mod destination_rule;
+mod fault;
+mod http_match;
 mod istio;
 mod kubernetes;
 mod locality;
+mod pod;
+mod probe;
 mod service_entry;
+mod virtual_service;
+mod volume;
 mod workload;
 
 pub(super) use authorization_policy::authorization_policy;
-pub(super) use istio::{destination_rule, peer_authentication, virtual_service};
-pub(super) use kubernetes::{config_map, endpoint_slice, namespace, node, pod, service, service_account};
+pub(super) use destination_rule::destination_rule;
+pub(super) use istio::peer_authentication;
+pub(super) use kubernetes::{config_map, endpoint_slice, namespace, node, service, service_account};
+pub(super) use pod::pod;
 pub(super) use service_entry::{proxy_config, service_entry, workload_entry, workload_group};
+pub(super) use virtual_service::virtual_service;
 pub(super) use workload::{deployment, job, stateful_set};
 
-use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_service_name};
-use super::{Kind, Labels, Metadata};
+use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_port_name, is_service_name};
+use super::{IntOrString, Kind, Labels, Metadata};
 use crate::yaml::{Diagnostic, Location, Node, Position, Unread, field_path};
+
+/// How much the annotations of an object hold.
+const ANNOTATIONS_MAX: usize = 256 << 10;
 
 /// One object under examination: fields are named by path, positions come from the tree.
 pub(super) struct Check<'a> {
     root: &'a Node,
     at: Location,
     kind: Kind,
+    /// The object's, be it written or not.
+    namespace: String,
     /// What is known to be wrong already, so that nothing is said of what follows from it.
     unread: Unread,
     pub(super) errors: Vec<Diagnostic>,
@@ -29,14 +44,16 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(root: &'a Node, at: Location, kind: Kind, unread: Unread) -> Self {
-        Self { root, at, kind, unread, errors: Vec::new(), notes: Vec::new() }
+    pub(super) fn new(root: &'a Node, at: Location, kind: Kind, namespace: &str, unread: Unread) -> Self {
+        Self { root, at, kind, namespace: namespace.to_owned(), unread, errors: Vec::new(), notes: Vec::new() }
     }
 
     /// Name, namespace and labels, which all kinds have.
     pub(super) fn metadata(&mut self, metadata: &Metadata) {
         let (grammar, words): (fn(&str) -> bool, _) = match self.kind {
-            Kind::Namespace => (is_dns_label, "up to 63 lower-case letters, digits and inner dashes"),
+            Kind::Namespace | Kind::StatefulSet => {
+                (is_dns_label, "up to 63 lower-case letters, digits and inner dashes")
+            }
             Kind::Service => (is_service_name, "up to 63 lower-case letters, digits and inner dashes, a letter first"),
             _ => (is_dns_subdomain, "lower-case letters, digits, dashes and dots, a letter or digit first and last"),
         };
@@ -61,15 +78,18 @@ impl<'a> Check<'a> {
             );
         }
         self.labels("metadata.labels", &metadata.labels);
-        for key in metadata.annotations.keys() {
-            // Annotation keys are looked at in lower case, for they may name types.
-            if !is_label_key(&key.to_lowercase()) {
-                self.error(
-                    "invalid-name",
-                    &field_path("metadata.annotations", key),
-                    format!("invalid annotation key {key:?}"),
-                );
-            }
+        self.annotations("metadata.annotations", &metadata.annotations);
+    }
+
+    fn annotations(&mut self, path: &str, annotations: &Labels) {
+        // Their keys are looked at in lower case, for they may name types.
+        for key in annotations.keys().filter(|key| !is_label_key(&key.to_lowercase())) {
+            self.error("invalid-name", &field_path(path, key), format!("invalid annotation key {key:?}"));
+        }
+        let size: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > ANNOTATIONS_MAX {
+            let message = format!("{size} bytes are more than the {ANNOTATIONS_MAX} of an object's annotations");
+            self.error("out-of-range", path, message);
         }
     }
 
@@ -84,6 +104,45 @@ impl<'a> Check<'a> {
                     "use up to 63 letters, digits, dashes, underscores and dots, a letter or digit first and last";
                 self.error("invalid-value", &path, format!("invalid label value {value:?}; {words}"));
             }
+        }
+    }
+
+    /// The selector of a policy, which istiod looks at less closely than at labels.
+    ///
+    /// Source: Istio `pkg/config/validation/validation.go` (`validateWorkloadSelector`).
+    fn selector(&mut self, path: &str, selector: &Labels) {
+        for (key, value) in selector {
+            let path = field_path(path, key);
+            if key.is_empty() || key.contains('*') || value.contains('*') {
+                let message = format!("invalid label `{key}={value}`; a selector wants whole labels, without `*`");
+                self.error("invalid-value", &path, message);
+            } else if value.len() > 63 {
+                let message = format!("a label's value has up to 63 characters, and this one {}", value.len());
+                self.error("out-of-range", &path, message);
+            } else if !is_label_key(key) || !is_label_value(value) {
+                let message = format!("no workload can have the label `{key}={value}`");
+                self.warning("never-matches", &path, message);
+            }
+        }
+    }
+
+    /// A name as objects of most kinds have it, if there is one.
+    fn subdomain(&mut self, path: &str, name: &str, what: &str) {
+        if !name.is_empty() && !is_dns_subdomain(name) {
+            let message = format!("expected {what}, found {name:?}; use lower-case letters, digits, dashes and dots");
+            self.error("invalid-name", path, message);
+        }
+    }
+
+    /// A port's number or its name as Kubernetes has it.
+    fn port_or_name(&mut self, path: &str, port: &IntOrString) {
+        match port {
+            IntOrString::Int(number) => self.port(path, *number),
+            IntOrString::String(name) if !is_port_name(name) => {
+                let message = format!("expected a port from 1 to 65535 or a port's name, found {name:?}");
+                self.error("invalid-name", path, message);
+            }
+            IntOrString::String(_) => {}
         }
     }
 

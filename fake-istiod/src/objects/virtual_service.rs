@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{HttpFaultInjection, Labels, Metadata, duration};
+use super::{HttpFaultInjection, Labels, Metadata, duration, numbers};
 use crate::yaml::Spanned;
 
 /// `networking.istio.io VirtualService`.
@@ -79,6 +79,7 @@ pub struct HttpMatch {
     /// Query parameters, whose routes gRPC clients leave out.
     pub query_params: BTreeMap<String, StringMatch>,
     /// The service's port.
+    #[serde(deserialize_with = "numbers::optional_port")]
     pub port: Option<u32>,
     /// Labels of the client's workload.
     pub source_labels: Labels,
@@ -117,6 +118,8 @@ impl From<RawStringMatch> for StringMatch {
         match (raw.exact, raw.prefix, raw.regex) {
             (Some(text), ..) => Self::Exact(text),
             (None, Some(text), _) => Self::Prefix(text),
+            // No regular expression: Istio takes it for any value.
+            (None, None, Some(text)) if text == "*" => Self::Present,
             (None, None, Some(text)) => Self::Regex(text),
             (None, None, None) => Self::Present,
         }
@@ -128,6 +131,10 @@ fn regular_expression<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     if text.is_empty() {
         return Err(de::Error::custom("an empty regular expression matches nothing"));
+    }
+    // That is no expression, and where it may be there is looked at with the rest of the match.
+    if text == "*" {
+        return Ok(Some(text));
     }
     match regex::Regex::new(&text) {
         Ok(_) => Ok(Some(text)),
@@ -166,6 +173,7 @@ pub struct Destination {
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
     /// Its number.
+    #[serde(deserialize_with = "numbers::port")]
     pub number: u32,
 }
 

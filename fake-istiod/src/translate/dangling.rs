@@ -1,8 +1,8 @@
 //! References to hosts and subsets that do not exist: accepted as in a cluster, and worth a warning.
 
 use crate::objects::{Labels, Object, Origin};
-use crate::snapshot::{Snapshot, full_host};
-use crate::yaml::{Diagnostic, Location, Spanned, nearest};
+use crate::snapshot::{ServiceInfo, Snapshot, full_host};
+use crate::yaml::{Diagnostic, Location, Spanned, listed, nearest};
 
 /// What `object` refers to and `snapshot` does not have, each with its place if the object came from a file.
 ///
@@ -24,7 +24,16 @@ pub fn dangling(snapshot: &Snapshot, object: &Object) -> Vec<Diagnostic> {
     let near = |host: &str| nearest(host, snapshot.services(namespace).map(crate::snapshot::ServiceInfo::host));
     match object {
         Object::VirtualService(service) => {
-            let destinations = service.spec.http.iter().enumerate().flat_map(|(http, rule)| {
+            let spec = &service.spec;
+            let for_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == "mesh");
+            for (index, name) in spec.hosts.iter().enumerate().filter(|_| for_mesh) {
+                let host = full_host(name, namespace, snapshot.mesh());
+                if !host.starts_with('*') && snapshot.service(&host, namespace).is_none() {
+                    let message = format!("there is no Service {host}: no call takes these routes");
+                    warn(format!("spec.hosts[{index}]"), name, message, near(&host));
+                }
+            }
+            let destinations = spec.http.iter().enumerate().flat_map(|(http, rule)| {
                 rule.route
                     .iter()
                     .enumerate()
@@ -38,6 +47,16 @@ pub fn dangling(snapshot: &Snapshot, object: &Object) -> Vec<Diagnostic> {
                     warn(format!("{path}.destination.host"), &destination.host, message, near(&host));
                     continue;
                 };
+                let port = destination.port.map(|port| port.number);
+                if let Some(port) = port.filter(|port| !has_port(service, *port)) {
+                    let field = format!("{path}.destination.port.number");
+                    let live = object.metadata().written.live.as_ref();
+                    let position = live.map_or(destination.host.position, |tree| Some(tree.at_path(&field).position));
+                    let ports: Vec<String> = service.ports().iter().map(|port| port.port.to_string()).collect();
+                    let message =
+                        format!("{host} has no port {port}; calls to it will fail; it has {}", listed(&ports));
+                    warn(field, &Spanned { position, value: String::new() }, message, None);
+                }
                 let Some(subset) = &destination.subset else { continue };
                 let rule = snapshot.destination_rule_for(namespace, &Labels::new(), &host, service.namespace());
                 if rule.is_none_or(|rule| rule.subset(subset).is_none()) {
@@ -59,4 +78,8 @@ pub fn dangling(snapshot: &Snapshot, object: &Object) -> Vec<Diagnostic> {
         _ => {}
     }
     warnings
+}
+
+fn has_port(service: &ServiceInfo, number: u32) -> bool {
+    u16::try_from(number).is_ok_and(|number| service.port(number).is_some())
 }

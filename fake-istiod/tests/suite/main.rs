@@ -9,6 +9,7 @@ mod objects_one_pass;
 mod objects_outside;
 mod objects_thousands;
 mod program;
+mod refused;
 mod server_ads;
 mod state;
 mod translate;

@@ -102,7 +102,7 @@ fn services_are_checked() {
             ),
             (
                 "spec:\n  ports:\n  - port: 70000\n",
-                &["7:11: spec.ports[0].port: 70000 is out of range; expected 0 to 65535"],
+                &["7:11: spec.ports[0].port: port 70000 is out of range; expected 1 to 65535"],
             ),
             ("spec:\n  ports:\n  - name: x\n", &["7:5: spec.ports[0].port: missing; a port from 1 to 65535"]),
             (
@@ -197,7 +197,7 @@ fn deployments_are_checked() {
             with("      - image: j\n"),
             "13:9: spec.template.spec.containers[1].name: missing; every container needs a name",
         ),
-        (with("  replicas: -1\n"), "13:13: spec.replicas: -1 is out of range; expected 0 to 4294967295"),
+        (with("  replicas: -1\n"), "13:13: spec.replicas: -1 is out of range; expected 0 to 2147483647"),
     ] {
         assert_eq!(errors(&text), [expected], "{text}");
     }
@@ -275,7 +275,7 @@ fn stateful_sets_are_checked() {
         ),
         (
             format!("{claim}  updateStrategy: {{rollingUpdate: {{partition: -1}}}}\n"),
-            "9:47: spec.updateStrategy.rollingUpdate.partition: -1 is out of range; expected 0 to 4294967295",
+            "9:47: spec.updateStrategy.rollingUpdate.partition: -1 is out of range; expected 0 to 2147483647",
         ),
         (
             format!("{claim}  volumeClaimTemplate: []\n"),
@@ -308,7 +308,7 @@ fn jobs_are_checked() {
             with(", restartPolicy: Sometimes", ""),
             "6:71: spec.template.spec.restartPolicy: unknown restart policy \"Sometimes\"; expected Always, OnFailure or Never",
         ),
-        (with(never, "  completions: -1\n"), "7:16: spec.completions: -1 is out of range; expected 0 to 4294967295"),
+        (with(never, "  completions: -1\n"), "7:16: spec.completions: -1 is out of range; expected 0 to 2147483647"),
         (with(never, "  completion: 1\n"), "7:3: spec.completion: unknown field; did you mean `completions`?"),
     ] {
         assert_eq!(errors(&text), [expected], "{text}");
@@ -392,15 +392,15 @@ fn destination_rules_are_checked() {
                 ],
             ),
             (
-                "spec:\n  host: echo\n  trafficPolicy: {portLevelSettings: [{port: {number: 0}}]}\n",
+                "spec:\n  host: echo\n  trafficPolicy: {portLevelSettings: [{port: {number: 0}, tls: {}}]}\n",
                 &[
                     "7:55: spec.trafficPolicy.portLevelSettings[0].port.number: port 0 is out of range; expected 1 to 65535",
                 ],
             ),
             ("spec:\n  host: echo\n  subset: []\n", &["7:3: spec.subset: unknown field; did you mean `subsets`?"]),
             (
-                "spec:\n  host: echo\n  exportTo: [A]\n",
-                &["7:14: spec.exportTo[0]: expected `.`, `*` or a namespace, found \"A\""],
+                "spec:\n  host: echo\n  exportTo: [a_b]\n",
+                &["7:14: spec.exportTo[0]: expected `.`, `*` or a namespace, found \"a_b\""],
             ),
         ],
     );
@@ -420,7 +420,9 @@ fn virtual_services_are_checked() {
     let cases: Vec<(String, Vec<&str>)> = vec![
         (
             "spec: {http: [{route: [{destination: {host: a}}]}]}\n".into(),
-            vec!["5:7: spec.hosts: missing; a VirtualService needs at least one host"],
+            vec![
+                "5:7: spec.hosts: missing; a VirtualService needs at least one host, since delegates are not supported yet",
+            ],
         ),
         ("spec: {hosts: [echo]}\n".into(), vec!["5:7: spec.http: missing; a VirtualService needs at least one route"]),
         (
@@ -465,12 +467,7 @@ fn virtual_services_are_checked() {
             http("fault: {abort: {httpStatus: 503, grpcStatus: OK, percentage: {value: 1}}}"),
             vec!["9:20: spec.http[0].fault.abort: expected one of httpStatus or grpcStatus"],
         ),
-        (http("fault: {abort: {}}"), vec!["9:20: spec.http[0].fault.abort: needs one of httpStatus or grpcStatus"]),
         (http("fault: {}"), vec!["9:12: spec.http[0].fault: needs a delay or an abort"]),
-        (
-            http("fault: {delay: {percentage: {value: 5}}}"),
-            vec!["9:20: spec.http[0].fault.delay.fixedDelay: missing; how long?"],
-        ),
         (
             http("fault: {delay: {exponentialDelay: 1s, percentage: {value: 5}}}"),
             vec![
@@ -495,7 +492,6 @@ fn virtual_services_are_checked() {
             http("match: [{uri: {exact: /a, prefix: /b}}]"),
             vec!["9:19: spec.http[0].match[0].uri: expected one of exact, prefix or regex"],
         ),
-        (http("match: [{uri: {}}]"), vec!["9:19: spec.http[0].match[0].uri: needs one of exact, prefix or regex"]),
         (
             http("match: [{headers: {\"a b\": {exact: x}}}]"),
             vec!["9:31: spec.http[0].match[0].headers[\"a b\"]: invalid header name \"a b\""],

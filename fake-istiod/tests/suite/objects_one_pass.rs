@@ -23,7 +23,7 @@ const VIRTUAL_SERVICE: &[Line] = &[
     either("  labels: {app: a}", "  labels: {app: ^5}", "metadata.labels.app: expected a string, found a number (5)"),
     line("spec:"),
     either("  hosts: [echo]", "  hosts: [echo, ^a b]", "spec.hosts[1]: invalid host \"a b\""),
-    either("  exportTo: [.]", "  exportTo: [^A]", "spec.exportTo[0]: expected `.`, `*` or a namespace"),
+    either("  exportTo: [.]", "  exportTo: [^a_b]", "spec.exportTo[0]: expected `.`, `*` or a namespace"),
     line("  http:"),
     either("  - name: one", "  - ^nmae: one", "spec.http[0].nmae: unknown field; did you mean `name`?"),
     line("    match:"),
@@ -95,7 +95,7 @@ const DESTINATION_RULE: &[Line] = &[
         "spec.trafficPolicy.connectionPool.tcp: expected a mapping",
     ),
     line("  subsets:"),
-    either("  - name: v1", "  - name: ^V1", "spec.subsets[0].name: invalid subset name \"V1\""),
+    either("  - name: v1", "  - name: ^v_1", "spec.subsets[0].name: invalid subset name \"v_1\""),
     either(
         "    labels: {version: v1}",
         "    labels: {version: ^1}",
@@ -146,7 +146,7 @@ const DEPLOYMENT: &[Line] = &[
     either(
         "        ports: [{containerPort: 80, name: grpc}]",
         "        ports: [{containerPort: ^99999, name: grpc}]",
-        "spec.template.spec.containers[0].ports[0].containerPort: 99999 is out of range",
+        "spec.template.spec.containers[0].ports[0].containerPort: port 99999 is out of range",
     ),
     either(
         "        env: [{name: A, value: b}]",
@@ -204,7 +204,7 @@ const EXTERNAL_NAME: &[Line] = &[
     line("spec:"),
     either("  type: ClusterIP", "  type: ^ExternalName", "spec.type: ExternalName is not supported yet"),
     line("  externalName: a.example.com"),
-    either("  ports: [{port: 80}]", "  ports: [{port: ^-80}]", "spec.ports[0].port: -80 is out of range"),
+    either("  ports: [{port: 80}]", "  ports: [{port: ^-80}]", "spec.ports[0].port: port -80 is out of range"),
 ];
 
 const ENDPOINT_SLICE: &[Line] = &[
@@ -213,13 +213,13 @@ const ENDPOINT_SLICE: &[Line] = &[
     line("metadata: {name: a}"),
     either("addressType: IPv6", "addressType: ^IPv5", "addressType: unknown address type \"IPv5\""),
     line("endpoints:"),
-    either("- addresses: ['::1']", "- addresses: ['::1', ^'::g']", "endpoints[0].addresses[1]: "),
+    either("- addresses: ['2001:db8::1']", "- addresses: ['::1', ^'::g']", "endpoints[0].addresses[1]: "),
     either(
         "  conditions: {ready: true}",
         "  conditions: {ready: ^yes}",
         "endpoints[0].conditions.ready: expected `true`",
     ),
-    either("- addresses: ['::2']", "- addresses: [^'::h']", "endpoints[1].addresses[0]: "),
+    either("- addresses: ['2001:db8::2']", "- addresses: [^'::h']", "endpoints[1].addresses[0]: "),
     line("ports:"),
     either("- {name: grpc, port: 7070}", "- {name: grpc, port: ^many}", "ports[0].port: expected a whole number"),
 ];

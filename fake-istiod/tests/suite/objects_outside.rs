@@ -123,12 +123,16 @@ fn what_the_webhook_refuses_is_refused() {
         ("ServiceEntry", with_ports("host: [a]"), "spec.host: unknown field; did you mean `hosts`?"),
         ("WorkloadEntry", "{labels: {a: b}}".to_owned(), "spec.address: missing; where is it?"),
         ("WorkloadEntry", "{address: \"a b\"}".to_owned(), "spec.address: expected an IP address or a DNS name"),
-        ("WorkloadEntry", "{address: 10.0.0.1, ports: {A: 80}}".to_owned(), "spec.ports.A: invalid port name \"A\""),
+        (
+            "WorkloadEntry",
+            "{address: 10.0.0.1, ports: {a_b: 80}}".to_owned(),
+            "spec.ports.a_b: invalid port name \"a_b\"",
+        ),
         ("WorkloadEntry", "{address: 10.0.0.1, weight: -1}".to_owned(), "spec.weight: "),
         (
             "WorkloadEntry",
             "{address: \"unix://a\"}".to_owned(),
-            "spec.address: expected an absolute path after unix://",
+            "spec.address: expected an absolute path of a file after unix://",
         ),
         (
             "WorkloadEntry",

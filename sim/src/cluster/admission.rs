@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hermesh_istiod::objects::{
-    ClusterIp, Container, Deployment, Job, Kind, Object, ObjectKey, Pod, ServiceType, selects,
+    ClusterIp, Container, Deployment, Job, Kind, Metadata, Object, ObjectKey, Pod, ServiceType, selects,
 };
 use hermesh_istiod::yaml::{Diagnostic, Location};
 
@@ -242,10 +242,30 @@ fn selected(deployment: &Deployment, review: &mut Review) {
     }
 }
 
+/// Workloads that have the name of a machine, or one of whose pods would: nobody could tell them apart.
+pub(super) fn named_as_machines(objects: &[Object], is_machine: impl Fn(&str, &str) -> bool) -> Vec<Diagnostic> {
+    let taken = |object: &Object| {
+        object.pod_spec()?;
+        let Metadata { namespace, name, .. } = object.metadata();
+        let pods = match object {
+            Object::StatefulSet(set) => set.spec.wanted(),
+            _ => 0..0,
+        };
+        let pods = pods.take(usize::try_from(PODS_MAX).unwrap_or_default()).map(|ordinal| format!("{name}-{ordinal}"));
+        let machine = std::iter::once(name.clone()).chain(pods).find(|name| is_machine(namespace, name))?;
+        let message = format!("{namespace}/{machine} is a machine");
+        let error = Diagnostic::error("name-taken", place(object, "metadata.name"), message);
+        Some(error.with_help("a workload needs a name of its own; shut the machine down first, or take another"))
+    };
+    objects.iter().filter_map(taken).collect()
+}
+
 /// What `new` changes of the object `old`, which is there already, and nobody may change.
 ///
-/// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`) and
-/// `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`).
+/// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`),
+/// `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`), `pkg/apis/core/validation/validation.go`
+/// (`ValidateServiceClusterIPsRelatedFields`) and `pkg/apis/discovery/validation/validation.go`
+/// (`ValidateEndpointSliceUpdate`).
 pub(super) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
     let template = |job: &Job| {
         let template = &job.spec.template;
@@ -265,10 +285,19 @@ pub(super) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
             ("completions", old.spec.completions() == new.spec.completions()),
             ("template", template(old) == template(new)),
         ],
+        // Whoever leaves it out keeps what there is.
+        (Object::Service(old), Object::Service(new)) => {
+            let (before, after) = (old.spec.cluster_ip, new.spec.cluster_ip);
+            vec![("clusterIP", before.is_none() || after.is_none() || before == after)]
+        }
+        (Object::EndpointSlice(old), Object::EndpointSlice(new)) => {
+            vec![("addressType", old.address_type == new.address_type)]
+        }
         _ => Vec::new(),
     };
+    let of_spec = |field: &str| if field == "addressType" { field.to_owned() } else { format!("spec.{field}") };
     let changed = fields.into_iter().filter(|(_, stays)| !stays).map(|(field, _)| {
-        let error = Diagnostic::error("immutable", place(new, &format!("spec.{field}")), "field is immutable");
+        let error = Diagnostic::error("immutable", place(new, &of_spec(field)), "field is immutable");
         error.with_help(format!("delete the {} first", new.kind()))
     });
     changed.collect()

@@ -14,7 +14,7 @@ mod deployments;
 mod dns;
 mod endpoints;
 pub(crate) mod events;
-mod injection;
+pub(crate) mod injection;
 mod istio_system;
 mod jobs;
 mod kubectl;
@@ -257,7 +257,11 @@ impl Cluster {
 
     /// What speaks against applying `objects` in this order, and what is worth a note.
     pub(crate) fn review(&self, objects: &[Object]) -> admission::Review {
-        self.admission.review(objects, &self.pods, self.kubelet.images())
+        let mut review = self.admission.review(objects, &self.pods, self.kubelet.images());
+        review
+            .errors
+            .extend(admission::named_as_machines(objects, |namespace, name| self.machines.contains(namespace, name)));
+        review
     }
 
     /// Deletes an object as a cluster does: pods end gracefully, workloads take along their pods, and namespaces what

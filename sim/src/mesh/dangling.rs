@@ -1,4 +1,7 @@
-//! Routes and rules for hosts and subsets that do not exist: a cluster takes them, and people want to know.
+//! References to what does not exist: a cluster takes them, and people want to know.
+
+mod directory;
+mod references;
 
 use std::collections::BTreeSet;
 
@@ -29,8 +32,8 @@ impl Dangling {
     pub(super) fn follow(&mut self, cluster: &Cluster) -> Vec<Diagnostic> {
         let list = |kinds: &'static [Kind]| kinds.iter().flat_map(|kind| cluster.store.list(*kind));
         let snapshot = Snapshot::new(snapshot::Mesh::default(), list(&REFERRED));
-        let found: Vec<Diagnostic> =
-            list(&REFERRING).flat_map(|object| translate::dangling(&snapshot, &object)).collect();
+        let hosts = list(&REFERRING).flat_map(|object| translate::dangling(&snapshot, &object));
+        let found: Vec<Diagnostic> = hosts.chain(references::dangling(&cluster.store)).collect();
         let now = found.iter().map(reference).collect();
         let before = std::mem::replace(&mut self.told, now);
         found.into_iter().filter(|warning| !before.contains(&reference(warning))).collect()

@@ -29,7 +29,7 @@ pub struct Deleted {
 }
 
 /// Codes of what is refused because of what is there already.
-const DECIDED_BY_OTHERS: [&str; 4] = ["address-taken", "immutable", "namespace-not-found", "owned"];
+const DECIDED_BY_OTHERS: [&str; 5] = ["address-taken", "immutable", "name-taken", "namespace-not-found", "owned"];
 
 /// Objects.
 impl Mesh {

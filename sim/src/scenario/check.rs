@@ -103,10 +103,13 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                 now.shut_down(&name.value);
             }
             Some(Action::Link(deed)) => deed.pair().into_iter().for_each(|pair| checker.pair(pair, deed)),
-            Some(Action::Trouble(deed)) => deed.target().into_iter().for_each(|target| checker.of_pods(target, deed)),
+            Some(Action::Trouble(deed)) => {
+                deed.target().into_iter().for_each(|target| checker.of_pods(target, deed));
+                deed.volume().into_iter().for_each(|(volume, of)| checker.volume(volume, &of.value));
+            }
             Some(Action::Get(Get::Config { of, .. })) => checker.client(of),
-            Some(Action::Inject(inject)) => checker.client(&inject.to),
-            Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client(to)),
+            Some(Action::Inject(inject)) => checker.client_of_istiod(&inject.to),
+            Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client_of_istiod(to)),
             Some(Action::Get(_) | Action::Together(_)) | None => {}
         }
     }
@@ -229,7 +232,7 @@ impl Checker<'_> {
             Wait::Ready { workloads: None, .. } if self.now.is_empty() => {
                 self.error(&step.verb_place, "unknown-workload", "no step before this one deploys anything");
             }
-            Wait::Nacked { to, .. } => to.iter().for_each(|to| self.client(to)),
+            Wait::Nacked { to, .. } => to.iter().for_each(|to| self.client_of_istiod(to)),
             _ => {}
         }
     }
@@ -522,6 +525,22 @@ impl Checker<'_> {
         if target.value.container.is_some() {
             let message = format!("{}: leave the container out", deed.not_of_containers());
             self.error(&target.place, "bad-value", message);
+        }
+    }
+
+    /// Of a volume, that the pods can have it.
+    fn volume(&self, volume: &At<String>, of: &Target) {
+        if let Some(complaint) = self.now.volume_complaint(of, &volume.value) {
+            self.error(&volume.place, "unknown-volume", complaint);
+        }
+    }
+
+    /// As [`client`](Self::client), of what istiod itself is not.
+    fn client_of_istiod(&self, target: &At<Target>) {
+        self.client(target);
+        if self.now.is_istiod(&target.value) {
+            let message = "istiod serves xDS and asks nobody for it: name a workload or a pod that is its client";
+            self.error(&target.place, "no-client", message);
         }
     }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hermesh_istiod::objects::{Object, ObjectKey};
-use hermesh_istiod::yaml::{Location, nearest};
+use hermesh_istiod::yaml::{Location, listed, nearest};
 
 use super::services::Services;
 use super::target::Target;
+use crate::cluster::injection::volume_names;
 use crate::cluster::patch::Patch;
 
 /// Where istiod runs, which every mesh has.
@@ -66,6 +67,8 @@ struct Workload {
     /// `None` if nobody knows, and so of the containers.
     pods: Option<usize>,
     containers: Option<Vec<String>>,
+    /// Those of its own, and those that injection may add.
+    volumes: Option<Vec<String>>,
 }
 
 /// An image that a container wants.
@@ -94,7 +97,7 @@ impl Inventory {
     /// An empty cluster, seen from `namespace`.
     pub(super) fn seen_from(namespace: &str) -> Self {
         let (istio_system, istiod) = ISTIOD;
-        let workload = Workload { pods: Some(1), containers: Some(vec!["discovery".to_owned()]) };
+        let workload = Workload { pods: Some(1), containers: Some(vec!["discovery".to_owned()]), volumes: None };
         let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
         let (groups, machines) = (BTreeSet::new(), BTreeSet::new());
         let services = Services::of_istio();
@@ -109,7 +112,7 @@ impl Inventory {
                 Object::ServiceEntry(entry) => self.services.apply_entry(entry, true),
                 Object::WorkloadGroup(_) => drop(self.groups.insert(key(object))),
                 _ if object.pod_spec().is_some() => {
-                    self.workloads.insert(key(object), Workload { pods: None, containers: None });
+                    self.workloads.insert(key(object), Workload { pods: None, containers: None, volumes: None });
                 }
                 _ => {}
             }
@@ -138,7 +141,18 @@ impl Inventory {
         };
         let containers = spec.containers.iter().chain(&spec.init_containers);
         let containers = containers.map(|container| container.name.clone()).collect();
-        self.workloads.insert(key(object), Workload { pods, containers: Some(containers) });
+        let claims = match object {
+            Object::StatefulSet(set) => set.spec.volume_claim_templates.as_slice(),
+            _ => &[],
+        };
+        let volumes = spec.volumes.iter().map(|volume| volume.name.clone());
+        let annotations = match object {
+            Object::Pod(pod) => Some(&pod.metadata.annotations),
+            _ => object.pod_template().map(|template| &template.metadata.annotations),
+        };
+        let injected = annotations.map(volume_names).unwrap_or_default();
+        let volumes = volumes.chain(claims.iter().map(|claim| claim.metadata.name.clone())).chain(injected).collect();
+        self.workloads.insert(key(object), Workload { pods, containers: Some(containers), volumes: Some(volumes) });
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
@@ -163,7 +177,7 @@ impl Inventory {
     pub(super) fn boot(&mut self, machine: &str) {
         let key = self.own(machine);
         let containers = Some(vec!["app".to_owned()]);
-        self.workloads.entry(key.clone()).or_insert(Workload { pods: Some(1), containers });
+        self.workloads.entry(key.clone()).or_insert(Workload { pods: Some(1), containers, volumes: None });
         self.machines.insert(key);
     }
 
@@ -190,6 +204,32 @@ impl Inventory {
     /// What is wrong with the name of a machine.
     pub(super) fn machine_complaint(&self, machine: &str, ever: &Self) -> Option<String> {
         missing("machine", &self.own(machine), &self.machines, &ever.machines, "on")
+    }
+
+    /// What is wrong with the name of a volume of a workload's pods.
+    pub(super) fn volume_complaint(&self, target: &Target, volume: &str) -> Option<String> {
+        let key = self.resolve(target)?;
+        let name = &target.workload;
+        if self.machines.contains(&key) {
+            return Some(format!("machine `{name}` has no volumes"));
+        }
+        if self.is_istiod(target) {
+            return Some("istiod keeps nothing in volumes".to_owned());
+        }
+        let own = self.workloads[&key].volumes.as_ref()?;
+        let names: Vec<&str> = own.iter().map(String::as_str).collect();
+        if names.contains(&volume) {
+            return None;
+        }
+        Some(match nearest(volume, names.iter().copied()) {
+            Some(near) => format!("the pods of `{name}` have no volume `{volume}`; did you mean `{near}`?"),
+            None => format!("the pods of `{name}` have no volume `{volume}`; they can have {}", listed(&names)),
+        })
+    }
+
+    /// Whether that is istiod itself.
+    pub(super) fn is_istiod(&self, target: &Target) -> bool {
+        self.resolve(target).is_some_and(|(namespace, name)| (namespace.as_str(), name.as_str()) == ISTIOD)
     }
 
     fn own(&self, name: &str) -> (String, String) {

@@ -12,7 +12,8 @@ use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
 use super::follow::follow;
 use super::inject::Inject;
-use super::inventory::Objects;
+use super::inventory::{Objects, WantedImage};
+use super::machines::Boot;
 use super::read::{At, Cursor, Problems};
 use super::rejection::is_limit;
 use super::{InputError, Scenario, Sources, namespaces, pulls, reader, syntax, unreadable};
@@ -112,7 +113,8 @@ impl Opener {
         }
         let has_mesh = first.root.get("mesh").is_some();
         let images = std::mem::take(&mut file.mesh.images);
-        let images = self.images(has_mesh, &images, std::iter::once(&own_objects).chain(step_objects.values()));
+        let booted: Vec<WantedImage> = file.all_steps().filter_map(|step| self.booted(step.boot.as_ref()?)).collect();
+        let images = self.images(has_mesh, &images, std::iter::once(&own_objects).chain(step_objects.values()), booted);
 
         let all: Vec<&Objects> = std::iter::once(&own_objects).chain(step_objects.values()).collect();
         pulls::check(&file, &all, &self.problems);
@@ -230,12 +232,20 @@ impl Opener {
             || steps.iter().flat_map(keys).any(|key| misspelt(&key, "apply"))
     }
 
+    /// The image that the application of a machine wants.
+    fn booted(&self, boot: &Boot) -> Option<WantedImage> {
+        let image = boot.image.as_ref()?;
+        let location = self.problems.location(&image.place);
+        Some(WantedImage { image: image.value.clone(), location, is_precise: true })
+    }
+
     /// The images of the scenario, checked against those that the objects want.
     fn images<'o>(
         &self,
         has_mesh: bool,
         named: &[(At<String>, At<&'static str>)],
         objects: impl Iterator<Item = &'o Objects>,
+        booted: Vec<WantedImage>,
     ) -> Images {
         // What a mistake among the images was meant to play is not missing.
         let all_named = has_mesh
@@ -255,7 +265,7 @@ impl Opener {
                 self.problems.error(&glob.place, "istios-own-image", message);
             }
         }
-        let mut wanted = Vec::new();
+        let mut wanted = booted;
         let mut all_wanted = true;
         for (images, all) in objects.map(Objects::images) {
             wanted.extend(images);

@@ -151,6 +151,16 @@ impl<'a> Deed<'a> {
         }
     }
 
+    /// The volume that it is about, and whose that is.
+    pub(super) fn volume(self) -> Option<(&'a At<String>, &'a At<Target>)> {
+        match self {
+            Self::Fill(Fill { volume, of })
+            | Self::Tear(Tear { volume, of, .. })
+            | Self::Mend(Mended::Volume(volume, of)) => Some((volume, of)),
+            Self::Disrupt(_) | Self::Clock(_) | Self::Expire(_) | Self::Mend(_) => None,
+        }
+    }
+
     /// Why a container's name has no place here.
     pub(super) fn not_of_containers(self) -> &'static str {
         match self {

@@ -68,15 +68,15 @@ fn each_number_is_bounded_where_it_stands() {
         ),
         (
             "initialDelaySeconds: 2",
-            "initialDelaySeconds: 4294967295",
-            "inline:20:32: spec.template.spec.containers[0].readinessProbe.initialDelaySeconds: 4294967295 is too \
+            "initialDelaySeconds: 31536001",
+            "inline:20:32: spec.template.spec.containers[0].readinessProbe.initialDelaySeconds: 31536001 is too \
              large; write at most 31536000, a year",
         ),
         (
             "failureThreshold: 6",
             "failureThreshold: 2147483648",
-            "inline:23:29: spec.template.spec.containers[0].readinessProbe.failureThreshold: 2147483648 is too large; \
-             write at most 2147483647, the largest number of 32 bits",
+            "inline:23:29: spec.template.spec.containers[0].readinessProbe.failureThreshold: 2147483648 is out of \
+             range; expected 0 to 2147483647",
         ),
         (
             "expirationSeconds: 3600",

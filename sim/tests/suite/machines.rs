@@ -6,7 +6,7 @@ use std::time::Duration;
 use hermesh::engine::Network;
 use hermesh::report;
 use hermesh::scenario::{RunOptions, Scenario, Verdict};
-use hermesh::{BootError, Call, Machine, Mesh};
+use hermesh::{ApplyError, BootError, Call, Machine, Mesh};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/virtual-machines");
 
@@ -154,4 +154,36 @@ fn istiod_may_restart_while_a_machine_is_in_the_mesh() {
     assert_eq!(count(&mesh, "istiod.workload.registered"), 2);
     let report = mesh.call(Call::new("teller", "xds:///ledger:7070"));
     assert!(report.is_ok(), "{report:?}");
+}
+
+#[test]
+fn no_workload_gets_the_name_of_a_machine() {
+    let mut mesh = bank();
+    mesh.boot(Machine::new("web-1", "ledger", [192, 168, 0, 1]));
+    let pods = "spec: {containers: [{name: a, image: registry.bank/a}]}";
+    let labelled = "selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: \
+                    registry.bank/a}]}}";
+    let pod = |name: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n{pods}\n");
+    let workload = |kind: &str, name: &str, spec: &str| {
+        format!("apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}, {labelled}}}\n")
+    };
+    let refused = |mesh: &mut Mesh, yaml: &str| match mesh.try_apply(yaml) {
+        Err(ApplyError::Refused(errors)) => errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let message = "metadata.name: bank/web-1 is a machine; a workload needs a name of its own; shut the machine down \
+                   first, or take another";
+    for yaml in [
+        pod("web-1"),
+        workload("Deployment", "web-1", "replicas: 0"),
+        // Its second pod would have the name.
+        workload("StatefulSet", "web", "replicas: 2"),
+    ] {
+        assert_eq!(refused(&mut mesh, &yaml), [format!("inline:3:18: {message}")], "{yaml}");
+    }
+    let both = format!("{}---\n{}", pod("web-1"), pod("web-2"));
+    assert_eq!(refused(&mut mesh, &both).len(), 1, "only one of them is a machine");
+    mesh.apply(workload("StatefulSet", "web", "replicas: 1"));
+    mesh.shut_down("web-1").run_for(Duration::from_secs(100));
+    mesh.apply(pod("web-1"));
 }

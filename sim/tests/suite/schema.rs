@@ -102,22 +102,22 @@ const GOOD: &[&str] = &[
     "{clock: {of: istiod/0, ahead: 25h}, for: 1ms}",
     "clock: {of: istiod, behind: 1s}",
     "{expire: {tokens: istiod, in: 10m}, for: 1h}",
-    "{fill: {volume: a, of: istiod}, for: 5s}",
-    "tear: {volume: a, of: istiod, count: 1000}",
+    "{fill: {volume: istio-data, of: cart}, for: 5s}",
+    "tear: {volume: istio-data, of: cart, count: 1000}",
     "heal: {service: xds, to: istiod}",
-    "heal: {volume: a, of: istiod}",
+    "heal: {volume: istio-data, of: cart}",
     "{pause: istiod, for: 5s}",
     "together: [{at: 1s, pause: istiod, for: 5s}]",
-    "inject: {to: istiod, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
-    "inject: {to: istiod/0, resource: [{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}]}",
+    "inject: {to: cart, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+    "inject: {to: cart/0, resource: [{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}]}",
     "eject: all",
     "eject: {type: CDS}",
-    "wait: {nacked: {type: [CDS, LDS], to: istiod}, within: 5s}",
+    "wait: {nacked: {type: [CDS, LDS], to: cart}, within: 5s}",
     "{get: {config: istiod}, expect: {type: CDS, status: ACKED}}",
     "{get: {config: istiod}, expect: [{status: none}]}",
-    "hold: {type: EDS, to: istiod, for: 2s}",
+    "hold: {type: EDS, to: cart, for: 2s}",
     "release: {type: [CDS, EDS]}",
-    "drop: {to: istiod/0, count: 1000}",
+    "drop: {to: cart/0, count: 1000}",
     "delay: {by: 0s..168h}",
     "reorder: {count: 2}",
     "together: [{at: 0s, heal: all}, {at: 1s, heal: all}]",
@@ -391,6 +391,18 @@ const ENVELOPES: [(&str, bool); 14] = [
     ),
 ];
 
+/// What is deployed where a step is good, beside istiod.
+const CART: &str = "---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: app, image: registry.istio.io/testing/app:latest}]}
+";
+
 /// A scenario of this step.
 fn scenario(step: &str) -> String {
     format!("apiVersion: hermesh/v1alpha1\nkind: Scenario\nname: t\nmesh: {{istio: \"1.32\"}}\nsteps:\n- {step}\n")
@@ -398,7 +410,8 @@ fn scenario(step: &str) -> String {
 
 #[test]
 fn schema_and_reader_agree() {
-    let corpus = GOOD.iter().map(|text| (scenario(text), true)).chain(BAD.iter().map(|text| (scenario(text), false)));
+    let good = |step: &str| format!("{}{CART}", scenario(step));
+    let corpus = GOOD.iter().map(|text| (good(text), true)).chain(BAD.iter().map(|text| (scenario(text), false)));
     let corpus = corpus.chain(ENVELOPES.iter().map(|(text, good)| ((*text).to_owned(), *good)));
     let validator = jsonschema::validator_for(&schema()).unwrap();
     for (text, good) in corpus {
@@ -605,12 +618,14 @@ const VALUES: [&str; 96] = [
 ];
 
 /// Codes of mistakes about names, files and numbers that lie elsewhere, of which no schema can know.
-const BEYOND_SHAPES: [&str; 14] = [
+const BEYOND_SHAPES: [&str; 16] = [
+    "no-client",
     "unknown-load",
     "unknown-node",
     "unknown-window",
     "never-stopped",
     "overlap",
+    "unknown-volume",
     "unknown-workload",
     "unknown-host",
     "unreadable",
@@ -646,7 +661,7 @@ fn schema_and_reader_agree_on_the_shape_of_every_value() {
 }
 
 /// What only the reader refuses: each line of the list in `docs/scenario.md`, with steps that the schema takes.
-const READER_ONLY: [(&str, &[&str]); 11] = [
+const READER_ONLY: [(&str, &[&str]); 12] = [
     (
         "numbers in another notation than decimal digits, such as `0x10`, `1.0` or `+5`",
         &[
@@ -680,7 +695,7 @@ const READER_ONLY: [(&str, &[&str]); 11] = [
     ),
     (
         "names that mean nothing at their step: of workloads, pods, containers, nodes, other objects, hosts and their \
-         ports, and images",
+         ports, volumes, and images",
         &[
             "scale: {web: 1}",
             "power: {off: node-2}",
@@ -691,6 +706,15 @@ const READER_ONLY: [(&str, &[&str]); 11] = [
             "kill: istiod/0/app",
             "partition: [istiod, all-of-them]",
             "call: {from: istiod, url: \"xds:///istiod:1\"}",
+            "fill: {volume: a, of: istiod}",
+        ],
+    ),
+    (
+        "istiod as a client of its own",
+        &[
+            "inject: {to: istiod, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
+            "hold: {to: istiod}",
+            "wait: {nacked: {to: istiod}}",
         ],
     ),
     (

@@ -5,9 +5,10 @@
 
 use super::Check;
 use crate::objects::{
-    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, RuleCondition, RuleOperation, RuleSource,
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, PolicyTargetReference, RuleCondition, RuleOperation,
+    RuleSource,
 };
-use crate::yaml::field_path;
+use crate::yaml::{field_path, listed};
 
 /// The annotation with which a sidecar would only log what a policy would do.
 const DRY_RUN: &str = "istio.io/dry-run";
@@ -44,6 +45,14 @@ const IDENTITIES: [&str; 5] = [
     "request.auth.audiences",
 ];
 
+/// What a policy can be for instead of workloads, with its group.
+const TARGETS: [(&str, &str); 4] = [
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+];
+
 /// As many service accounts as one field takes, and as long as one of them may be.
 const ACCOUNTS_MAX: usize = 16;
 const ACCOUNT_LEN_MAX: usize = 320;
@@ -51,10 +60,19 @@ const ACCOUNT_LEN_MAX: usize = 320;
 pub(in crate::objects) fn authorization_policy(check: &mut Check<'_>, policy: &AuthorizationPolicy) {
     let spec = &policy.spec;
     if let Some(selector) = &spec.selector {
-        check.labels("spec.selector.matchLabels", &selector.match_labels);
+        check.selector("spec.selector.matchLabels", &selector.match_labels);
         if spec.has_target() {
             check.error("invalid-value", "spec.selector", "expected one of selector, targetRef or targetRefs");
         }
+    }
+    if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
+        check.error("invalid-value", "spec.targetRef", "has no place beside targetRefs; write it there");
+    }
+    if let Some(target) = &spec.target_ref {
+        target_reference(check, "spec.targetRef", target);
+    }
+    for (index, target) in spec.target_refs.iter().enumerate() {
+        target_reference(check, &format!("spec.targetRefs[{index}]"), target);
     }
     if spec.has_target() {
         let path = if spec.target_ref.is_some() { "spec.targetRef" } else { "spec.targetRefs" };
@@ -72,6 +90,27 @@ pub(in crate::objects) fn authorization_policy(check: &mut Check<'_>, policy: &A
         if spec.action == AuthorizationAction::Custom {
             without_identities(check, &path, rule);
         }
+    }
+}
+
+/// Source: `validatePolicyTargetReference`.
+fn target_reference(check: &mut Check<'_>, path: &str, target: &PolicyTargetReference) {
+    if target.name.is_empty() {
+        check.error("missing-field", &format!("{path}.name"), "missing; which one?");
+    }
+    let namespace = format!("{path}.namespace");
+    if check.root.find(&namespace).and_then(crate::yaml::Node::text).is_some_and(|text| !text.is_empty()) {
+        check.error("invalid-value", &namespace, "is that of the policy; leave it out");
+    }
+    let group = if target.group == "core" { "" } else { &target.group };
+    let kinds = || TARGETS.iter().map(|(_, kind)| *kind);
+    if !TARGETS.contains(&(group, target.kind.as_str())) && check.is_whole(path) {
+        let message = match TARGETS.iter().find(|(_, kind)| *kind == target.kind) {
+            Some(("", kind)) => format!("{kind} has no group; leave out {group:?}"),
+            Some((right, kind)) => format!("{kind} is of the group {right}, found {group:?}"),
+            None => format!("no policy is for a {:?}; expected {}", target.kind, listed(&kinds().collect::<Vec<_>>())),
+        };
+        check.error("invalid-value", &format!("{path}.kind"), message);
     }
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::Check;
-use super::istio::export_to;
-use crate::objects::names::{is_dns_label, is_dns_subdomain, is_host};
+use super::istio::{Exporter, export_to};
+use crate::objects::names::{is_host, is_mesh_label, is_mesh_name};
 use crate::objects::{
     ProxyConfig, ReadinessProbe, Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry, WorkloadEntrySpec,
     WorkloadGroup, ip_range,
@@ -64,7 +64,7 @@ pub(in crate::objects) fn service_entry(check: &mut Check<'_>, entry: &ServiceEn
         let message = "nothing on a port without HTTP or TLS tells several hosts apart; write a ServiceEntry for each";
         check.error("invalid-value", "spec.hosts", message);
     }
-    export_to(check, &spec.export_to);
+    export_to(check, &spec.export_to, Exporter::Entry);
     if !check.is_whole("spec") || spec.hosts.is_empty() {
         return;
     }
@@ -102,9 +102,8 @@ fn ports(check: &mut Check<'_>, ports: &[ServiceEntryPort]) {
         if port.target_port != 0 {
             check.port(&format!("{path}.targetPort"), port.target_port);
         }
-        if !is_dns_label(&port.name) {
-            let message =
-                format!("invalid or missing port name {:?}; use lower-case letters, digits and dashes", port.name);
+        if !is_mesh_label(&port.name) {
+            let message = format!("invalid or missing port name {:?}; use letters, digits and dashes", port.name);
             check.error("invalid-name", &format!("{path}.name"), message);
         } else if !names.insert(port.name.as_str()) {
             check.error("duplicate", &format!("{path}.name"), format!("port name {:?} is already there", port.name));
@@ -128,7 +127,7 @@ fn behind(check: &mut Check<'_>, entry: &ServiceEntry) {
         check.error("invalid-value", "spec.endpoints", "has no place beside a workloadSelector; leave one out");
     }
     if let Some(selector) = &spec.workload_selector {
-        check.labels("spec.workloadSelector.labels", &selector.labels);
+        check.selector("spec.workloadSelector.labels", &selector.labels);
         if selector.labels.is_empty() && check.is_whole("spec.workloadSelector") {
             let message = "without labels it is for all workloads of the namespace";
             check.warning("selects-all", "spec.workloadSelector", message);
@@ -166,7 +165,7 @@ fn behind(check: &mut Check<'_>, entry: &ServiceEntry) {
 
 pub(in crate::objects) fn workload_entry(check: &mut Check<'_>, entry: &WorkloadEntry) {
     workload(check, "spec", &entry.spec, true, None);
-    if entry.spec.ip().is_none() && is_dns_subdomain(&entry.spec.address) {
+    if entry.spec.ip().is_none() && is_mesh_name(&entry.spec.address) {
         let message = "gRPC clients are sent no endpoints that have to be looked up: nobody calls this one";
         check.warning("never-matches", "spec.address", message);
     }
@@ -180,14 +179,17 @@ fn workload(
     takes_names: bool,
     names: Option<&[&str]>,
 ) {
+    // Of a ServiceEntry that DNS resolves.
+    let in_dns = takes_names && names.is_some();
     let (address, at) = (workload.address.as_str(), format!("{path}.address"));
     if address.is_empty() {
-        if workload.network.is_empty() {
+        if workload.network.is_empty() || in_dns {
             check.error("missing-field", &at, "missing; where is it?");
         }
-    } else if let Some(socket) = address.strip_prefix("unix://") {
-        if !socket.starts_with('/') && !socket.starts_with('@') {
-            check.error("invalid-value", &at, format!("expected an absolute path after unix://, found {address:?}"));
+    } else if let Some(socket) = address.strip_prefix("unix://").filter(|_| !in_dns) {
+        if !socket.starts_with('@') && (!socket.starts_with('/') || socket.ends_with('/')) {
+            let message = format!("expected an absolute path of a file after unix://, found {address:?}");
+            check.error("invalid-value", &at, message);
         }
         if !workload.ports.is_empty() {
             check.error("invalid-value", &format!("{path}.ports"), "a Unix socket has no ports; leave them out");
@@ -196,7 +198,7 @@ fn workload(
             check.error("invalid-value", &at, "a Unix socket serves one port; write a ServiceEntry with one");
         }
         check.warning("never-matches", &at, "istiod sends gRPC clients no Unix sockets: nobody calls this one");
-    } else if workload.ip().is_none() && !(takes_names && is_dns_subdomain(address)) {
+    } else if workload.ip().is_none() && !(takes_names && is_mesh_name(address)) {
         let what = if takes_names { "an IP address or a DNS name" } else { "an IP address" };
         check.error("invalid-value", &at, format!("expected {what}, found {address:?}"));
     }
@@ -215,7 +217,7 @@ fn workload(
 fn template(check: &mut Check<'_>, path: &str, workload: &WorkloadEntrySpec) {
     for (name, port) in &workload.ports {
         let at = field_path(&format!("{path}.ports"), name);
-        if !is_dns_label(name) {
+        if !is_mesh_label(name) {
             check.error("invalid-name", &at, format!("invalid port name {name:?}"));
         }
         if !(1..=65535).contains(port) {
@@ -270,7 +272,7 @@ fn readiness_probe(check: &mut Check<'_>, probe: &ReadinessProbe) {
 
 pub(in crate::objects) fn proxy_config(check: &mut Check<'_>, config: &ProxyConfig) {
     if let Some(selector) = &config.spec.selector {
-        check.labels("spec.selector.matchLabels", &selector.match_labels);
+        check.selector("spec.selector.matchLabels", &selector.match_labels);
     }
     if let Some(concurrency) = config.spec.concurrency {
         if concurrency < 0 {

@@ -1,7 +1,7 @@
 //! What the API server refuses of workloads: Deployments, StatefulSets and Jobs.
 
 use super::Check;
-use super::kubernetes::pod_spec;
+use super::pod::pod_spec;
 use crate::objects::names::is_dns_label;
 use crate::objects::{
     Deployment, EmptyDirVolume, IntOrString, Job, Labels, PodTemplate, RestartPolicy, StatefulSet, StrategyType,
@@ -11,6 +11,7 @@ use crate::objects::{
 pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deployment) {
     let spec = &deployment.spec;
     selector(check, "Deployment", &spec.selector.match_labels, &spec.template.metadata.labels);
+    check.annotations("spec.template.metadata.annotations", &spec.template.metadata.annotations);
     always_restarts(check, "Deployment", &spec.template);
     if spec.strategy.strategy_type == StrategyType::Recreate && spec.strategy.rolling_update.is_some() {
         check.error("invalid-value", "spec.strategy.rollingUpdate", "has no place beside type Recreate; leave one out");
@@ -18,13 +19,27 @@ pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deploym
     if let Some(rolling) = &spec.strategy.rolling_update {
         let mut zero = true;
         for (name, limit) in [("maxUnavailable", &rolling.max_unavailable), ("maxSurge", &rolling.max_surge)] {
-            zero &= limit.as_ref().is_some_and(|limit| matches!(limit.to_string().as_str(), "0" | "0%"));
-            if let Some(limit) = limit
-                && !is_count_or_percentage(limit)
-            {
-                let message = format!("expected a number or a percentage such as 25%, found {:?}", limit.to_string());
-                check.error("invalid-value", &format!("spec.strategy.rollingUpdate.{name}"), message);
+            let path = format!("spec.strategy.rollingUpdate.{name}");
+            let Some(limit) = limit else {
+                zero = false;
+                continue;
+            };
+            match share(limit) {
+                None => {
+                    let message =
+                        format!("expected a number or a percentage such as 25%, found {:?}", limit.to_string());
+                    check.error("invalid-value", &path, message);
+                }
+                Some(Share::Percent(percent)) if percent > 100 && name == "maxUnavailable" => {
+                    check.error(
+                        "out-of-range",
+                        &path,
+                        format!("no more than 100% of the pods can be missing, found {limit}"),
+                    );
+                }
+                Some(_) => {}
             }
+            zero &= matches!(share(limit), Some(Share::Count(0) | Share::Percent(0)));
         }
         if zero {
             check.error("invalid-value", "spec.strategy.rollingUpdate", "maxUnavailable and maxSurge cannot both be 0");
@@ -37,6 +52,7 @@ pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deploym
 pub(in crate::objects) fn stateful_set(check: &mut Check<'_>, set: &StatefulSet) {
     let spec = &set.spec;
     selector(check, "StatefulSet", &spec.selector.match_labels, &spec.template.metadata.labels);
+    check.annotations("spec.template.metadata.annotations", &spec.template.metadata.annotations);
     always_restarts(check, "StatefulSet", &spec.template);
     if !spec.service_name.is_empty() && !is_dns_label(&spec.service_name) {
         let message = format!("invalid name {:?}; it is the name of a Service", spec.service_name);
@@ -69,6 +85,7 @@ pub(in crate::objects) fn stateful_set(check: &mut Check<'_>, set: &StatefulSet)
 pub(in crate::objects) fn job(check: &mut Check<'_>, job: &Job) {
     let template = &job.spec.template;
     check.labels("spec.template.metadata.labels", &template.metadata.labels);
+    check.annotations("spec.template.metadata.annotations", &template.metadata.annotations);
     if template.spec.restart_policy == RestartPolicy::Always {
         let message = "a Job's pods come to an end; write OnFailure or Never";
         check.error("invalid-value", "spec.template.spec.restartPolicy", message);
@@ -101,11 +118,19 @@ fn always_restarts(check: &mut Check<'_>, kind: &str, template: &PodTemplate) {
     }
 }
 
-fn is_count_or_percentage(limit: &IntOrString) -> bool {
+/// A part of the pods.
+enum Share {
+    Count(u32),
+    Percent(u32),
+}
+
+fn share(limit: &IntOrString) -> Option<Share> {
     match limit {
-        IntOrString::Int(number) => *number >= 0,
-        IntOrString::String(text) => text
-            .strip_suffix('%')
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())),
+        IntOrString::Int(number) => u32::try_from(*number).ok().map(Share::Count),
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%')?;
+            let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| Share::Percent(digits.parse().unwrap_or(u32::MAX)))
+        }
     }
 }

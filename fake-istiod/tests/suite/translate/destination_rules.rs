@@ -78,19 +78,19 @@ fn subsets_override_what_they_set_and_ports_replace_all() {
     let mutual = "tls: {mode: ISTIO_MUTUAL}";
     let robin = "loadBalancer: {simple: ROUND_ROBIN}";
     for (policy, subset_policy, expected) in [
-        (format!("{{{mutual}}}"), "{}".to_owned(), ["tls", "tls", "tls", "tls"]),
+        (format!("{{{mutual}}}"), "{proxyProtocol: {version: V1}}".to_owned(), ["tls", "tls", "tls", "tls"]),
         (format!("{{{mutual}}}"), format!("{{{disable}}}"), ["tls", "tls", "plain", "plain"]),
         (format!("{{{disable}}}"), format!("{{{mutual}}}"), ["plain", "plain", "tls", "tls"]),
         (format!("{{{mutual}}}"), format!("{{{robin}}}"), ["tls", "tls", "tls", "tls"]),
         // An entry for the port replaces the policy, and what it leaves out is not inherited.
         (
             format!("{{{mutual}, portLevelSettings: [{{port: {{number: 81}}, {robin}}}]}}"),
-            "{}".to_owned(),
+            "{proxyProtocol: {version: V1}}".to_owned(),
             ["tls", "plain", "tls", "plain"],
         ),
         (
             format!("{{portLevelSettings: [{{port: {{number: 81}}, {mutual}}}]}}"),
-            "{}".to_owned(),
+            "{proxyProtocol: {version: V1}}".to_owned(),
             ["plain", "tls", "plain", "tls"],
         ),
         (
@@ -132,7 +132,7 @@ fn of_a_connection_pool_clients_are_told_the_requests_under_way() {
     let (five, nine, none) =
         (pool("{http2MaxRequests: 5}"), pool("{http2MaxRequests: 9}"), pool("{http2MaxRequests: 0, maxRetries: 3}"));
     for (policy, subset_policy, expected) in [
-        (format!("{{{five}}}"), "{}".to_owned(), [Some(5); 4]),
+        (format!("{{{five}}}"), "{proxyProtocol: {version: V1}}".to_owned(), [Some(5); 4]),
         (format!("{{{none}}}"), format!("{{{nine}}}"), [None, None, Some(9), Some(9)]),
         // A subset's pool replaces the whole pool, and a port's entry all policies.
         (format!("{{{five}}}"), format!("{{{none}}}"), [Some(5), Some(5), None, None]),

@@ -2,8 +2,8 @@
 
 use hermesh_istiod::objects::{
     ConfigMapVolume, Container, ContainerPort, DownwardApiItem, DownwardApiVolume, EmptyDirVolume, EnvVar, ExecAction,
-    FieldReference, HttpGetAction, HttpScheme, IntOrString, Lifecycle, LifecycleHandler, Pod, Probe, ProbeHandler,
-    ProjectedSource, ProjectedVolume, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeSource,
+    FieldReference, HttpGetAction, HttpScheme, IntOrString, Labels, Lifecycle, LifecycleHandler, Pod, Probe,
+    ProbeHandler, ProjectedSource, ProjectedVolume, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeSource,
 };
 use serde_json::{Map, Value, json};
 
@@ -43,7 +43,7 @@ pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) ->
             ],
             ..Container::default()
         },
-        volumes: volumes(pod)?,
+        volumes: volumes(&pod.metadata.annotations)?,
         labels: labels(pod, request),
         annotations: annotations(pod),
         first: effective.hold,
@@ -196,7 +196,8 @@ fn pod_ports<'a>(ports: impl Iterator<Item = &'a ContainerPort>) -> String {
     if ports.is_empty() { "[ ]".to_owned() } else { Value::Array(ports).to_string() }
 }
 
-fn volumes(pod: &Pod) -> Result<Vec<Volume>, InjectionError> {
+/// The template's volumes, and those that a pod's annotations add.
+pub(super) fn volumes(annotations: &Labels) -> Result<Vec<Volume>, InjectionError> {
     let volume = |name: &str, source| Volume { name: name.to_owned(), source };
     let empty = |medium: &str| VolumeSource::EmptyDir(EmptyDirVolume { medium: medium.to_owned() });
     let field = |path: &str| DownwardApiItem {
@@ -212,7 +213,7 @@ fn volumes(pod: &Pod) -> Result<Vec<Volume>, InjectionError> {
     let root = ConfigMapVolume { name: "istio-ca-root-cert".to_owned(), ..ConfigMapVolume::default() };
     let mut volumes = vec![volume("workload-socket", empty("")), volume("workload-certs", empty(""))];
     // Envoy's, which nothing here mounts; the pod waits for the ConfigMap all the same.
-    if let Some(name) = pod.metadata.annotations.get("sidecar.istio.io/bootstrapOverride") {
+    if let Some(name) = annotations.get("sidecar.istio.io/bootstrapOverride") {
         let map = ConfigMapVolume { name: name.clone(), ..ConfigMapVolume::default() };
         volumes.push(volume("custom-bootstrap-volume", VolumeSource::ConfigMap(map)));
     }
@@ -226,7 +227,7 @@ fn volumes(pod: &Pod) -> Result<Vec<Volume>, InjectionError> {
         volume("istio-token", VolumeSource::Projected(ProjectedVolume { sources: vec![token] })),
         volume("istiod-ca-cert", VolumeSource::ConfigMap(root)),
     ]);
-    volumes.extend(annotations::user_volumes(&pod.metadata.annotations)?);
+    volumes.extend(annotations::user_volumes(annotations)?);
     Ok(volumes)
 }
 

@@ -18,7 +18,7 @@ use crate::image::Program;
 /// The init container.
 const INIT: &str = "grpc-bootstrap-init";
 const IMAGE: &str = "busybox:1.28";
-const VOLUME: &str = "grpc-io-proxyless-bootstrap";
+pub(super) const VOLUME: &str = "grpc-io-proxyless-bootstrap";
 const FOLDER: &str = "/var/lib/grpc/data/";
 /// What the application is told to read.
 pub(crate) const BOOTSTRAP: &str = "/var/lib/grpc/data/bootstrap.json";

@@ -125,6 +125,13 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     Ok(Injected { pod: injected, notes })
 }
 
+/// The names of the volumes that injection may add to a pod with these annotations.
+pub(crate) fn volume_names(annotations: &Labels) -> Vec<String> {
+    // What is wrong with them is told when the pod is applied.
+    let agents = grpc_agent::volumes(annotations).unwrap_or_default();
+    agents.into_iter().map(|volume| volume.name).chain([grpc_simple::VOLUME.to_owned()]).collect()
+}
+
 fn not_played(template: &str) -> String {
     let what = match template {
         "sidecar" => "the Envoy sidecar".to_owned(),

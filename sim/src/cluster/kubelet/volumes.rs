@@ -146,7 +146,8 @@ pub(crate) fn find_config_map(store: &Store, namespace: &str, name: &str) -> Opt
 }
 
 fn downward(files: &mut Files, items: &[DownwardApiItem], facts: &Facts<'_>) -> Result<(), String> {
-    for item in items {
+    // Of resources (`resourceFieldRef`) nothing is known here.
+    for item in items.iter().filter(|item| !item.field_ref.field_path.is_empty()) {
         let contents = match item.field_ref.field_path.as_str() {
             "metadata.labels" => payload::downward_map(&facts.pod.metadata.labels),
             "metadata.annotations" => payload::downward_map(&facts.pod.metadata.annotations),

@@ -110,3 +110,20 @@ fn what_clients_tell_of_a_resource_goes_with_its_status() {
         ],
     );
 }
+
+#[test]
+fn istiod_is_no_client_of_its_own() {
+    let message = "istiod serves xDS and asks nobody for it: name a workload or a pod that is its client";
+    refused(
+        &steps(&format!(
+            "- inject: {{to: istiod, resource: {{{CLUSTER}, name: a}}}}\n- eject: {{to: istio-system/istiod}}\n\
+             - hold: {{to: istiod/0}}\n- wait: {{nacked: {{to: istiod}}}}"
+        )),
+        &[
+            &format!("s.yaml:8:16: steps[1].inject.to: {message}"),
+            &format!("s.yaml:9:15: steps[2].eject.to: {message}"),
+            &format!("s.yaml:10:14: steps[3].hold.to: {message}"),
+            &format!("s.yaml:11:23: steps[4].wait.nacked.to: {message}"),
+        ],
+    );
+}

@@ -86,6 +86,11 @@ fn every_mistake_about_machines_is_named_with_what_would_be_right() {
             "labels",
             "boot.labels: labels are those of the WorkloadGroup's `metadata`",
         ),
+        (
+            "- boot: {machine: vm, group: ledger, address: 192.168.7.1, image: \"nobody/knows:1\"}",
+            "\"nobody",
+            "boot.image: nothing plays image \"nobody/knows:1\"; under `mesh.images` add `\"nobody/*\": stand-in`",
+        ),
         ("- shutdown: ledger-9", "ledger-9", "shutdown: no machine `ledger-9` in namespace shop"),
     ] {
         let column = step.find(at).expect("it stands there") + 1;
@@ -105,4 +110,12 @@ fn hosts_of_service_entries_are_called_by_xds_alone() {
     ] {
         refused(&call(url), &[&format!("s.yaml:8:30: steps[1].call.url: {message}; {help}")]);
     }
+}
+
+#[test]
+fn a_machine_has_no_volumes() {
+    refused(
+        &steps(&format!("{BOOT}\n- fill: {{volume: istio-data, of: ledger-1}}")),
+        &["s.yaml:9:18: steps[2].fill.volume: machine `ledger-1` has no volumes"],
+    );
 }

@@ -23,7 +23,7 @@ fn what_is_missing_or_too_much_is_named() {
             "- disrupt: {service: ca}\n- disrupt: {error: UNAVAILABLE}\n- disrupt: {service: cb, error: UNAVAILBLE}\n\
              - disrupt: {service: ca, delay: 0s}\n- disrupt: {service: ca, error: INTERNAL, for: 5s}\n\
              - clock: {of: echo-v1}\n- clock: {of: echo-v1, ahead: 1s, behind: 1s}\n- clock: {of: echo-v1, ahead: 0s}\n\
-             - expire: echo-v1\n- fill: {volume: istio-data}\n- tear: {volume: a, of: echo-v1, count: 0}\n\
+             - expire: echo-v1\n- fill: {volume: istio-data}\n- tear: {volume: istio-data, of: echo-v1, count: 0}\n\
              - heal: {clock: echo-v1, tokens: echo-v1}\n- heal: {}\n- heal: {clok: echo-v1}",
         ),
         &[
@@ -39,7 +39,7 @@ fn what_is_missing_or_too_much_is_named() {
             "s.yaml:16:11: steps[9].expire: expected whose tokens: a mapping such as `{tokens: web, in: 10m}`, found the \
              text \"echo-v1\"",
             "s.yaml:17:9: steps[10].fill: field `of` is missing",
-            "s.yaml:18:41: steps[11].tear.count: expected a whole number from 1 to 1000, found the number 0",
+            "s.yaml:18:50: steps[11].tear.count: expected a whole number from 1 to 1000, found the number 0",
             "s.yaml:19:34: steps[12].heal.tokens: one thing is mended, and this step has clock too; make it two steps",
             "s.yaml:20:9: steps[13].heal: expected `all`, a list of two workloads or pods, or a mapping with service, \
              clock, tokens or volume",
@@ -54,7 +54,7 @@ fn only_faults_end_after_a_time() {
     refused(
         &steps(
             "- kill: echo-v1/0/app\n  for: 5s\n- hold: {}\n  for: 5s\n- pause: echo-v1\n  for: 0s\n- pause: echo-v1\n  for: 5\n\
-             - wait: 5s\n  for: 5s\n- tear: {volume: a, of: echo-v1}\n  for: 5s",
+             - wait: 5s\n  for: 5s\n- tear: {volume: istio-data, of: echo-v1}\n  for: 5s",
         ),
         &[
             "s.yaml:9:8: steps[1].for: only faults end after a time; `for` goes with pause, partition, slow, lossy, jam, \
@@ -108,4 +108,26 @@ fn delays_are_of_containers_that_some_step_deploys() {
         let errors = open(&with(delays)).expect_err(delays);
         assert!(errors.len() == 1 && errors[0].ends_with(expected), "{delays}: {errors:?}");
     }
+}
+
+#[test]
+fn volumes_are_those_that_the_pods_can_have() {
+    let names = "istio-xds, istio-data, istio-podinfo, istio-token or istiod-ca-cert";
+    refused(
+        &steps(
+            "- fill: {volume: istio-date, of: echo-v1}\n- tear: {volume: logs, of: echo-v1/0}\n\
+             - heal: {volume: istio_data, of: echo-v1}\n- fill: {volume: anything, of: istiod}",
+        ),
+        &[
+            "s.yaml:8:18: steps[1].fill.volume: the pods of `echo-v1` have no volume `istio-date`; did you mean \
+             `istio-data`?",
+            &format!(
+                "s.yaml:9:18: steps[2].tear.volume: the pods of `echo-v1` have no volume `logs`; they can have \
+                 workload-socket, workload-certs, {names}"
+            ),
+            "s.yaml:10:18: steps[3].heal.volume: the pods of `echo-v1` have no volume `istio_data`; did you mean \
+             `istio-data`?",
+            "s.yaml:11:18: steps[4].fill.volume: istiod keeps nothing in volumes",
+        ],
+    );
 }
