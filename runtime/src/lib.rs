@@ -8,9 +8,9 @@
 //! handed a `Runtime`.
 //!
 //! What lives here besides the door is what both ends of every connection need: [`tls`], [`http2`], a gRPC [`server`],
-//! a plain [`channel`], [`codec`] settings, gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for probes and status ports
-//! ([`http1`]), a watch channel whose readers wake in order ([`latest`]), and durations as Istio's files and tools
-//! spell them ([`go_duration`]).
+//! a plain [`channel`], the buffers of calls ([`codec`]), gRPC's [`deadline`]s and [`backoff`], a little HTTP/1.1 for
+//! probes and status ports ([`http1`]), a watch channel whose readers wake in order ([`latest`]), and durations as
+//! Istio's files and tools spell them ([`go_duration`]).
 
 pub mod backoff;
 pub mod channel;

@@ -99,8 +99,7 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
         Decision::Inject => {}
     }
     let annotations = &pod.metadata.annotations;
-    let templates = annotations.get(TEMPLATES).map_or("sidecar", String::as_str);
-    let templates: Vec<&str> = templates.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let templates = templates(annotations);
     if let Some(unknown) = templates.iter().find(|name| !KNOWN_TEMPLATES.contains(name)) {
         return Err(InjectionError::UnknownTemplate { name: (*unknown).to_owned(), known: KNOWN_TEMPLATES.join(", ") });
     }
@@ -125,11 +124,19 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     Ok(Injected { pod: injected, notes })
 }
 
-/// The names of the volumes that injection may add to a pod with these annotations.
+/// The names of the volumes that injection may add to a pod with these annotations: those of the agent, as a template
+/// may yet be asked for, and those of the templates that are.
 pub(crate) fn volume_names(annotations: &Labels) -> Vec<String> {
     // What is wrong with them is told when the pod is applied.
     let agents = grpc_agent::volumes(annotations).unwrap_or_default();
-    agents.into_iter().map(|volume| volume.name).chain([grpc_simple::VOLUME.to_owned()]).collect()
+    let simple = templates(annotations).contains(&GRPC_SIMPLE).then(|| grpc_simple::VOLUME.to_owned());
+    agents.into_iter().map(|volume| volume.name).chain(simple).collect()
+}
+
+/// The templates that annotations ask for.
+fn templates(annotations: &Labels) -> Vec<&str> {
+    let templates = annotations.get(TEMPLATES).map_or("sidecar", String::as_str);
+    templates.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
 fn not_played(template: &str) -> String {
