@@ -17,7 +17,8 @@ impl Mesh {
     /// ```no_run
     /// # use std::time::Duration;
     /// # let mut mesh = hermesh::mesh().start();
-    /// mesh.hold_link("web", "cart").run_for(Duration::from_secs(3)).release_link("web", "cart");
+    /// mesh.hold_link("web", "cart").run_for(Duration::from_secs(3));
+    /// mesh.release_link("web", "cart");
     /// ```
     ///
     /// # Panics
