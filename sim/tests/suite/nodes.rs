@@ -116,7 +116,8 @@ fn a_lost_node_is_not_ready_after_50_s_and_its_pods_are_evicted_300_s_later() {
     let mut mesh = cluster(Nodes::from(3)).start();
     let pinned = "nodeSelector: {kubernetes.io/hostname: node-2}, ";
     let hasty = "nodeSelector: {kubernetes.io/hostname: node-2}, \
-                 tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, tolerationSeconds: 30}], ";
+                 tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, \
+                 tolerationSeconds: 30}], ";
     mesh.apply(
         NAMESPACE.to_owned()
             + &service("web")
