@@ -13,14 +13,16 @@ use futures::task::AtomicWaker;
 use h2::client::SendRequest;
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::failure;
+use super::headers::strip_connection_headers;
 use super::keepalive::{Pinger, UNANSWERED};
 use super::pump::Pump;
 use super::received::Received;
+use super::slots::Slots;
 use crate::latch::Latch;
 use crate::tls::PeerCertificate;
 use crate::{Address, EventId, Runtime, TaskGuard, Trail};
@@ -34,8 +36,8 @@ pub struct Connection {
 
 struct About {
     rt: Runtime,
-    /// Calls take their turns, so that at most one request waits within h2, where nobody could take it back.
-    send: Mutex<SendRequest<Bytes>>,
+    send: SendRequest<Bytes>,
+    slots: Slots,
     /// Comes after `send`, so that it is dropped after it.
     _unused: Unused,
     signals: Arc<Signals>,
@@ -64,7 +66,11 @@ impl Connection {
             let (response, sending) = about.send(request).await?;
             match response.await {
                 Ok(response) => Ok(response.map(|body| {
-                    let status = move |error: &h2::Error| signals.status(error);
+                    let status = move |error: &h2::Error| {
+                        // RFC 9113, 8.1: who has answered may ask by a reset without error for no more of the request.
+                        let is_over = error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR);
+                        (!is_over).then(|| signals.status(error))
+                    };
                     Body::new(Received::new(body, status, (in_flight, sending)))
                 })),
                 Err(error) if failure::is_refusal(&error) => Err(CallError::Refused(signals.status(&error))),
@@ -129,7 +135,8 @@ impl fmt::Debug for Connection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The request never reached the wire: it may be sent elsewhere without any harm.
+    /// The request never reached the wire, and the connection takes no more of them: it may be sent elsewhere without
+    /// any harm.
     #[error("{status}")]
     Unsent {
         /// The request, untouched.
@@ -166,31 +173,49 @@ impl About {
     async fn send(
         self: Arc<Self>,
         request: http::Request<Body>,
-    ) -> Result<(h2::client::ResponseFuture, Option<TaskGuard>), CallError> {
-        if let Some(reason) = self.signals.ended.get() {
-            return Err(CallError::unsent(request, reason.status()));
-        }
-        let mut send = self.send.lock().await;
+    ) -> Result<(h2::client::ResponseFuture, Sending), CallError> {
+        let slot = tokio::select! {
+            biased;
+            reason = self.signals.ended.wait() => return Err(CallError::unsent(request, reason.status())),
+            slot = self.slots.take(self.send.current_max_send_streams()) => slot,
+        };
+        // A clone of its own, or h2 would keep a stream that waits to be opened although nobody wants it any more.
+        let mut send = self.send.clone();
         if let Err(error) = poll_fn(|cx| send.poll_ready(cx)).await {
-            return Err(CallError::unsent(request, self.signals.status(&error)));
+            return Err(CallError::unsent(request, self.signals.broken(&error)));
         }
-        let (head, body) = request.into_parts();
-        let mut head = http::Request::from_parts(head, ());
-        *head.version_mut() = http::Version::HTTP_2;
+        let (mut head, body) = request.into_parts();
+        let extensions = std::mem::take(&mut head.extensions);
+        head.version = http::Version::HTTP_2;
+        strip_connection_headers(&mut head.headers);
         let is_last = body.is_end_stream();
-        let (response, stream) = match send.send_request(head.clone(), is_last) {
+        let (response, stream) = match send.send_request(http::Request::from_parts(head.clone(), ()), is_last) {
             Ok(sent) => sent,
-            Err(error) => return Err(CallError::unsent(head.map(|()| body), self.signals.status(&error))),
+            Err(error) if error.is_io() || error.is_go_away() || error.is_reset() => {
+                head.extensions = extensions;
+                let request = http::Request::from_parts(head, body);
+                return Err(CallError::unsent(request, self.signals.broken(&error)));
+            }
+            // The request is not one, wherever it is sent.
+            Err(error) => return Err(CallError::Failed(Status::internal(error.to_string()))),
         };
         drop(send);
         if is_last {
-            return Ok((response, None));
+            return Ok((response, Sending { _slot: slot, _rest: None }));
         }
         let mut pump = Pump::new(body, stream);
         let rest = poll_fn(|cx| Poll::Ready(pump.poll_unpin(cx))).await;
-        let sending = rest.is_pending().then(|| self.rt.spawn("http2 request", pump).abort_on_drop());
-        Ok((response, sending))
+        let rest = rest.is_pending().then(|| self.rt.spawn("http2 request", pump).abort_on_drop());
+        Ok((response, Sending { _slot: slot, _rest: rest }))
     }
+}
+
+/// What a call holds until it is over.
+struct Sending {
+    /// The rest of its body, which goes no further.
+    _rest: Option<TaskGuard>,
+    /// Its place, for the next.
+    _slot: OwnedSemaphorePermit,
 }
 
 /// Wakes who drives the connection when nobody can send on it any more: h2 does not.
@@ -307,12 +332,17 @@ impl Signals {
     {
         let ended = poll_fn(|cx| {
             self.unused.register(cx.waker());
-            if let Some(pinger) = &mut pinger
-                && pinger.poll_lost(cx, self.is_busy()).is_ready()
-            {
+            let mut is_lost = |cx: &mut Context<'_>| {
+                pinger.as_mut().is_some_and(|pinger| pinger.poll_lost(cx, self.is_busy()).is_ready())
+            };
+            if is_lost(cx) {
                 return Poll::Ready(Err(UNANSWERED.to_owned()));
             }
-            connection.poll_unpin(cx).map_err(|error| failure::text(&error))
+            match connection.poll_unpin(cx) {
+                // For a call that has begun meanwhile.
+                Poll::Pending if is_lost(cx) => Poll::Ready(Err(UNANSWERED.to_owned())),
+                ended => ended.map_err(|error| failure::text(&error)),
+            }
         })
         .await;
         // The tap knows better than an error, which may be its echo; and those whose calls fail when the connection is
@@ -322,6 +352,12 @@ impl Signals {
         }
         drop(connection);
         self.ended.set(CloseReason::Closed("closed by this side".to_owned()));
+    }
+
+    /// What calls are told after h2 takes no more of them.
+    fn broken(&self, error: &h2::Error) -> Status {
+        self.ended.set(CloseReason::Closed(failure::text(error)));
+        self.status(error)
     }
 
     fn status(&self, error: &h2::Error) -> Status {
@@ -348,8 +384,8 @@ impl Established {
         let Self { rt, send, signals, peer, local, remote, trail } = self;
         let ended = Arc::clone(&signals);
         let closed = Closed(Box::pin(async move { ended.ended.wait().await }));
-        let (send, unused) = (Mutex::new(send), Unused(Arc::clone(&signals)));
-        let about = About { rt, send, _unused: unused, signals, peer, local, remote, event, trail };
+        let (slots, unused) = (Slots::new(), Unused(Arc::clone(&signals)));
+        let about = About { rt, send, slots, _unused: unused, signals, peer, local, remote, event, trail };
         (Connection { about: Arc::new(about) }, closed)
     }
 }

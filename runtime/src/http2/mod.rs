@@ -21,10 +21,12 @@
 
 mod connection;
 mod failure;
+mod headers;
 mod keepalive;
 mod pump;
 mod received;
 mod serve;
+mod slots;
 mod tap;
 
 use std::sync::Arc;
@@ -52,7 +54,8 @@ use crate::{Address, EventId, Runtime, Stream, Trail};
 /// gRPC gives a connection attempt this long (gRFC A6, `MIN_CONNECT_TIMEOUT`).
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long h2 remembers streams it has reset. It measures that on a clock which nobody can stop; a year is never.
+/// How long h2 remembers streams it has reset, up to 50 of a connection. It measures that on a clock which nobody can
+/// stop; a year is never. What comes for one that it does not remember is answered by one more RST_STREAM.
 const REMEMBER_RESET_STREAMS: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The longest head and the longest trailers that are taken, in bytes.
@@ -67,8 +70,8 @@ const CONNECTION_WINDOW: u32 = 5 << 20;
 /// How much of a stream waits to be sent before whoever writes has to wait.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// How many streams may break the protocol before the connection is closed.
-const BROKEN_STREAMS: usize = 1024;
+/// How many calls may be sent before the server has said how many it allows, as grpc-go has it.
+const FIRST_STREAMS: usize = 100;
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -320,7 +323,9 @@ fn builder() -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST_SIZE)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_local_error_reset_streams(Some(BROKEN_STREAMS))
+        .initial_max_send_streams(FIRST_STREAMS)
+        // Frames that come late for a stream that h2 has forgotten are no attack.
+        .max_local_error_reset_streams(None)
         .reset_stream_duration(REMEMBER_RESET_STREAMS)
         .enable_push(false);
     builder

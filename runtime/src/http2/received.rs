@@ -4,16 +4,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http_body::Frame;
 use tonic::Status;
 
-/// What the peer sends on a stream. Dropping it before its end says that the rest is not wanted.
+/// What the peer sends on a stream.
 pub(crate) struct Received<F, G> {
     stream: RecvStream,
     /// Whether only trailers can come.
     data_is_over: bool,
-    /// What an error means to who reads.
+    /// What an error means to who reads; `None` if it is as good as the end.
     status: F,
     /// Lives as long as the body.
     _guard: G,
@@ -25,7 +25,7 @@ impl<F, G> Received<F, G> {
     }
 }
 
-impl<F: Fn(&h2::Error) -> Status + Unpin, G: Unpin> http_body::Body for Received<F, G> {
+impl<F: Fn(&h2::Error) -> Option<Status> + Unpin, G: Unpin> http_body::Body for Received<F, G> {
     type Data = Bytes;
     type Error = Status;
 
@@ -37,25 +37,17 @@ impl<F: Fn(&h2::Error) -> Status + Unpin, G: Unpin> http_body::Body for Received
                     let _ = self.stream.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return Poll::Ready(self.failure(&error)),
+                Some(Err(error)) => return Poll::Ready((self.status)(&error).map(Err)),
                 None => self.data_is_over = true,
             }
         }
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-            Err(error) => self.failure(&error),
+            Err(error) => (self.status)(&error).map(Err),
         })
     }
 
     fn is_end_stream(&self) -> bool {
         self.stream.is_end_stream()
-    }
-}
-
-impl<F: Fn(&h2::Error) -> Status, G> Received<F, G> {
-    /// RFC 9113, 8.1: a server that has answered may ask the client to stop sending by a reset without error.
-    fn failure<T>(&self, error: &h2::Error) -> Option<Result<T, Status>> {
-        let is_over = error.is_reset() && error.reason() == Some(Reason::NO_ERROR);
-        (!is_over).then(|| Err((self.status)(error)))
     }
 }

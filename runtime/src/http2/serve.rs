@@ -8,15 +8,17 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::headers::strip_connection_headers;
 use super::keepalive::{Heard, Keepalive, Pinger, UNANSWERED};
 use super::pump::Pump;
 use super::received::Received;
-use super::{BROKEN_STREAMS, MAX_HEADER_LIST_SIZE, REMEMBER_RESET_STREAMS, failure};
+use super::{MAX_HEADER_LIST_SIZE, REMEMBER_RESET_STREAMS, failure};
 use crate::Runtime;
 
 /// How much clients may send ahead, on a stream and on all of them.
@@ -24,6 +26,10 @@ const WINDOW: u32 = 1 << 20;
 
 /// How much of a stream waits to be sent before whoever writes has to wait.
 const SEND_BUFFER: usize = 400 << 10;
+
+/// How many calls may have come and be cancelled before anybody looks at them. What waited for a link to come back can
+/// be seconds of traffic whose callers have given up; a client that floods the server with nothing else is cut off.
+const UNSEEN_STREAMS: usize = 4096;
 
 /// What the server's end needs to know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +100,9 @@ fn builder(settings: ServeSettings) -> Builder {
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(MAX_HEADER_LIST_SIZE)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_local_error_reset_streams(Some(BROKEN_STREAMS))
+        .max_pending_accept_reset_streams(UNSEEN_STREAMS)
+        // Frames that come late for a stream that h2 has forgotten are no attack.
+        .max_local_error_reset_streams(None)
         .reset_stream_duration(REMEMBER_RESET_STREAMS);
     if let Some(max) = settings.max_concurrent_streams {
         builder.max_concurrent_streams(max);
@@ -103,8 +111,8 @@ fn builder(settings: ServeSettings) -> Builder {
 }
 
 /// To a server, a stream that broke is a call that was cancelled, whatever broke it.
-fn cancelled(error: &h2::Error) -> Status {
-    Status::cancelled(failure::text(error))
+fn cancelled(error: &h2::Error) -> Option<Status> {
+    Some(Status::cancelled(failure::text(error)))
 }
 
 async fn respond<B>(call: impl Future<Output = Response<B>>, mut reply: SendResponse<Bytes>)
@@ -123,8 +131,12 @@ where
         .await
     };
     let Some(response) = response else { return };
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    strip_connection_headers(&mut head.headers);
     let is_last = body.is_end_stream();
+    if let Some(length) = body.size_hint().exact().filter(|_| !is_last) {
+        head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
     match reply.send_response(Response::from_parts(head, ()), is_last) {
         Ok(stream) if !is_last => Pump::new(body, stream).await,
         Ok(_) => {}

@@ -125,6 +125,8 @@ struct FrameHeaders {
     filled: usize,
     /// What is left of the current frame's payload.
     payload: usize,
+    /// The current frame is SETTINGS.
+    in_settings: bool,
     greeted: bool,
     /// The peer speaks something else: nothing more to find.
     deaf: bool,
@@ -136,6 +138,9 @@ impl FrameHeaders {
             let skipped = self.payload.min(bytes.len());
             self.payload -= skipped;
             bytes = &bytes[skipped..];
+            if self.payload == 0 && std::mem::take(&mut self.in_settings) {
+                found(Frame::Settings);
+            }
 
             let taken = bytes.len().min(HEADER_LEN - self.filled);
             self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
@@ -152,7 +157,11 @@ impl FrameHeaders {
                 match kind {
                     SETTINGS if flags & ACK == 0 => {
                         self.greeted = true;
-                        found(Frame::Settings);
+                        // They count when all of them are there.
+                        self.in_settings = self.payload > 0;
+                        if !self.in_settings {
+                            found(Frame::Settings);
+                        }
                     }
                     _ if !self.greeted => {
                         // RFC 9113, 3.4: a server's first frame is SETTINGS.

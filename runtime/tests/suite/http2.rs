@@ -13,18 +13,18 @@ use tonic::Code;
 use tonic::body::Body;
 
 const PREFACE_LEN: usize = 24;
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+pub(crate) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
 
-fn options() -> ConnectOptions {
+pub(crate) fn options() -> ConnectOptions {
     ConnectOptions::default()
 }
 
-async fn soon<F: Future>(future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it happens soon")
 }
 
-fn echo_request(path: &str) -> http::Request<Body> {
+pub(crate) fn echo_request(path: &str) -> http::Request<Body> {
     http::Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .body(Body::empty())
@@ -32,7 +32,7 @@ fn echo_request(path: &str) -> http::Request<Body> {
 }
 
 /// A server that a test plays by hand, and the client's attempt to connect to it.
-async fn by_hand(
+pub(crate) async fn by_hand(
     rt: &Runtime,
     options: ConnectOptions,
 ) -> (Box<dyn Stream>, impl Future<Output = Result<(Connection, Closed), hermesh_runtime::http2::ConnectError>> + use<>)
@@ -112,7 +112,7 @@ async fn an_abandoned_attempt_closes_its_socket() {
     soon(server.read_to_end(&mut Vec::new())).await.unwrap();
 }
 
-async fn running(rt: &Runtime) -> (TestService, Running) {
+pub(crate) async fn running(rt: &Runtime) -> (TestService, Running) {
     let service = TestService::default();
     let server = Server::new(rt).router(Router::new().add_service(service.clone()));
     (service, Running::start(rt, loopback(), server).await)

@@ -5,6 +5,7 @@ mod common;
 mod events;
 mod http1;
 mod http2;
+mod http2_streams;
 mod os;
 mod paused_clock;
 mod server;

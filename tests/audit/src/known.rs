@@ -16,7 +16,7 @@ const KNOWN: [(&str, &[&str], &str); 4] = [
     (
         "monotonic clock",
         &["h2::"],
-        "notes when it reset a stream, to forget it later; both ends are told to remember such streams for a year",
+        "notes when it reset a stream, to forget it later; both ends are told to do so after a year",
     ),
     (
         "wall clock",

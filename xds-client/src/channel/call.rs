@@ -228,10 +228,6 @@ impl Call<'_> {
                 Err(CallError::Unsent { .. }) => {
                     // Its place among the cluster's requests is free again, or it would wait for itself.
                     self.outcome.in_flight = InFlight::default();
-                    if !picked.connection.is_closed() {
-                        // That it is broken is about to be noted.
-                        tokio::task::yield_now().await;
-                    }
                     continue;
                 }
                 // What a server refused unseen is sent once more, in the first attempt and if it was kept.
