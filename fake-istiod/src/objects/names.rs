@@ -57,6 +57,11 @@ pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
+/// A header's name, as the probes of WorkloadGroups may have them: as [`is_header_name`], and underscores.
+pub(super) fn is_mesh_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
 /// The path of a file in a volume: relative, and nowhere up.
 pub(super) fn is_path_within(path: &str) -> bool {
     !path.starts_with('/') && !path.starts_with("..") && path.split('/').all(|part| part != "..")

@@ -2,21 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ExecAction;
+use super::{ExecAction, numbers};
 
 /// `networking.istio.io ReadinessProbe`. Zero stands for Istio's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReadinessProbe {
     /// How long after the agent's start the first one comes.
+    #[serde(deserialize_with = "numbers::count")]
     pub initial_delay_seconds: u32,
     /// How long an answer may take.
+    #[serde(deserialize_with = "numbers::count")]
     pub timeout_seconds: u32,
     /// How often.
+    #[serde(deserialize_with = "numbers::count")]
     pub period_seconds: u32,
     /// How many successes in a row count as one.
+    #[serde(deserialize_with = "numbers::count")]
     pub success_threshold: u32,
     /// How many failures in a row count as one.
+    #[serde(deserialize_with = "numbers::count")]
     pub failure_threshold: u32,
     /// An HTTP GET, answered with 200 to 399.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +44,7 @@ pub struct HttpHealthCheck {
     /// The path; `/` if empty.
     pub path: String,
     /// The port.
+    #[serde(deserialize_with = "numbers::port")]
     pub port: u32,
     /// The host; the workload's address if empty.
     pub host: String,
@@ -65,6 +71,7 @@ pub struct TcpHealthCheck {
     /// The host; the workload's address if empty.
     pub host: String,
     /// The port.
+    #[serde(deserialize_with = "numbers::port")]
     pub port: u32,
 }
 
@@ -73,6 +80,7 @@ pub struct TcpHealthCheck {
 #[serde(default)]
 pub struct GrpcHealthCheck {
     /// The port.
+    #[serde(deserialize_with = "numbers::port")]
     pub port: u32,
     /// The service asked about; the server as a whole if empty.
     pub service: String,

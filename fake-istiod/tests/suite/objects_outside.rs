@@ -164,7 +164,7 @@ fn what_the_webhook_refuses_is_refused() {
         (
             "WorkloadGroup",
             "{template: {}, probe: {tcpSocket: {}}}".to_owned(),
-            "spec.probe.tcpSocket.port: port 0 is out of range",
+            "spec.probe.tcpSocket.port: missing; a port from 1 to 65535",
         ),
         (
             "WorkloadGroup",

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::Check;
 use super::istio::{Exporter, export_to};
-use crate::objects::names::{is_host, is_mesh_label, is_mesh_name};
+use crate::objects::names::{is_host, is_mesh_header_name, is_mesh_label, is_mesh_name};
+use crate::objects::probe::{ONE_PROBE_HANDLER, PROBE_HANDLERS};
 use crate::objects::{
     ProxyConfig, ReadinessProbe, Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry, WorkloadEntrySpec,
     WorkloadGroup, ip_range,
@@ -240,14 +241,14 @@ pub(in crate::objects) fn workload_group(check: &mut Check<'_>, group: &Workload
 
 fn readiness_probe(check: &mut Check<'_>, probe: &ReadinessProbe) {
     let ReadinessProbe { http_get, tcp_socket, exec, grpc, .. } = probe;
-    let handlers = [http_get.is_some(), tcp_socket.is_some(), exec.is_some(), grpc.is_some()];
-    if handlers.into_iter().filter(|is_there| *is_there).count() != 1 {
-        let message = "expected exactly one of httpGet, tcpSocket, exec or grpc";
-        return check.error("invalid-value", "spec.probe", message);
+    let has_any = PROBE_HANDLERS.iter().any(|name| check.has(&format!("spec.probe.{name}")));
+    match has_any {
+        true => check.only_one("spec.probe", &PROBE_HANDLERS, ONE_PROBE_HANDLER),
+        false => check.error("invalid-value", "spec.probe", ONE_PROBE_HANDLER),
     }
     if exec.is_some() {
         let message = "machines have no commands here; ask a port instead";
-        return check.error("not-supported", "spec.probe.exec", message);
+        check.error("not-supported", "spec.probe.exec", message);
     }
     let ports = [
         ("httpGet", http_get.as_ref().map(|action| action.port)),
@@ -255,10 +256,14 @@ fn readiness_probe(check: &mut Check<'_>, probe: &ReadinessProbe) {
         ("grpc", grpc.as_ref().map(|action| action.port)),
     ];
     for (handler, port) in ports {
-        if let Some(port) = port.filter(|port| !(1..=65535).contains(port)) {
-            let at = format!("spec.probe.{handler}.port");
-            check.error("out-of-range", &at, format!("port {port} is out of range; expected 1 to 65535"));
+        if let Some(port) = port {
+            check.port(&format!("spec.probe.{handler}.port"), port);
         }
+    }
+    let headers = http_get.iter().flat_map(|action| &action.http_headers).enumerate();
+    for (index, header) in headers.filter(|(_, header)| !is_mesh_header_name(&header.name)) {
+        let message = format!("invalid header name {:?}; use letters, digits, dashes and underscores", header.name);
+        check.error("invalid-name", &format!("spec.probe.httpGet.httpHeaders[{index}].name"), message);
     }
     if let Some(action) = http_get.as_ref().filter(|action| !action.scheme.is_empty()) {
         let at = "spec.probe.httpGet.scheme";
