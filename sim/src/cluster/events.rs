@@ -1,6 +1,6 @@
 //! What the trace tells about the cluster.
 
-use hermesh_istiod::objects::{Endpoint, EndpointSlice, SERVICE_NAME_LABEL};
+use hermesh_istiod::objects::{Endpoint, EndpointSlice, Labels, SERVICE_NAME_LABEL, WorkloadEntry};
 use hermesh_runtime::event;
 use serde::Serialize;
 
@@ -16,6 +16,12 @@ event! {
         /// Of a Pod that came to be, the workload it belongs to: its owner, or itself.
         #[serde(skip_serializing_if = "Option::is_none")]
         workload: Option<String>,
+        /// Of a Service, the labels of those it selects.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        selector: Option<Labels>,
+        /// Of a WorkloadEntry, whom it stands for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        entry: Option<Entered>,
     }
     /// An object is gone.
     ObjectDeleted = "object.deleted" {
@@ -149,6 +155,23 @@ impl SlicePods {
             slice.endpoints.iter().partition::<Vec<_>, _>(|endpoint| endpoint.conditions.ready.unwrap_or(true));
         let names = |endpoints: Vec<&Endpoint>| endpoints.into_iter().filter_map(name).collect();
         Self { service: format!("{namespace}/{service}"), ready: names(ready), unready: names(unready) }
+    }
+}
+
+/// The workload of a WorkloadEntry.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Entered {
+    /// Those of its metadata among those of its spec, where they win.
+    pub labels: Labels,
+    /// Whether anybody is sent to it.
+    pub healthy: bool,
+}
+
+impl Entered {
+    pub(super) fn of(entry: &WorkloadEntry) -> Self {
+        let mut labels = entry.spec.labels.clone();
+        labels.extend(entry.metadata.labels.clone());
+        Self { labels, healthy: entry.is_healthy() }
     }
 }
 

@@ -13,7 +13,7 @@ use hermesh_runtime::{Draws, EventId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::events::{ObjectApplied, ObjectDeleted, SlicePods, WatchDelivered};
+use super::events::{Entered, ObjectApplied, ObjectDeleted, SlicePods, WatchDelivered};
 use crate::engine::World;
 use crate::signal::{Listener, Signal};
 
@@ -265,8 +265,17 @@ impl Inner {
             }
             _ => None,
         };
-        let (name, change) = (key.to_string(), outcome.as_str());
-        let applied = ObjectApplied { object: name, resource_version: self.version, change, endpoints, workload };
+        let selector = match &object {
+            Object::Service(service) => Some(service.spec.selector.clone()).filter(|selector| !selector.is_empty()),
+            _ => None,
+        };
+        let entry = match &object {
+            Object::WorkloadEntry(entry) => Some(Entered::of(entry)),
+            _ => None,
+        };
+        let (object_name, resource_version, change) = (key.to_string(), self.version, outcome.as_str());
+        let applied =
+            ObjectApplied { object: object_name, resource_version, change, endpoints, workload, selector, entry };
         let event = world.emit("cluster", cause, applied);
         self.tell(key.kind, &Change::Applied(object.clone()), event);
         let manifest = self.objects.get_mut(&key).and_then(|stored| stored.manifest.take());

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hermesh_istiod::objects::{Labels, selects};
 use serde_json::{Map, Value};
 
 use super::{fields, text};
-use crate::cluster::events::{ObjectApplied, ObjectDeleted, SlicePods};
+use crate::cluster::events::{Entered, ObjectApplied, ObjectDeleted, SlicePods};
 use crate::trace::Recorded;
 
 /// Of so many calls one must have gone elsewhere before it is worth telling.
 const WORTH_TELLING: usize = 10;
 
-/// What all EndpointSlices of one Service tell. Pods go by `namespace/name`, what is no pod by its address.
+/// What all EndpointSlices of one Service tell, and the WorkloadEntries that it selects. Pods and WorkloadEntries go by
+/// `namespace/name`, what is neither by its address.
 #[derive(Default)]
 pub(super) struct Endpoints<'t> {
     /// By what is gone or not ready, the change since which it is so; of what is gone, only what the Service lost when
@@ -30,7 +32,12 @@ impl<'t> Endpoints<'t> {
     pub(super) fn of(events: &'t [Recorded], service: &str) -> Self {
         let mut endpoints = Self::default();
         let mut slices: BTreeMap<&str, &SlicePods> = BTreeMap::new();
+        let mut selected = Selected::of(service);
         for event in events {
+            if selected.changes(event) {
+                endpoints.change(event, &slices, &selected);
+                continue;
+            }
             let (object, slice) = match (event.get::<ObjectApplied>(), event.get::<ObjectDeleted>()) {
                 (Some(applied), _) => (&*applied.object, applied.endpoints.as_ref()),
                 (_, Some(deleted)) => (&*deleted.object, None),
@@ -41,16 +48,17 @@ impl<'t> Endpoints<'t> {
                 None => slices.remove(object),
             };
             if before.is_some() || slices.contains_key(object) {
-                endpoints.change(event, &slices);
+                endpoints.change(event, &slices, &selected);
             }
         }
         endpoints
     }
 
-    fn change(&mut self, event: &'t Recorded, slices: &BTreeMap<&str, &SlicePods>) {
-        let ready: BTreeSet<String> = slices.values().flat_map(|slice| slice.ready.iter().cloned()).collect();
-        let unready = slices.values().flat_map(|slice| &slice.unready).filter(|name| !ready.contains(*name));
-        let unready: BTreeSet<String> = unready.cloned().collect();
+    fn change(&mut self, event: &'t Recorded, slices: &BTreeMap<&str, &SlicePods>, selected: &Selected<'_>) {
+        let ready = slices.values().flat_map(|slice| slice.ready.iter().cloned());
+        let ready: BTreeSet<String> = ready.chain(selected.names(true)).collect();
+        let unready = slices.values().flat_map(|slice| slice.unready.iter().cloned()).chain(selected.names(false));
+        let unready: BTreeSet<String> = unready.filter(|name| !ready.contains(name)).collect();
         if ready.is_empty() && !self.ready.is_empty() {
             // What went before was made up for by others until now.
             self.lost.retain(|name, _| unready.contains(name));
@@ -59,6 +67,54 @@ impl<'t> Endpoints<'t> {
         self.lost.extend(without.map(|name| (name.clone(), event)));
         self.lost.retain(|name, _| !ready.contains(name));
         (self.ready, self.unready, self.last) = (ready, unready, Some(event));
+    }
+}
+
+/// The WorkloadEntries that one Service selects.
+struct Selected<'t> {
+    namespace: &'t str,
+    /// As events name it.
+    service: String,
+    selector: Option<&'t Labels>,
+    /// All of the namespace, by name.
+    entries: BTreeMap<&'t str, &'t Entered>,
+}
+
+impl<'t> Selected<'t> {
+    /// Those of `service`, `namespace/name`, before anything happened.
+    fn of(service: &'t str) -> Self {
+        let namespace = service.split_once('/').map_or("", |(namespace, _)| namespace);
+        Self { namespace, service: format!("Service {service}"), selector: None, entries: BTreeMap::new() }
+    }
+
+    /// Whether an event changes which there are, or whether they are healthy.
+    fn changes(&mut self, event: &'t Recorded) -> bool {
+        let (object, applied) = match (event.get::<ObjectApplied>(), event.get::<ObjectDeleted>()) {
+            (Some(applied), _) => (&*applied.object, Some(applied)),
+            (_, Some(deleted)) => (&*deleted.object, None),
+            _ => return false,
+        };
+        let seen = |own: &Self| (own.names(true).collect::<Vec<_>>(), own.names(false).collect::<Vec<_>>());
+        if object == self.service {
+            let before = seen(self);
+            self.selector = applied.and_then(|applied| applied.selector.as_ref());
+            return seen(self) != before;
+        }
+        let name = object.strip_prefix("WorkloadEntry ").and_then(|name| name.split_once('/'));
+        let Some((_, name)) = name.filter(|(namespace, _)| *namespace == self.namespace) else { return false };
+        let before = seen(self);
+        match applied.and_then(|applied| applied.entry.as_ref()) {
+            Some(entry) => drop(self.entries.insert(name, entry)),
+            None => drop(self.entries.remove(name)),
+        }
+        seen(self) != before
+    }
+
+    /// Those that are healthy, or that are not.
+    fn names(&self, healthy: bool) -> impl Iterator<Item = String> {
+        let selects = |entry: &Entered| self.selector.is_some_and(|selector| selects(selector, &entry.labels));
+        let entries = self.entries.iter().filter(move |(_, entry)| entry.healthy == healthy && selects(entry));
+        entries.map(|(name, _)| format!("{}/{name}", self.namespace))
     }
 }
 
@@ -153,7 +209,47 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let endpoints = SlicePods { service: "shop/web".into(), ready: names(ready), unready: names(unready) };
         let (object, endpoints) = (format!("EndpointSlice shop/{slice}"), Some(endpoints));
-        record(trace, ObjectApplied { object, resource_version: 1, change: "configured", endpoints, workload: None });
+        record(trace, ObjectApplied { object, endpoints, ..applied() });
+    }
+
+    fn applied() -> ObjectApplied {
+        let (object, resource_version, change) = (String::new(), 1, "configured");
+        let (endpoints, workload, selector, entry) = (None, None, None, None);
+        ObjectApplied { object, resource_version, change, endpoints, workload, selector, entry }
+    }
+
+    fn select(trace: &mut Trace, value: &str) {
+        let selector = Some(Labels::from([("app".to_owned(), value.to_owned())]));
+        record(trace, ObjectApplied { object: "Service shop/web".into(), selector, ..applied() });
+    }
+
+    fn enter(trace: &mut Trace, namespace: &str, healthy: bool) {
+        let labels = Labels::from([("app".to_owned(), "web".to_owned())]);
+        let (object, entry) = (format!("WorkloadEntry {namespace}/vm"), Some(Entered { labels, healthy }));
+        record(trace, ObjectApplied { object, entry, ..applied() });
+    }
+
+    #[test]
+    fn a_service_has_the_workload_entries_that_it_selects() {
+        let lost_at = |seq| vec![("shop/vm".to_owned(), seq)];
+        let mut trace = trace();
+        enter(&mut trace, "shop", true);
+        apply(&mut trace, "web-1", &[], &[]);
+        assert!(Endpoints::of(trace.events(), "shop/web").ready.is_empty(), "no selector, nobody selected");
+        select(&mut trace, "web");
+        assert_eq!(Endpoints::of(trace.events(), "shop/web").ready, ["shop/vm".to_owned()].into());
+        enter(&mut trace, "elsewhere", false);
+        enter(&mut trace, "shop", true);
+        assert_eq!(Endpoints::of(trace.events(), "shop/web").last.map(|event| event.seq), Some(3), "nothing changed");
+        enter(&mut trace, "shop", false);
+        assert_eq!(lost(&trace), lost_at(6));
+        enter(&mut trace, "shop", true);
+        assert_eq!(lost(&trace), []);
+        record(&mut trace, ObjectDeleted { object: "WorkloadEntry shop/vm".into(), resource_version: 1 });
+        assert_eq!(lost(&trace), lost_at(8));
+        enter(&mut trace, "shop", true);
+        select(&mut trace, "other");
+        assert_eq!(lost(&trace), lost_at(10));
     }
 
     fn delete(trace: &mut Trace, slice: &str) {

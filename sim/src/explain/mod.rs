@@ -8,6 +8,7 @@
 mod certificates;
 mod endpoints;
 mod faults;
+mod machines;
 mod sentence;
 mod streams;
 
@@ -159,6 +160,10 @@ impl<'t> Story<'t> {
                     }
                 }
                 "config.failed" => self.tell_rejected(event),
+                // Else it is how its agent came to be there.
+                "agent.health" if self.tell_unhealthy(event) => return,
+                "istiod.workload.disconnected" if self.tell_disconnected(event) => return,
+                "istiod.workload.cleaned-up" if event.cause.is_none() => drop(self.tell_disconnected(event)),
                 // Whatever istiod's own reason was, this is the test's.
                 "xds.push" if self.tell_injected(event) => return,
                 "xds.released" => {
@@ -211,6 +216,29 @@ impl<'t> Story<'t> {
         let trouble = certificates::trouble(before, &[pod].into());
         let behind = trouble.iter().filter(|event| kinds.contains(&event.kind));
         behind.for_each(|event| self.tell(event.seq));
+    }
+
+    /// Adds why an agent finds its application not healthy; answers whether anything is known.
+    fn tell_unhealthy(&mut self, health: &Recorded) -> bool {
+        let Some((before, _)) = self.split(health).filter(|_| text(&fields(health), "message").is_some()) else {
+            return false;
+        };
+        let machine = health.at.rsplit_once('/').map_or(&*health.at, |(machine, _)| machine);
+        let behind = machines::of_health(before, machine);
+        behind.iter().for_each(|event| self.tell(event.seq));
+        !behind.is_empty()
+    }
+
+    /// Adds why the workload of a WorkloadEntry lost istiod; answers whether anything is known.
+    fn tell_disconnected(&mut self, disconnected: &Recorded) -> bool {
+        let Some((before, _)) = self.split(disconnected) else { return false };
+        let told = fields(disconnected);
+        let Some(machine) = text(&told, "entry").and_then(|entry| machines::behind(before, entry)) else {
+            return false;
+        };
+        let behind = machines::of_connection(before, &machine);
+        behind.iter().for_each(|event| self.tell(event.seq));
+        !behind.is_empty()
     }
 
     /// Adds why an RPC found no server to be sent to.
@@ -341,7 +369,10 @@ impl<'t> Story<'t> {
         let service = text(&told, "cluster").and_then(endpoints::service);
         let servers: BTreeSet<String> = match (endpoint, service) {
             (Some(pod), _) => [pod].into(),
-            (None, Some(service)) => Endpoints::of(before, &service).ready,
+            (None, Some(service)) => {
+                let ready = Endpoints::of(before, &service).ready;
+                ready.into_iter().map(|name| machines::behind(before, &name).unwrap_or(name)).collect()
+            }
             (None, None) => return,
         };
         let servers: BTreeSet<&str> = servers.iter().map(String::as_str).collect();

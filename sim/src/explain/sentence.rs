@@ -93,7 +93,7 @@ impl<'t> Sentences<'t> {
                 let slice = told.get("endpoints").and_then(Value::as_object);
                 return Some(match slice.and_then(|slice| text(slice, "service")) {
                     Some(service) => self.endpoints_behind(event, service, "selects no pod"),
-                    None => format!("{} {}", field("object"), field("change")),
+                    None => format!("{} {}{}", field("object"), field("change"), unhealthy(&told)),
                 });
             }
             "object.deleted" => {
@@ -234,6 +234,17 @@ impl<'t> Sentences<'t> {
                 Some(message) => format!("sends nobody to {}, which is not healthy: {message}", field("entry")),
                 None => format!("is told that {} is healthy", field("entry")),
             },
+            "istiod.workload.registered" => {
+                let (entry, group) = (field("entry"), field("group"));
+                match told.get("again") {
+                    Some(Value::Bool(true)) => format!("{} has a stream again for {entry}", node(&field("node"))),
+                    _ => format!("registers {} as {entry} of group {group}", node(&field("node"))),
+                }
+            }
+            "istiod.workload.disconnected" => format!("the last stream for {} ended", field("entry")),
+            "istiod.workload.cleaned-up" => format!("deletes {}, which did not come back", field("entry")),
+            "machine.booted" => return Some(format!("machine {} boots", field("machine"))),
+            "machine.shutdown" => return Some(format!("machine {} shuts down", field("machine"))),
             "agent.stopped" => format!("the agent ends: {}", field("reason")),
             "agent.token.missing" => format!("cannot read the token {}: {}", field("path"), field("error")),
             "cert.request.failed" => format!("got no certificate: {}", field("message")),
@@ -356,6 +367,12 @@ fn clock(pod: &str, ahead_ms: Option<i64>) -> String {
         ms if ms > 0 => format!("the clock of {pod} is {} s ahead", ms as f64 / 1_000.0),
         ms => format!("the clock of {pod} is {} s behind", -ms as f64 / 1_000.0),
     }
+}
+
+/// Of a WorkloadEntry, that nobody is sent to it if so it is.
+fn unhealthy(told: &Map<String, Value>) -> &'static str {
+    let entry = told.get("entry").and_then(Value::as_object);
+    if entry.is_some_and(|entry| entry.get("healthy") == Some(&Value::Bool(false))) { ", not healthy" } else { "" }
 }
 
 /// What becomes of a pod's tokens.

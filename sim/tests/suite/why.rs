@@ -15,7 +15,9 @@ fn story(name: &str) -> String {
     let why = failure.why.join("\n  ");
     let text = format!("expected {}\nseen {}\nwhy\n  {why}\n", failure.expected, failure.seen);
     // Where the files lie differs from machine to machine.
-    text.replace(FOLDER, "").replace("../../../examples/grpc-echo/", "").replace("../../../examples/authorization/", "")
+    let examples =
+        ["grpc-echo", "authorization", "virtual-machines"].map(|topic| format!("../../../examples/{topic}/"));
+    examples.iter().fold(text.replace(FOLDER, ""), |text, folder| text.replace(folder, ""))
 }
 
 macro_rules! stories {
@@ -32,15 +34,18 @@ stories! {
     ca_away
     client_mtls_only
     clock_ahead
+    cut_off_machine
     deleted_server
     deleted_slice
     denied_by_policy
     expired_token
     full_volume
+    hung_machine
     istiod_cut_off
     killed_agent
     killed_caller
     killed_istiod
+    killed_machine_agent
     killed_one
     killed_server
     late_xds
@@ -59,6 +64,7 @@ stories! {
     plain_call
     restarted_server
     server_mtls_only
+    shut_machine
     slow_link
     slow_pull
     slow_xds
@@ -82,15 +88,18 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("ca_away", "The CA is away"),
         ("client_mtls_only", "mTLS for clients"),
         ("clock_ahead", "The clock steps ahead"),
+        ("cut_off_machine", "Cable out"),
         ("deleted_server", "v2 goes"),
         ("deleted_slice", "The slice goes"),
         ("denied_by_policy", "Nobody may"),
         ("expired_token", "Tokens run out"),
         ("full_volume", "No room"),
+        ("hung_machine", "The machine hangs"),
         ("istiod_cut_off", "Cable out"),
         ("killed_agent", "The agent dies"),
         ("killed_caller", "The caller dies"),
         ("killed_istiod", "istiod dies"),
+        ("killed_machine_agent", "The agent dies"),
         ("killed_one", "The server dies"),
         ("killed_server", "The server dies"),
         ("late_xds", "Streams are late"),
@@ -106,6 +115,7 @@ fn every_failure_that_a_step_brought_about_leads_back_to_that_step() {
         ("plain_call", "Cable out"),
         ("restarted_server", "The server restarts"),
         ("server_mtls_only", "mTLS for servers"),
+        ("shut_machine", "The machine goes"),
         ("slow_link", "A slow cable"),
         ("slow_xds", "Streams are late"),
         ("stale_xds", "istiod refuses"),
