@@ -297,6 +297,20 @@ impl Machines {
     pub(crate) fn rows(&self, namespace: Option<&str>) -> Vec<PodRow> {
         let state = self.lock();
         let machines = state.machines.iter().filter(|((of, _), _)| namespace.is_none_or(|namespace| namespace == of));
+    /// Those that are on, by namespace and name.
+    pub(crate) fn on(&self) -> Vec<(String, String)> {
+        let state = self.lock();
+        let on = state.machines.iter().filter(|(_, machine)| !machine.off.is_raised());
+        on.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether there is no machine of this name any more.
+    pub(crate) fn is_gone(&self, key: &ObjectKey) -> bool {
+        let ObjectKey { namespace, name, .. } = key;
+        let outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        outside.contains(&format!("{namespace}/{name}")) && !self.contains(namespace, name)
+    }
+
         machines
             .map(|((namespace, name), machine)| PodRow {
                 namespace: namespace.clone(),

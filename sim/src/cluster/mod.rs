@@ -215,13 +215,13 @@ impl Cluster {
     }
 
     /// Everything that is to become ready: Deployments, StatefulSets, Jobs, pods of their own unless they are ending,
-    /// and machines, which go by the key that a pod of their name would have.
+    /// and machines that are on, which go by the key that a pod of their name would have.
     pub(crate) fn workloads(&self) -> Vec<ObjectKey> {
         let lives = |pod: &Object| pod.metadata().owner.is_none() && pod.metadata().deletion_timestamp.is_none();
         let pods = self.store.list(Kind::Pod).into_iter().filter(lives).map(|pod| pod.key());
         let workloads = WORKLOADS.into_iter().flat_map(|kind| self.store.keys(kind));
-        let machines = self.machines.rows(None).into_iter();
-        let machines = machines.map(|row| ObjectKey::new(Kind::Pod, row.namespace, row.name));
+        let machines = self.machines.on().into_iter();
+        let machines = machines.map(|(namespace, name)| ObjectKey::new(Kind::Pod, namespace, name));
         workloads.chain(pods).chain(machines).collect()
     }
 
@@ -236,6 +236,7 @@ impl Cluster {
             _ => match self.store.get(workload) {
                 Some(Object::Pod(pod)) if pod.status.ready && pod.metadata.deletion_timestamp.is_none() => None,
                 Some(Object::Pod(pod)) => Some(kubectl::described(&pod)),
+                _ if self.machines.is_gone(workload) => Some(format!("{} is a machine, and is off", workload.name)),
                 _ => Some(format!("{}: there is no such pod", workload.name)),
             },
         }

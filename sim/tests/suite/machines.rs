@@ -187,3 +187,19 @@ fn no_workload_gets_the_name_of_a_machine() {
     mesh.shut_down("web-1").run_for(Duration::from_secs(100));
     mesh.apply(pod("web-1"));
 }
+
+#[test]
+fn nobody_waits_for_a_machine_that_is_off() {
+    let mut mesh = bank();
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    mesh.shut_down("vm").wait_ready();
+    mesh.boot(Machine::new("vm-2", "ledger", [192, 168, 0, 2])).wait_ready();
+    // What is paused does not end before it is killed.
+    mesh.pause("vm-2/0/app").shut_down("vm-2").wait_ready();
+    let lacks =
+        |mesh: &mut Mesh, time| mesh.try_wait_ready(&["vm-2"], Duration::from_secs(time)).unwrap_err().to_string();
+    let error = lacks(&mut mesh, 1);
+    assert!(error.contains("vm-2 is a machine, and it shuts down"), "{error}");
+    let error = lacks(&mut mesh, 120);
+    assert!(error.contains("vm-2 is a machine, and is off"), "{error}");
+}
