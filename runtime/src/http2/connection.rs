@@ -1,29 +1,24 @@
-//! An established connection: its calls and its end.
+//! An established connection and its calls.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt as _};
-use futures::task::AtomicWaker;
+use futures::future::FutureExt as _;
 use h2::client::SendRequest;
 use http_body::Body as _;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::failure;
 use super::headers::strip_connection_headers;
-use super::keepalive::{Pinger, UNANSWERED};
 use super::pump::Pump;
 use super::received::Received;
+use super::signals::{Closed, InFlight, Signals, Unused};
 use super::slots::Slots;
-use crate::latch::Latch;
 use crate::tls::PeerCertificate;
 use crate::{Address, EventId, Runtime, TaskGuard, Trail};
 
@@ -216,156 +211,6 @@ struct Sending {
     _rest: Option<TaskGuard>,
     /// Its place, for the next.
     _slot: OwnedSemaphorePermit,
-}
-
-/// Wakes who drives the connection when nobody can send on it any more: h2 does not.
-struct Unused(Arc<Signals>);
-
-impl Drop for Unused {
-    fn drop(&mut self) {
-        self.0.unused.wake();
-    }
-}
-
-/// A call that is not over.
-struct InFlight(Arc<Signals>);
-
-impl InFlight {
-    fn new(signals: &Arc<Signals>) -> Self {
-        signals.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(signals))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Ends when the connection takes no more calls: a GOAWAY came, or it closed. Dropping it is harmless.
-pub struct Closed(BoxFuture<'static, CloseReason>);
-
-impl Future for Closed {
-    type Output = CloseReason;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Closed")
-    }
-}
-
-/// Why a connection takes no more calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The server will close it once the calls in flight are done.
-    GoAway,
-    /// It is gone, and the calls in flight have failed: `EOF`, `connection reset by peer`, or the like.
-    Closed(String),
-}
-
-impl CloseReason {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::GoAway => "the server sent GOAWAY".to_owned(),
-            Self::Closed(text) => text.clone(),
-        }
-    }
-
-    fn status(&self) -> Status {
-        match self {
-            Self::GoAway => Status::unavailable("the connection is draining"),
-            Self::Closed(text) => failure::lost(text),
-        }
-    }
-}
-
-/// What the tap and the tasks of a connection tell the rest.
-#[derive(Default)]
-pub(super) struct Signals {
-    pub(super) settings: Latch<()>,
-    pub(super) ended: Latch<CloseReason>,
-    spoke: AtomicBool,
-    foreign: AtomicBool,
-    in_flight: AtomicUsize,
-    /// Who drives the connection.
-    unused: AtomicWaker,
-}
-
-impl Signals {
-    /// The peer sent a byte that is neither TLS nor the end.
-    pub(super) fn note_peer_spoke(&self) {
-        self.spoke.store(true, Ordering::Relaxed);
-    }
-
-    /// What the peer sent is not HTTP/2.
-    pub(super) fn note_foreign(&self) {
-        self.foreign.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_foreign(&self) -> bool {
-        self.foreign.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn peer_spoke(&self) -> bool {
-        self.spoke.load(Ordering::Relaxed)
-    }
-
-    /// Whether calls are in flight.
-    pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
-    }
-
-    /// Drives the connection to its end and notes that end.
-    pub(super) async fn watch<S>(
-        self: Arc<Self>,
-        mut connection: h2::client::Connection<S, Bytes>,
-        mut pinger: Option<Pinger>,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let ended = poll_fn(|cx| {
-            self.unused.register(cx.waker());
-            let mut is_lost = |cx: &mut Context<'_>| {
-                pinger.as_mut().is_some_and(|pinger| pinger.poll_lost(cx, self.is_busy()).is_ready())
-            };
-            if is_lost(cx) {
-                return Poll::Ready(Err(UNANSWERED.to_owned()));
-            }
-            match connection.poll_unpin(cx) {
-                // For a call that has begun meanwhile.
-                Poll::Pending if is_lost(cx) => Poll::Ready(Err(UNANSWERED.to_owned())),
-                ended => ended.map_err(|error| failure::text(&error)),
-            }
-        })
-        .await;
-        // The tap knows better than an error, which may be its echo; and those whose calls fail when the connection is
-        // dropped ask why.
-        if let Err(why) = ended {
-            self.ended.set(CloseReason::Closed(why));
-        }
-        drop(connection);
-        self.ended.set(CloseReason::Closed("closed by this side".to_owned()));
-    }
-
-    /// What calls are told after h2 takes no more of them.
-    fn broken(&self, error: &h2::Error) -> Status {
-        self.ended.set(CloseReason::Closed(failure::text(error)));
-        self.status(error)
-    }
-
-    fn status(&self, error: &h2::Error) -> Status {
-        failure::status(error, || match self.ended.get() {
-            Some(CloseReason::Closed(text)) => Some(text),
-            _ => None,
-        })
-    }
 }
 
 /// What an attempt has made; it becomes a [`Connection`] once its event has a number.

@@ -26,6 +26,7 @@ mod keepalive;
 mod pump;
 mod received;
 mod serve;
+mod signals;
 mod slots;
 mod tap;
 
@@ -39,13 +40,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tonic::Status;
 
-pub use connection::{CallError, CloseReason, Closed, Connection};
+pub use connection::{CallError, Connection};
 pub(crate) use failure::text as failure_text;
 pub use keepalive::Keepalive;
 pub(crate) use serve::{ServeSettings, serve};
+pub use signals::{CloseReason, Closed};
 
-use connection::Signals;
 use keepalive::{Heard, Pinger};
+use signals::Signals;
 use tap::FrameTap;
 
 use crate::tls::{self, ClientTls, PeerCertificate};

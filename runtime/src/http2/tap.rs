@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{CloseReason, Signals};
 use super::keepalive::Heard;
+use super::signals::{CloseReason, Signals};
 
 /// A stream whose incoming frames raise [`Signals`].
 pub(super) struct FrameTap<S> {
