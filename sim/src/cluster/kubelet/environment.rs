@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use hermesh_istiod::objects::{Container, EnvVar, Labels, Pod};
+use hermesh_istiod::objects::{ConfigMap, Container, EnvVar, Labels, Pod};
 
 use super::expand::expand;
 
@@ -40,11 +41,11 @@ impl Facts<'_> {
     }
 }
 
-/// The environment of `container`. `config_map` looks a key of a ConfigMap up.
+/// The environment of `container`. `config_map` looks a ConfigMap up.
 pub(crate) fn variables(
     container: &Container,
     facts: &Facts<'_>,
-    config_map: impl Fn(&str, &str) -> Option<String>,
+    config_map: impl Fn(&str) -> Option<Arc<ConfigMap>>,
 ) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::from([("HOSTNAME".to_owned(), facts.pod.hostname().to_owned())]);
     for variable in &container.env {
@@ -59,7 +60,7 @@ fn value(
     variable: &EnvVar,
     facts: &Facts<'_>,
     earlier: &BTreeMap<String, String>,
-    config_map: &impl Fn(&str, &str) -> Option<String>,
+    config_map: &impl Fn(&str) -> Option<Arc<ConfigMap>>,
 ) -> Result<Option<String>, String> {
     let name = &variable.name;
     if let Some(source) = &variable.value_from {
@@ -67,12 +68,17 @@ fn value(
             return facts.field(&field.field_path).map(Some).map_err(|error| format!("env {name}: {error}"));
         }
         if let Some(key) = &source.config_map_key_ref {
-            return match config_map(&key.name, &key.key) {
-                None if !key.optional => {
-                    Err(format!("env {name}: couldn't find key {} in ConfigMap {}", key.key, key.name))
+            let map = config_map(&key.name);
+            let why = match map.as_ref().map(|map| map.data.get(&key.key)) {
+                Some(Some(value)) => return Ok(Some(value.clone())),
+                _ if key.optional => return Ok(None),
+                Some(None) => {
+                    let namespace = &facts.pod.metadata.namespace;
+                    format!("couldn't find key {} in ConfigMap {namespace}/{}", key.key, key.name)
                 }
-                found => Ok(found),
+                None => format!("configmap {:?} not found", key.name),
             };
+            return Err(format!("env {name}: {why}"));
         }
     }
     Ok(Some(variable.value.as_deref().map_or_else(String::new, |value| expand(value, earlier))))
@@ -123,7 +129,7 @@ mod tests {
             ..Container::default()
         };
         let pod = pod();
-        let variables = variables(&container, &facts(&pod), |_, _| None).unwrap();
+        let variables = variables(&container, &facts(&pod), |_| None).unwrap();
         let expected = [
             ("APP", "echo"),
             ("HOSTNAME", "echo-x"),
@@ -140,10 +146,23 @@ mod tests {
     fn what_cannot_be_found_keeps_the_container_from_starting_unless_optional() {
         let pod = pod();
         let with = |variable| Container { env: vec![variable], ..Container::default() };
-        let missing = variables(&with(from_config_map(false)), &facts(&pod), |_, _| None).unwrap_err();
-        assert_eq!(missing, "env MODE: couldn't find key mode in ConfigMap settings");
-        assert!(!variables(&with(from_config_map(true)), &facts(&pod), |_, _| None).unwrap().contains_key("MODE"));
-        let odd = variables(&with(EnvVar::from_field("A", "spec.nodeNam")), &facts(&pod), |_, _| None).unwrap_err();
+        let without = |_: &str| Some(Arc::default());
+        for (required, optional, message) in [
+            (
+                variables(&with(from_config_map(false)), &facts(&pod), |_| None),
+                variables(&with(from_config_map(true)), &facts(&pod), |_| None),
+                "env MODE: configmap \"settings\" not found",
+            ),
+            (
+                variables(&with(from_config_map(false)), &facts(&pod), without),
+                variables(&with(from_config_map(true)), &facts(&pod), without),
+                "env MODE: couldn't find key mode in ConfigMap shop/settings",
+            ),
+        ] {
+            assert_eq!(required.unwrap_err(), message);
+            assert!(!optional.unwrap().contains_key("MODE"), "{message}");
+        }
+        let odd = variables(&with(EnvVar::from_field("A", "spec.nodeNam")), &facts(&pod), |_| None).unwrap_err();
         assert!(odd.contains("`spec.nodeNam`"), "{odd}");
     }
 }

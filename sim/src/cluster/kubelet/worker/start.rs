@@ -217,8 +217,7 @@ impl Worker {
     pub(super) fn spec(&self, index: usize, program: &Program) -> Result<ContainerSpec, String> {
         let container = &self.slots[index].container;
         let (store, namespace) = (&self.shared.store, &self.pod.metadata.namespace);
-        let config_map =
-            |name: &str, key: &str| volumes::find_config_map(store, namespace, name)?.data.get(key).cloned();
+        let config_map = |name: &str| volumes::find_config_map(store, namespace, name);
         let node = self.node_name();
         let facts = facts(&self.pod, self.net, self.host_ip(), &node);
         let env = environment::variables(container, &facts, config_map)?;
