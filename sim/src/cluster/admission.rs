@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hermesh_istiod::objects::{
-    ClusterIp, Container, Deployment, Job, Kind, Metadata, Object, ObjectKey, Pod, ServiceType, selects,
+    ClusterIp, Container, Deployment, Job, Kind, Metadata, Object, ObjectKey, Pod, PodSpec, ServiceType, selects,
 };
-use hermesh_istiod::yaml::{Diagnostic, Location};
+use hermesh_istiod::yaml::{Diagnostic, Location, field_path};
 
 use super::WORKLOADS;
 use super::addresses::Pool;
 use super::bounds::{self, PODS_MAX, SERVICES_MAX};
+use super::injection::grpc_simple::shell_of;
+use super::injection::{InjectionError, asks_for_templates_image};
 use super::pods::{self, Pods};
+use super::stateful_sets::add_claims;
 use super::store::Store;
 use crate::engine::World;
 use crate::image::Images;
@@ -75,7 +78,10 @@ impl Admission {
                 review.errors.extend(immutable_fields(&there, object));
             }
             if let Some(template) = object.pod_template() {
-                let pod = pods::of_template(&metadata.namespace, template);
+                let mut pod = pods::of_template(&metadata.namespace, template);
+                if let Object::StatefulSet(set) = object {
+                    add_claims(&mut pod, set);
+                }
                 pods(pod, Some(&object.key()), object, own_labels, maker, images, &mut review);
             }
         }
@@ -314,13 +320,19 @@ fn pods(
     review: &mut Review,
 ) {
     let spec = pod.spec.clone();
+    let annotations = if workload.is_some() { "spec.template.metadata.annotations" } else { "metadata.annotations" };
     match maker.inject(pod, workload, namespace_labels) {
         Ok(injected) => {
             let notes = injected.notes.into_iter();
-            let field = if workload.is_some() { "spec.template.metadata.annotations" } else { "metadata.annotations" };
-            review.notes.extend(notes.map(|note| Diagnostic::warning("injection", place(object, field), note)));
+            review.notes.extend(notes.map(|note| Diagnostic::warning("injection", place(object, annotations), note)));
+            for added in added(&spec, &injected.pod.spec).filter(|added| images.find(&added.image).is_none()) {
+                let (name, image) = (&added.name, &added.image);
+                let message = format!("nothing plays image `{image}`, which container `{name}` gets by injection");
+                let error = Diagnostic::error("image-not-found", place(object, annotations), message);
+                review.errors.push(error.with_help("say what plays it, for example `agent`"));
+            }
         }
-        Err(error) => review.errors.push(Diagnostic::error("injection", place(object, ""), error.to_string())),
+        Err(error) => review.errors.push(refused(&error, workload, object, annotations)),
     }
     let prefix = if workload.is_some() { "spec.template.spec" } else { "spec" };
     let too_large = bounds::pod_spec(prefix, &spec).into_iter();
@@ -331,7 +343,7 @@ fn pods(
         containers.iter().enumerate().map(move |(index, container)| (list, index, container.image.clone())).collect()
     };
     for (list, index, image) in lists.into_iter().flat_map::<Vec<_>, _>(numbered) {
-        if image != "auto" && images.find(&image).is_none() {
+        if !asks_for_templates_image(&image) && images.find(&image).is_none() {
             let known: Vec<&str> = images.globs().collect();
             let field = format!("{prefix}.{list}[{index}].image");
             let message = format!("no image `{image}`; those there are: {}", known.join(", "));
@@ -339,6 +351,26 @@ fn pods(
             review.errors.push(error.with_help("say what plays it, for example `stand-in`"));
         }
     }
+}
+
+/// The containers whose images injection has decided, but for those that bring along what plays them.
+fn added<'a>(before: &'a PodSpec, after: &'a PodSpec) -> impl Iterator<Item = &'a Container> {
+    let own: BTreeSet<(&str, &str)> = before
+        .init_containers
+        .iter()
+        .chain(&before.containers)
+        .map(|container| (container.name.as_str(), container.image.as_str()))
+        .collect();
+    let all = after.init_containers.iter().chain(&after.containers);
+    all.filter(move |container| !own.contains(&(container.name.as_str(), container.image.as_str())))
+        .filter(|container| shell_of(container).is_none())
+}
+
+/// That the webhook refuses a pod. Of a workload it refuses the pods only, which a cluster would not tell of here.
+fn refused(error: &InjectionError, workload: Option<&ObjectKey>, object: &Object, annotations: &str) -> Diagnostic {
+    let field = error.annotation().map_or_else(|| annotations.to_owned(), |name| field_path(annotations, name));
+    let code = if workload.is_some() { "pods-refused" } else { "injection" };
+    Diagnostic::error(code, place(object, &field), error.to_string())
 }
 
 fn place(object: &Object, field: &str) -> Location {

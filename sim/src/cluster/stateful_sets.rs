@@ -170,17 +170,22 @@ impl StatefulSets {
         labels.insert(REVISION_LABEL.to_owned(), revision(&key, &template));
         pod.spec.hostname.clone_from(&name);
         pod.spec.subdomain.clone_from(&set.spec.service_name);
-        for claim in &set.spec.volume_claim_templates {
-            let source = VolumeSource::EmptyDir(EmptyDirVolume::default());
-            pod.spec.volumes.retain(|volume| volume.name != claim.metadata.name);
-            pod.spec.volumes.push(Volume { name: claim.metadata.name.clone(), source });
-        }
+        add_claims(&mut pod, set);
         pod.metadata.name = name;
         self.pods.create(pod, &key, &set.metadata.uid, cause);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Revisions>> {
         self.revisions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a pod of `set` the volumes that it claims, each in place of one of that name.
+pub(crate) fn add_claims(pod: &mut Pod, set: &StatefulSet) {
+    for claim in &set.spec.volume_claim_templates {
+        let source = VolumeSource::EmptyDir(EmptyDirVolume::default());
+        pod.spec.volumes.retain(|volume| volume.name != claim.metadata.name);
+        pod.spec.volumes.push(Volume { name: claim.metadata.name.clone(), source });
     }
 }
 

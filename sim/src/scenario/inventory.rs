@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hermesh_istiod::objects::{Object, ObjectKey};
+use hermesh_istiod::objects::{Container, Labels, Object, ObjectKey};
 use hermesh_istiod::yaml::{Location, listed, nearest};
 
 use super::services::Services;
 use super::target::Target;
-use crate::cluster::injection::volume_names;
+use crate::cluster::injection::{self, asks_for_templates_image, volume_names};
 use crate::cluster::patch::Patch;
 
 /// Where istiod runs, which every mesh has.
@@ -34,8 +34,9 @@ impl Objects {
         self.whole.iter().chain(&self.broken)
     }
 
-    /// The images that their containers want, and whether that is all of them.
-    pub(super) fn images(&self) -> (Vec<WantedImage>, bool) {
+    /// The images that their containers want, and whether that is all of them. `agent` is the image that injection
+    /// gives agents.
+    pub(super) fn images(&self, agent: &str) -> (Vec<WantedImage>, bool) {
         let mut wanted: Vec<WantedImage> = self.whole.iter().flat_map(|object| self.own_images(object)).collect();
         let mut all = !self.more;
         for broken in &self.broken {
@@ -44,6 +45,7 @@ impl Objects {
             all &= !deploys || (!images.is_empty() && images.iter().all(|wanted| !wanted.image.is_empty()));
             wanted.extend(images.into_iter().filter(|wanted| !wanted.image.is_empty()));
         }
+        wanted.extend(self.named().flat_map(|object| injected_images(object, agent)));
         (wanted, all)
     }
 
@@ -78,6 +80,8 @@ pub(super) struct WantedImage {
     pub(super) location: Location,
     /// Whether that is its own place and not that of its object.
     pub(super) is_precise: bool,
+    /// Whether it is wanted only if the pod is injected.
+    pub(super) is_injected: bool,
 }
 
 /// The workloads that are deployed at some point of a scenario.
@@ -130,7 +134,9 @@ impl Inventory {
             }
             _ => {}
         }
-        let Some((spec, _)) = object.pod_spec() else { return };
+        let Some((spec, _)) = object.pod_spec() else {
+            return;
+        };
         let pods = match object {
             Object::Deployment(deployment) => Some(deployment.spec.replicas as usize),
             Object::StatefulSet(set) if set.spec.replicas == 0 => Some(0),
@@ -146,13 +152,10 @@ impl Inventory {
             _ => &[],
         };
         let volumes = spec.volumes.iter().map(|volume| volume.name.clone());
-        let annotations = match object {
-            Object::Pod(pod) => Some(&pod.metadata.annotations),
-            _ => object.pod_template().map(|template| &template.metadata.annotations),
-        };
-        let injected = annotations.map(volume_names).unwrap_or_default();
-        let volumes = volumes.chain(claims.iter().map(|claim| claim.metadata.name.clone())).chain(injected).collect();
-        self.workloads.insert(key(object), Workload { pods, containers: Some(containers), volumes: Some(volumes) });
+        let volumes = volumes.chain(claims.iter().map(|claim| claim.metadata.name.clone()));
+        let injected = annotations(object).and_then(volume_names);
+        let volumes = injected.map(|injected| volumes.chain(injected).collect());
+        self.workloads.insert(key(object), Workload { pods, containers: Some(containers), volumes });
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
@@ -222,7 +225,9 @@ impl Inventory {
             return None;
         }
         Some(match nearest(volume, names.iter().copied()) {
-            Some(near) => format!("the pods of `{name}` have no volume `{volume}`; did you mean `{near}`?"),
+            Some(near) => {
+                format!("the pods of `{name}` have no volume `{volume}`; did you mean `{near}`?")
+            }
             None => format!("the pods of `{name}` have no volume `{volume}`; they can have {}", listed(&names)),
         })
     }
@@ -367,16 +372,51 @@ fn key(object: &Object) -> (String, String) {
     (metadata.namespace.clone(), metadata.name.clone())
 }
 
-/// The images that the containers of `object` want.
+/// The annotations of an object's pods.
+fn annotations(object: &Object) -> Option<&Labels> {
+    match object {
+        Object::Pod(pod) => Some(&pod.metadata.annotations),
+        _ => object.pod_template().map(|template| &template.metadata.annotations),
+    }
+}
+
+/// The images that the containers of `object` get if its pods are injected.
+fn injected_images(object: &Object, agent: &str) -> Vec<WantedImage> {
+    let (Some((spec, path)), Some(annotations)) = (object.pod_spec(), annotations(object)) else {
+        return Vec::new();
+    };
+    let has_own = |name: &str| {
+        let mut containers = spec.init_containers.iter().chain(&spec.containers);
+        containers.any(|container| container.name == name && !asks_for_templates_image(&container.image))
+    };
+    let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));
+    let images = injection::images(annotations, agent).into_iter().filter(|(name, _)| !has_own(name));
+    images
+        .map(|(_, image)| {
+            let location = origin.clone().field(path);
+            WantedImage { image, location, is_precise: false, is_injected: true }
+        })
+        .collect()
+}
+
+/// The images that the containers of `object` want, but for those that injection decides.
 fn images(object: &Object) -> Vec<WantedImage> {
-    let Some((spec, path)) = object.pod_spec() else { return Vec::new() };
+    let Some((spec, path)) = object.pod_spec() else {
+        return Vec::new();
+    };
+    let templates = annotations(object).map(|annotations| injection::images(annotations, "")).unwrap_or_default();
+    let is_replaced = |container: &Container| {
+        asks_for_templates_image(&container.image) && templates.iter().any(|(name, _)| *name == container.name)
+    };
     let origin = object.metadata().origin.0.clone().unwrap_or_else(|| Location::in_file(""));
     let mut wanted = Vec::new();
     for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
-        wanted.extend(containers.iter().enumerate().map(|(index, container)| WantedImage {
+        let own = containers.iter().enumerate().filter(|(_, container)| !is_replaced(container));
+        wanted.extend(own.map(|(index, container)| WantedImage {
             image: container.image.clone(),
             location: origin.clone().field(format!("{path}.{list}[{index}].image")),
             is_precise: false,
+            is_injected: false,
         }));
     }
     wanted
@@ -384,7 +424,7 @@ fn images(object: &Object) -> Vec<WantedImage> {
 
 #[cfg(test)]
 mod tests {
-    use hermesh_istiod::objects::{Container, Deployment, Metadata};
+    use hermesh_istiod::objects::{Deployment, Metadata};
 
     use super::*;
 

@@ -114,7 +114,8 @@ impl Opener {
         let has_mesh = first.root.get("mesh").is_some();
         let images = std::mem::take(&mut file.mesh.images);
         let booted: Vec<WantedImage> = file.all_steps().filter_map(|step| self.booted(step.boot.as_ref()?)).collect();
-        let images = self.images(has_mesh, &images, std::iter::once(&own_objects).chain(step_objects.values()), booted);
+        let objects = std::iter::once(&own_objects).chain(step_objects.values());
+        let images = self.images(has_mesh, &images, objects, booted, &pulls::agents_image(file.mesh.istio.value));
 
         let all: Vec<&Objects> = std::iter::once(&own_objects).chain(step_objects.values()).collect();
         pulls::check(&file, &all, &self.problems);
@@ -236,7 +237,7 @@ impl Opener {
     fn booted(&self, boot: &Boot) -> Option<WantedImage> {
         let image = boot.image.as_ref()?;
         let location = self.problems.location(&image.place);
-        Some(WantedImage { image: image.value.clone(), location, is_precise: true })
+        Some(WantedImage { image: image.value.clone(), location, is_precise: true, is_injected: false })
     }
 
     /// The images of the scenario, checked against those that the objects want.
@@ -246,6 +247,7 @@ impl Opener {
         named: &[(At<String>, At<&'static str>)],
         objects: impl Iterator<Item = &'o Objects>,
         booted: Vec<WantedImage>,
+        agent: &str,
     ) -> Images {
         // What a mistake among the images was meant to play is not missing.
         let all_named = has_mesh
@@ -267,7 +269,7 @@ impl Opener {
         }
         let mut wanted = booted;
         let mut all_wanted = true;
-        for (images, all) in objects.map(Objects::images) {
+        for (images, all) in objects.map(|objects| objects.images(agent)) {
             wanted.extend(images);
             all_wanted &= all;
         }
@@ -280,7 +282,9 @@ impl Opener {
             }
         }
         let all = images.clone().with_built_in();
-        for wanted in wanted.into_iter().filter(|wanted| all_named && all.find(&wanted.image).is_none()) {
+        // Whether a pod is injected shows when it is applied.
+        let is_unknown = |wanted: &WantedImage| !wanted.is_injected && all.find(&wanted.image).is_none();
+        for wanted in wanted.into_iter().filter(|wanted| all_named && is_unknown(wanted)) {
             let message = format!("nothing plays image {:?}", wanted.image);
             let help = format!("under `mesh.images` add `{:?}: stand-in`", glob_for(&wanted.image));
             let location = if wanted.is_precise { wanted.location } else { self.precise(wanted.location) };

@@ -88,18 +88,24 @@ fn pulled(cursor: &Cursor<'_>) -> Option<Pulled> {
     Some(Pulled { image: image?, node, workload, takes, fails })
 }
 
+/// The image of agents in an installation with default values.
+pub(super) fn agents_image(istio: &str) -> String {
+    format!("docker.io/istio/proxyv2:{istio}.0")
+}
+
 /// Reports what pulls name and is not there. `objects` are all that the scenario deploys.
 pub(super) fn check(file: &File, objects: &[&Objects], problems: &Problems) {
     let mesh = &file.mesh;
     let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let known = nodes::of(mesh);
     let names: Vec<&str> = known.iter().map(|node| node.name.as_str()).collect();
-    let (images, all): (Vec<_>, Vec<bool>) = objects.iter().map(|objects| objects.images()).unzip();
+    let agent = agents_image(mesh.istio.value);
+    let (images, all): (Vec<_>, Vec<bool>) = objects.iter().map(|objects| objects.images(&agent)).unzip();
     let all = all.into_iter().all(|all| all);
     let is_wanted = |glob: &str| images.iter().flatten().any(|wanted| matches(glob, &wanted.image));
-    // The image of the agent nobody has to write.
-    let agent = format!("docker.io/istio/proxyv2:{}.0", mesh.istio.value);
-    let is_istios = |glob: &str| matches(glob, &agent);
+    // The image of the agent nobody has to write; a ProxyConfig decides its variant.
+    let variants = ["", "-debug", "-distroless"].map(|variant| format!("{agent}{variant}"));
+    let is_istios = |glob: &str| variants.iter().any(|image| matches(glob, image));
     let workloads: BTreeSet<(&str, &str)> = objects
         .iter()
         .flat_map(|objects| objects.named())

@@ -13,9 +13,10 @@ use super::read::{At, Cursor, Place};
 pub(super) const REJECTABLE: [&str; 4] = ["apply", "scale", "label", "patch"];
 
 /// What Hermesh refuses and a cluster would not: nobody can expect that.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 9] = [
     "not-supported",
     "image-not-found",
+    "pods-refused",
     "name-taken",
     "too-many-pods",
     "too-many-services",

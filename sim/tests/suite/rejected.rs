@@ -115,3 +115,14 @@ fn a_text_that_only_says_where_is_no_reason() {
     let run = play(&format!("{patch}\n  expect: {{rejected: patch}}\n")).unwrap();
     assert_eq!(run.verdict, Verdict::Failed);
 }
+
+/// A cluster takes the workload, and its pods do not come.
+#[test]
+fn an_annotation_that_the_injection_webhook_refuses_is_no_rejection_of_a_workload() {
+    let with = "{spec: {template: {metadata: {annotations: {sidecar.istio.io/proxyCPU: half}}}}}";
+    let patch = format!("- patch: {{object: deployment/echo-v1, with: {with}}}\n  expect: rejected\n");
+    let run = play(&patch).unwrap();
+    assert_eq!(run.verdict, Verdict::Failed);
+    let seen = &run.steps.last().unwrap().failure.as_ref().unwrap().seen;
+    assert!(seen.contains("annotation sidecar.istio.io/proxyCPU: `half`"), "{seen}");
+}

@@ -1,11 +1,12 @@
 //! Annotations that change what a template makes of a pod, and what is wrong with their values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use hermesh_istiod::objects::{Labels, Resources, Volume, VolumeMount};
+use hermesh_istiod::objects::{Labels, Resources, Volume, VolumeMount, load};
+use hermesh_istiod::yaml::Diagnostic;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::InjectionError;
 use super::quantity::Quantity;
@@ -69,37 +70,52 @@ pub(super) fn resources(annotations: &Labels) -> Result<Resources, InjectionErro
     })
 }
 
-/// Volumes that the pod gets.
-pub(super) fn user_volumes(annotations: &Labels) -> Result<Vec<Volume>, InjectionError> {
-    named(annotations, USER_VOLUME, "{\"extra\": {\"configMap\": {\"name\": \"extra\"}}}")
+/// Volumes that the pod gets beside the template's.
+pub(super) fn user_volumes(annotations: &Labels, template: &[Volume]) -> Result<Vec<Volume>, InjectionError> {
+    let of_pod = |entries: &[Value]| {
+        let taken = template.iter().map(|volume| json!({"name": volume.name}));
+        let volumes: Vec<Value> = taken.chain(entries.iter().cloned()).collect();
+        json!({"containers": [{"name": "agent", "image": "agent"}], "volumes": volumes})
+    };
+    let example = "{\"extra\": {\"configMap\": {\"name\": \"extra\"}}}";
+    named(annotations, USER_VOLUME, example, ("spec.volumes", template.len()), of_pod)
 }
 
-/// Where the agent's container sees volumes of the pod.
-pub(super) fn user_mounts(annotations: &Labels) -> Result<Vec<VolumeMount>, InjectionError> {
-    let mounts: Vec<VolumeMount> = named(annotations, USER_MOUNT, "{\"extra\": {\"mountPath\": \"/etc/extra\"}}")?;
-    match mounts.iter().find(|mount| mount.mount_path.is_empty()) {
-        Some(mount) => {
-            let expected = format!("`{}` needs a mountPath", mount.name);
-            Err(wrong(USER_MOUNT, &annotations[USER_MOUNT], expected))
-        }
-        None => Ok(mounts),
-    }
+/// Where the agent's container sees volumes of the pod, beside the template's.
+pub(super) fn user_mounts(annotations: &Labels, template: &[VolumeMount]) -> Result<Vec<VolumeMount>, InjectionError> {
+    let of_pod = |entries: &[Value]| {
+        let taken = template.iter().map(|mount| json!({"name": mount.name, "mountPath": mount.mount_path}));
+        let mounts: Vec<Value> = taken.chain(entries.iter().cloned()).collect();
+        // Whether the pod has the volume shows when all templates are laid over it.
+        let names: BTreeSet<&str> = mounts.iter().filter_map(|mount| mount["name"].as_str()).collect();
+        let volumes: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({"containers": [{"name": "agent", "image": "agent", "volumeMounts": mounts}], "volumes": volumes})
+    };
+    let example = "{\"extra\": {\"mountPath\": \"/etc/extra\"}}";
+    named(annotations, USER_MOUNT, example, ("spec.containers[0].volumeMounts", template.len()), of_pod)
 }
 
 /// Refuses a mount of a volume that the pod does not have.
 pub(super) fn check_mounts(annotations: &Labels, volumes: &[Volume]) -> Result<(), InjectionError> {
-    let mounts = user_mounts(annotations)?;
+    let mounts = user_mounts(annotations, &[])?;
     let is_there = |mount: &&VolumeMount| volumes.iter().any(|volume| volume.name == mount.name);
     let Some(mount) = mounts.iter().find(|mount| !is_there(mount)) else { return Ok(()) };
     let expected = format!("the pod has no volume `{}`; {USER_VOLUME} adds one", mount.name);
     Err(wrong(USER_MOUNT, &annotations[USER_MOUNT], expected))
 }
 
-/// The entries of an annotation in JSON: a mapping by name, or a list of mappings with names.
-fn named<T: DeserializeOwned>(annotations: &Labels, name: &str, example: &str) -> Result<Vec<T>, InjectionError> {
+/// The entries of an annotation in JSON: a mapping by name, or a list of mappings with names. `of_pod` makes the spec of
+/// a pod of them, in which they are at the field `at`, after so many others.
+fn named<T: DeserializeOwned>(
+    annotations: &Labels,
+    name: &str,
+    example: &str,
+    at: (&str, usize),
+    of_pod: impl Fn(&[Value]) -> Value,
+) -> Result<Vec<T>, InjectionError> {
     let Some(text) = annotations.get(name) else { return Ok(Vec::new()) };
     let refuse = |why: String| wrong(name, text, why);
-    let entry = |key: Option<String>, value: Value| {
+    let entry = |key: Option<String>, value: Value| -> Result<Value, String> {
         let Value::Object(mut fields) = value else { return Err(format!("expected JSON such as {example}")) };
         if let Some(key) = key {
             fields.insert("name".to_owned(), key.into());
@@ -107,15 +123,35 @@ fn named<T: DeserializeOwned>(annotations: &Labels, name: &str, example: &str) -
         if fields.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(format!("an entry has no name; expected JSON such as {example}"));
         }
-        serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
+        Ok(Value::Object(fields))
     };
-    let entries: Result<Vec<T>, String> = match serde_json::from_str(text) {
+    let entries: Result<Vec<Value>, String> = match serde_json::from_str(text) {
         Ok(Value::Object(entries)) => Map::into_iter(entries).map(|(name, value)| entry(Some(name), value)).collect(),
         Ok(Value::Array(entries)) => entries.into_iter().map(|value| entry(None, value)).collect(),
         Ok(_) => Err(format!("expected JSON such as {example}")),
         Err(error) => Err(format!("{error}; expected JSON such as {example}")),
     };
-    entries.map_err(refuse)
+    let entries = entries.map_err(refuse)?;
+    mistakes(&entries, at, &of_pod(&entries)).map_err(refuse)?;
+    let read = |entry| serde_json::from_value(entry).map_err(|error| refuse(error.to_string()));
+    entries.into_iter().map(read).collect()
+}
+
+/// What the API server has against the pod that would come of it, as far as these entries are to blame.
+fn mistakes(entries: &[Value], (at, others): (&str, usize), spec: &Value) -> Result<(), String> {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": spec});
+    let said = |error: &Diagnostic| {
+        let field = error.location.field.as_deref()?.strip_prefix(at)?.strip_prefix('[')?;
+        let (index, field) = field.split_once(']')?;
+        let entry = entries.get(index.parse::<usize>().ok()?.checked_sub(others)?)?;
+        let name = entry["name"].as_str().unwrap_or_default();
+        let field = field.trim_start_matches('.');
+        let place = if field.is_empty() { format!("`{name}`") } else { format!("{field} of `{name}`") };
+        let help = error.help.iter().map(|help| format!("; {help}")).collect::<String>();
+        Some(format!("{place}: {}{help}", error.message))
+    };
+    let said: Vec<String> = load("pod", &pod.to_string(), "default").errors.iter().filter_map(said).collect();
+    if said.is_empty() { Ok(()) } else { Err(said.join("; ")) }
 }
 
 fn wrong(name: &str, value: &str, expected: String) -> InjectionError {

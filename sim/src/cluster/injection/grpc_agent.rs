@@ -5,7 +5,7 @@ use hermesh_istiod::objects::{
     FieldReference, HttpGetAction, HttpScheme, IntOrString, Labels, Lifecycle, LifecycleHandler, Pod, Probe,
     ProbeHandler, ProjectedSource, ProjectedVolume, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeSource,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::annotations::{self, STATUS_PORT_ANNOTATION};
 use super::metrics;
@@ -46,6 +46,7 @@ pub(super) fn render(pod: &Pod, effective: &Effective, request: &Request<'_>) ->
         volumes: volumes(&pod.metadata.annotations)?,
         labels: labels(pod, request),
         annotations: annotations(pod),
+        mounts_volumes: has_status_port(&pod.metadata.annotations),
         first: effective.hold,
         ..Overlay::default()
     })
@@ -55,10 +56,10 @@ fn agent(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Result<Cont
     let annotations = &pod.metadata.annotations;
     let config = &effective.config;
     let text = |name: &str, default: &str| annotations.get(name).map_or(default, String::as_str).to_owned();
-    let image = annotations.get("sidecar.istio.io/proxyImage").filter(|image| image.contains('/'));
+    let of_config = config.get("image").and_then(|image| image.get("imageType")?.as_str());
     let mut container = Container {
         name: AGENT.to_owned(),
-        image: image.cloned().unwrap_or_else(|| image_of(pod, config, &request.values.image)),
+        image: image(annotations, of_config, &request.values.image),
         ports: vec![ContainerPort {
             name: Some("mesh-metrics".to_owned()),
             container_port: STATUS_PORT,
@@ -87,7 +88,7 @@ fn agent(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Result<Cont
         ..Container::default()
     };
     // Istio's template closes this condition too late: without a status port resources and mounts are gone as well.
-    if annotations.get(STATUS_PORT_ANNOTATION).is_none_or(|port| port != "0") {
+    if has_status_port(annotations) {
         container.readiness_probe = Some(readiness(pod)?);
         container.resources = annotations::resources(annotations)?;
         container.volume_mounts = vec![
@@ -99,18 +100,25 @@ fn agent(pod: &Pod, effective: &Effective, request: &Request<'_>) -> Result<Cont
             mount("istio-token", "/var/run/secrets/tokens"),
             mount("istio-podinfo", "/etc/istio/pod"),
         ];
-        container.volume_mounts.extend(annotations::user_mounts(annotations)?);
+        let own = annotations::user_mounts(annotations, &container.volume_mounts)?;
+        container.volume_mounts.extend(own);
     }
     Ok(container)
 }
 
-/// The release's image, of the variant that annotation or ProxyConfig ask for.
-fn image_of(pod: &Pod, config: &Map<String, Value>, image: &str) -> String {
-    let of_config = || config.get("image")?.get("imageType")?.as_str();
-    let annotation = pod.metadata.annotations.get("sidecar.istio.io/proxyImageType").map(String::as_str);
-    match annotation.or_else(of_config) {
-        None | Some("" | "default") => image.to_owned(),
-        Some(variant) => format!("{image}-{variant}"),
+fn has_status_port(annotations: &Labels) -> bool {
+    annotations.get(STATUS_PORT_ANNOTATION).is_none_or(|port| port != "0")
+}
+
+/// The image that an annotation names, or the release's, of the variant that an annotation or the ProxyConfig ask for.
+pub(super) fn image(annotations: &Labels, of_config: Option<&str>, release: &str) -> String {
+    if let Some(image) = annotations.get("sidecar.istio.io/proxyImage").filter(|image| image.contains('/')) {
+        return image.clone();
+    }
+    let annotation = annotations.get("sidecar.istio.io/proxyImageType").map(String::as_str);
+    match annotation.or(of_config) {
+        None | Some("" | "default") => release.to_owned(),
+        Some(variant) => format!("{release}-{variant}"),
     }
 }
 
@@ -227,7 +235,8 @@ pub(super) fn volumes(annotations: &Labels) -> Result<Vec<Volume>, InjectionErro
         volume("istio-token", VolumeSource::Projected(ProjectedVolume { sources: vec![token] })),
         volume("istiod-ca-cert", VolumeSource::ConfigMap(root)),
     ]);
-    volumes.extend(annotations::user_volumes(annotations)?);
+    let own = annotations::user_volumes(annotations, &volumes)?;
+    volumes.extend(own);
     Ok(volumes)
 }
 

@@ -16,8 +16,8 @@ use crate::engine::Exit;
 use crate::image::Program;
 
 /// The init container.
-const INIT: &str = "grpc-bootstrap-init";
-const IMAGE: &str = "busybox:1.28";
+pub(super) const INIT: &str = "grpc-bootstrap-init";
+pub(super) const IMAGE: &str = "busybox:1.28";
 pub(super) const VOLUME: &str = "grpc-io-proxyless-bootstrap";
 const FOLDER: &str = "/var/lib/grpc/data/";
 /// What the application is told to read.

@@ -91,6 +91,18 @@ pub(crate) enum InjectionError {
     MeshConfig(String),
 }
 
+impl InjectionError {
+    /// The annotation that is to blame, if it is one.
+    pub(crate) fn annotation(&self) -> Option<&str> {
+        match self {
+            Self::UnknownTemplate { .. } => Some(TEMPLATES),
+            Self::ProxyConfig(_) => Some(proxy_config::ANNOTATION),
+            Self::Annotation { name, .. } => Some(name),
+            Self::Resources(_) | Self::MeshConfig(_) => None,
+        }
+    }
+}
+
 /// What becomes of `pod`.
 pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, InjectionError> {
     match decide(request.namespace, request.namespace_labels, &pod) {
@@ -119,18 +131,36 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     let mut injected = pod.clone();
     // What is there stays, so that a later template wins over one before it, and the user over all.
     overlays.iter().rev().for_each(|overlay| overlay.lay_over(&mut injected, &pod));
-    annotations::check_mounts(&pod.metadata.annotations, &injected.spec.volumes)?;
+    if overlays.iter().any(|overlay| overlay.mounts_volumes) {
+        annotations::check_mounts(&pod.metadata.annotations, &injected.spec.volumes)?;
+    }
     finish::finish(&mut injected, &pod, &overlays, &effective);
     Ok(Injected { pod: injected, notes })
 }
 
 /// The names of the volumes that injection may add to a pod with these annotations: those of the agent, as a template
-/// may yet be asked for, and those of the templates that are.
-pub(crate) fn volume_names(annotations: &Labels) -> Vec<String> {
-    // What is wrong with them is told when the pod is applied.
-    let agents = grpc_agent::volumes(annotations).unwrap_or_default();
+/// may yet be asked for, and those of the templates that are. `None` if the annotations cannot be read, which is told
+/// when the pod is applied.
+pub(crate) fn volume_names(annotations: &Labels) -> Option<Vec<String>> {
+    let agents = grpc_agent::volumes(annotations).ok()?;
     let simple = templates(annotations).contains(&GRPC_SIMPLE).then(|| grpc_simple::VOLUME.to_owned());
-    agents.into_iter().map(|volume| volume.name).chain(simple).collect()
+    Some(agents.into_iter().map(|volume| volume.name).chain(simple).collect())
+}
+
+/// The containers that injection adds to a pod with these annotations, or completes, and their images. `agent` is the
+/// image of the installation.
+pub(crate) fn images(annotations: &Labels, agent: &str) -> Vec<(&'static str, String)> {
+    let image = |name: &str| match name {
+        GRPC_AGENT => Some((AGENT, grpc_agent::image(annotations, None, agent))),
+        GRPC_SIMPLE => Some((grpc_simple::INIT, grpc_simple::IMAGE.to_owned())),
+        _ => None,
+    };
+    templates(annotations).into_iter().filter_map(image).collect()
+}
+
+/// Whether this is what the user writes for the image of the template's.
+pub(crate) fn asks_for_templates_image(image: &str) -> bool {
+    image == "auto"
 }
 
 /// The templates that annotations ask for.

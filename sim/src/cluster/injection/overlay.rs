@@ -3,6 +3,7 @@
 
 use hermesh_istiod::objects::{Container, Pod, Volume};
 
+use super::asks_for_templates_image;
 use super::merge::{fill, fill_list};
 
 /// A template filled in for one pod.
@@ -16,6 +17,8 @@ pub(super) struct Overlay {
     pub(super) volumes: Vec<Volume>,
     pub(super) labels: Vec<(String, String)>,
     pub(super) annotations: Vec<(String, String)>,
+    /// Whether its container mounts volumes that annotations name.
+    pub(super) mounts_volumes: bool,
     /// Whether its containers start before the others.
     pub(super) first: bool,
 }
@@ -58,8 +61,7 @@ impl Overlay {
 
 /// Completes a container of the user's that has the name of one of the template's.
 fn complete(own: &mut Container, template: &Container) {
-    // `image: auto` asks for the template's.
-    if own.image == "auto" {
+    if asks_for_templates_image(&own.image) {
         own.image.clear();
     }
     fill(own, template);

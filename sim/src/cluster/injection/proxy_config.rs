@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{InjectionError, Request};
 
-const ANNOTATION: &str = "proxy.istio.io/config";
+pub(super) const ANNOTATION: &str = "proxy.istio.io/config";
 /// The mesh's configuration: a ConfigMap of the root namespace, and the key in it.
 pub(crate) const MESH_CONFIG: (&str, &str) = ("istio", "mesh");
 

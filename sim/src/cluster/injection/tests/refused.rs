@@ -1,6 +1,9 @@
 //! Values of annotations that the webhook refuses, and why.
 
+use hermesh_istiod::objects::Labels;
+
 use super::table::{inject_input, read};
+use super::volume_names;
 
 #[test]
 fn values_that_cannot_work_are_refused() {
@@ -24,8 +27,42 @@ fn values_that_cannot_work_are_refused() {
         ("sidecar.istio.io/userVolume", "\"x\"", Some(volume)),
         ("sidecar.istio.io/userVolume", "{\"x\": 1}", Some(volume)),
         ("sidecar.istio.io/userVolume", "[{\"emptyDir\": {}}]", Some("an entry has no name")),
-        ("sidecar.istio.io/userVolume", "{\"x\": {\"configMap\": 1}}", Some("invalid type: integer `1`")),
-        ("sidecar.istio.io/userVolumeMount", "{\"x\": {}}", Some("`x` needs a mountPath")),
+        ("sidecar.istio.io/userVolume", "{\"x\": {\"configMap\": 1}}", Some("configMap of `x`: expected")),
+        (
+            "sidecar.istio.io/userVolume",
+            "{\"istio-data\": {\"configMap\": {\"name\": \"c\"}}}",
+            Some("name of `istio-data`: volume \"istio-data\" is already there"),
+        ),
+        (
+            "sidecar.istio.io/userVolume",
+            "[{\"name\": \"x\"}, {\"name\": \"x\"}]",
+            Some("volume \"x\" is already there"),
+        ),
+        (
+            "sidecar.istio.io/userVolume",
+            "{\"x\": {\"emptyDir\": {}, \"configMap\": {\"name\": \"c\"}}}",
+            Some("`x`: a volume has exactly one source"),
+        ),
+        (
+            "sidecar.istio.io/userVolume",
+            "{\"X_y\": {\"configMapp\": {}}, \"z\": {\"configMap\": {}}}",
+            Some(
+                "configMapp of `X_y`: unknown field; did you mean `configMap`?; name of `X_y`: invalid or missing \
+                 volume name \"X_y\"; configMap.name of `z`: missing",
+            ),
+        ),
+        ("sidecar.istio.io/userVolume", "{\"X_y\": {}}", Some("name of `X_y`: invalid or missing volume name \"X_y\"")),
+        ("sidecar.istio.io/userVolumeMount", "{\"x\": {}}", Some("mountPath of `x`: missing; where")),
+        (
+            "sidecar.istio.io/userVolumeMount",
+            "{\"istio-data\": {\"mountPath\": \"/etc/istio/pod\"}}",
+            Some("mountPath of `istio-data`: \"/etc/istio/pod\" is already there"),
+        ),
+        (
+            "sidecar.istio.io/userVolumeMount",
+            "{\"istio-data\": {\"mountPath\": \"/x\", \"readonly\": true}}",
+            Some("readonly of `istio-data`: unknown field; did you mean `readOnly`?"),
+        ),
         (
             "sidecar.istio.io/userVolumeMount",
             "{\"x\": {\"mountPath\": \"/x\"}}",
@@ -43,6 +80,25 @@ fn values_that_cannot_work_are_refused() {
         };
         assert!(is_right, "{annotation}: {value:?}: {refused:?}, expected {expected:?}");
     }
+}
+
+#[test]
+fn mounts_are_looked_at_only_where_the_agent_has_any() {
+    let nothing_there = "{\"x\": {\"mountPath\": \"/x\"}}";
+    let mount = serde_json::json!({"annotations": {"sidecar.istio.io/userVolumeMount": nothing_there}});
+    assert!(inject_input("grpc-agent", &mount).is_err());
+    assert_eq!(inject_input("grpc-simple", &mount).map(|_| ()), Ok(()));
+    let mut without_port = mount;
+    without_port["annotations"]["status.sidecar.istio.io/port"] = "0".into();
+    assert_eq!(inject_input("grpc-agent", &without_port).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn of_volumes_that_cannot_be_read_nobody_knows_the_names() {
+    let annotations = |volumes: &str| Labels::from([("sidecar.istio.io/userVolume".to_owned(), volumes.to_owned())]);
+    let names = volume_names(&annotations("{\"roots\": {}}")).expect("it can be read");
+    assert!(["istio-data", "roots"].iter().all(|name| names.iter().any(|other| other == name)), "{names:?}");
+    assert_eq!(volume_names(&annotations("{\"roots\": {}")), None);
 }
 
 #[test]
