@@ -151,17 +151,25 @@ fn what_is_written_is_what_was_read() {
                     "value": {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "3s"}},
             "bytes": {"@type": "type.googleapis.com/google.protobuf.BytesValue", "value": "/+8="},
             "number": {"@type": "type.googleapis.com/google.protobuf.DoubleValue", "value": "-Infinity"},
-            "time": {"@type": "type.googleapis.com/google.protobuf.Timestamp", "value": "2025-01-01T00:00:18.5Z"}}},
+            "time": {"@type": "type.googleapis.com/google.protobuf.Timestamp", "value": "2025-01-01T00:00:18.500Z"}}},
         "transportSocket": {"name": "tls", "typedConfig": {
           "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
           "commonTlsContext": {"alpnProtocols": ["h2"]}, "sni": "é", "maxSessionKeys": 3}},
         "type": "EDS"}"#;
     let wanted: serde_json::Value = serde_json::from_str(text).unwrap();
     assert_eq!(written(text), wanted);
-    let times = [("0s", "0s"), ("1.1s", "1.100s"), ("-0.000001s", "-0.000001s"), ("2.000000001s", "2.000000001s")];
-    for (read, told) in times {
-        let text = "{\"@type\": \"type.googleapis.com/google.protobuf.Duration\", \"value\": \"";
-        assert_eq!(written(&format!("{text}{read}\"}}"))["value"], told);
+    for (name, read, told) in [
+        ("Duration", "0s", "0s"),
+        ("Duration", "1.1s", "1.100s"),
+        ("Duration", "-0.000001s", "-0.000001s"),
+        ("Duration", "2.000000001s", "2.000000001s"),
+        ("Timestamp", "2025-01-01T00:00:18Z", "2025-01-01T00:00:18Z"),
+        ("Timestamp", "2025-01-01T00:00:18.5Z", "2025-01-01T00:00:18.500Z"),
+        ("Timestamp", "1969-12-31T23:59:59.1234Z", "1969-12-31T23:59:59.123400Z"),
+        ("Timestamp", "2025-01-01T01:00:18.000000001+01:00", "2025-01-01T00:00:18.000000001Z"),
+    ] {
+        let text = format!("{{\"@type\": \"type.googleapis.com/google.protobuf.{name}\", \"value\": \"{read}\"}}");
+        assert_eq!(written(&text)["value"], told, "{name}");
     }
 }
 

@@ -158,17 +158,22 @@ fn base64(bytes: &[u8]) -> String {
 /// `-1.050s`, with no more groups of three digits behind the point than it takes.
 fn duration(secs: i64, nanos: i32) -> String {
     let sign = if secs < 0 || nanos < 0 { "-" } else { "" };
-    let (secs, nanos) = (secs.unsigned_abs(), nanos.unsigned_abs());
-    let mut fraction = format!("{nanos:09}");
-    while fraction.ends_with("000") {
-        fraction.truncate(fraction.len() - 3);
-    }
-    let point = if fraction.is_empty() { "" } else { "." };
-    format!("{sign}{secs}{point}{fraction}s")
+    format!("{sign}{}{}s", secs.unsigned_abs(), fraction(nanos.unsigned_abs()))
 }
 
-/// `2025-01-01T00:00:18Z`; null of a time that the mapping has no text for.
+/// A point and 3, 6 or 9 digits; nothing of 0.
+fn fraction(nanos: u32) -> String {
+    let mut digits = format!("{nanos:09}");
+    while digits.ends_with("000") {
+        digits.truncate(digits.len() - 3);
+    }
+    if digits.is_empty() { digits } else { format!(".{digits}") }
+}
+
+/// `2025-01-01T00:00:18.500Z`; null of a time that the mapping has no text for.
 fn timestamp(secs: i64, nanos: i32) -> Value {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(secs) * 1_000_000_000 + i128::from(nanos));
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).map_or(Value::Null, Value::from)
+    let Some(nanos) = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000) else { return Value::Null };
+    let time = OffsetDateTime::from_unix_timestamp(secs).ok();
+    let text = time.and_then(|time| time.format(&Rfc3339).ok());
+    text.map_or(Value::Null, |text| format!("{}{}Z", text.trim_end_matches('Z'), fraction(nanos)).into())
 }
