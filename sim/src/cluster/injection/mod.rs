@@ -19,6 +19,7 @@ mod selection;
 
 pub(crate) use grpc_agent::AGENT;
 use hermesh_istiod::objects::{Labels, ObjectKey, Pod};
+use hermesh_istiod::yaml::nearest;
 pub(crate) use proxy_config::{MESH_CONFIG, Sources};
 use selection::{Decision, decide};
 
@@ -63,12 +64,12 @@ pub(crate) struct Injected {
 #[non_exhaustive]
 pub(crate) enum InjectionError {
     /// The annotation names a template that istiod does not have.
-    #[error("annotation inject.istio.io/templates: unknown template `{name}`; expected one of {known}")]
+    #[error("annotation inject.istio.io/templates: unknown template `{name}`; {remedy}")]
     UnknownTemplate {
         /// What it names.
         name: String,
-        /// Those there are.
-        known: String,
+        /// The one that is meant, or those there are.
+        remedy: String,
     },
     /// The annotation holds no ProxyConfig.
     #[error("annotation proxy.istio.io/config: {0}")]
@@ -113,7 +114,11 @@ pub(crate) fn inject(pod: Pod, request: &Request<'_>) -> Result<Injected, Inject
     let annotations = &pod.metadata.annotations;
     let templates = templates(annotations);
     if let Some(unknown) = templates.iter().find(|name| !KNOWN_TEMPLATES.contains(name)) {
-        return Err(InjectionError::UnknownTemplate { name: (*unknown).to_owned(), known: KNOWN_TEMPLATES.join(", ") });
+        let remedy = match nearest(unknown, KNOWN_TEMPLATES) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("expected one of {}", KNOWN_TEMPLATES.join(", ")),
+        };
+        return Err(InjectionError::UnknownTemplate { name: (*unknown).to_owned(), remedy });
     }
     let is_played = |name: &&&str| [GRPC_AGENT, GRPC_SIMPLE].contains(*name);
     let notes = templates.iter().filter(|name| !is_played(name)).map(|name| not_played(name)).collect();

@@ -184,12 +184,6 @@ fn a_pod_that_would_get_envoy_runs_without_and_is_told_so() {
     assert!(notes[0].contains("Envoy") && notes[0].contains("grpc-agent"), "{notes:?}");
 }
 
-#[test]
-fn an_unknown_template_is_refused_with_the_known_ones() {
-    let message = try_injected(with_annotation(traffic(), TEMPLATES, "grpc-agnet")).unwrap_err().to_string();
-    assert!(message.contains("`grpc-agnet`") && message.contains("grpc-agent,"), "{message}");
-}
-
 /// The ProxyConfigs of a text, each younger than the one before, and the mesh's configuration.
 fn sources(mesh: Option<&str>, objects: &str) -> Sources {
     let loaded = load("test.yaml", objects, "shop");

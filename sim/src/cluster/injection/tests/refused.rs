@@ -109,3 +109,14 @@ fn nobody_may_ask_for_more_than_they_get_at_most() {
     let input = "{annotations: {sidecar.istio.io/proxyMemory: 1Gi, sidecar.istio.io/proxyMemoryLimit: 1024Mi}}";
     assert!(inject_input("grpc-agent", &read(input)).is_ok());
 }
+
+#[test]
+fn the_template_that_is_meant_is_named() {
+    for (templates, remedy) in [
+        ("grpc-agnet", "unknown template `grpc-agnet`; did you mean `grpc-agent`?"),
+        ("grpc-agent,mine", "unknown template `mine`; expected one of sidecar, gateway, grpc-simple, grpc-agent, "),
+    ] {
+        let error = inject_input(templates, &serde_json::Value::Null).unwrap_err().to_string();
+        assert!(error.contains(remedy), "{error}");
+    }
+}
