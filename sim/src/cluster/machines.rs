@@ -10,6 +10,7 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +100,9 @@ pub enum BootError {
     /// Something else has the name.
     #[error("{0} is there already: a machine needs a name of its own")]
     Name(String),
+    /// The machine of that name is not gone yet.
+    #[error("machine {0} still shuts down, which may take {max} s: let time pass, and boot it then", max = STOP.as_secs())]
+    ShutsDown(String),
     /// Somebody else has the address, or it is one of those that the cluster gives out.
     #[error("the address {address} is {whose}: a machine needs one of its own, such as 192.168.0.1")]
     Address {
@@ -293,10 +297,6 @@ impl Machines {
         })
     }
 
-    /// All machines, as if they were pods.
-    pub(crate) fn rows(&self, namespace: Option<&str>) -> Vec<PodRow> {
-        let state = self.lock();
-        let machines = state.machines.iter().filter(|((of, _), _)| namespace.is_none_or(|namespace| namespace == of));
     /// Those that are on, by namespace and name.
     pub(crate) fn on(&self) -> Vec<(String, String)> {
         let state = self.lock();
@@ -311,6 +311,10 @@ impl Machines {
         outside.contains(&format!("{namespace}/{name}")) && !self.contains(namespace, name)
     }
 
+    /// All machines, as if they were pods.
+    pub(crate) fn rows(&self, namespace: Option<&str>) -> Vec<PodRow> {
+        let state = self.lock();
+        let machines = state.machines.iter().filter(|((of, _), _)| namespace.is_none_or(|namespace| namespace == of));
         machines
             .map(|((namespace, name), machine)| PodRow {
                 namespace: namespace.clone(),
@@ -335,9 +339,18 @@ impl Machines {
         self.lock().machines.contains_key(&(namespace.to_owned(), name.to_owned()))
     }
 
+    /// Whether there is a machine of this name, on its way to be gone.
+    pub(crate) fn shuts_down(&self, namespace: &str, name: &str) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().machines.get(&key).is_some_and(|machine| machine.off.is_raised())
+    }
+
     fn is_free(&self, boot: &Boot) -> Result<(), BootError> {
         let Boot { namespace, name, address, .. } = boot;
         let qualified = format!("{namespace}/{name}");
+        if self.shuts_down(namespace, name) {
+            return Err(BootError::ShutsDown(qualified));
+        }
         if self.contains(namespace, name) {
             return Err(BootError::Name(format!("a machine {qualified}")));
         }
@@ -346,6 +359,13 @@ impl Machines {
         if let Some(taken) = taken.find(|key| self.store.contains(key)) {
             return Err(BootError::Name(taken.to_string()));
         }
+        let is_pod_of = |set: &Object| match set {
+            Object::StatefulSet(set) => is_pod_of(name, &set.metadata.name, &set.spec.wanted()),
+            _ => false,
+        };
+        if let Some(set) = self.store.list_in(Kind::StatefulSet, namespace).into_iter().find(is_pod_of) {
+            return Err(BootError::Name(format!("{} with a pod {name}", set.key())));
+        }
         let whose = |whose: &str| Err(BootError::Address { address: *address, whose: whose.to_owned() });
         if let Some(reserved) = reserved(*address) {
             return whose(reserved);
@@ -353,7 +373,10 @@ impl Machines {
         let state = self.lock();
         let other = state.machines.iter().find(|(_, machine)| machine.address == *address);
         match other {
-            Some(((namespace, name), _)) => whose(&format!("that of machine {namespace}/{name}")),
+            Some(((namespace, name), machine)) => {
+                let state = if machine.off.is_raised() { ", which still shuts down" } else { "" };
+                whose(&format!("that of machine {namespace}/{name}{state}"))
+            }
             None => Ok(()),
         }
     }
@@ -372,6 +395,14 @@ impl Machines {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a name is that of one of a StatefulSet's pods.
+pub(crate) fn is_pod_of(name: &str, set: &str, ordinals: &Range<u32>) -> bool {
+    let ordinal = name.strip_prefix(set).and_then(|rest| rest.strip_prefix('-'));
+    let parsed = ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok());
+    // `web-01` is no pod's.
+    parsed.is_some_and(|parsed| ordinals.contains(&parsed) && ordinal == Some(&*parsed.to_string()))
 }
 
 /// Whose an address is that no machine can have.

@@ -259,9 +259,13 @@ impl Cluster {
     /// What speaks against applying `objects` in this order, and what is worth a note.
     pub(crate) fn review(&self, objects: &[Object]) -> admission::Review {
         let mut review = self.admission.review(objects, &self.pods, self.kubelet.images());
-        review
-            .errors
-            .extend(admission::named_as_machines(objects, |namespace, name| self.machines.contains(namespace, name)));
+        let shuts_down = |namespace: &str, name: &str| self.machines.shuts_down(namespace, name);
+        let is_on =
+            |namespace: &str, name: &str| self.machines.contains(namespace, name) && !shuts_down(namespace, name);
+        review.errors.extend(admission::named_as_machines(objects, is_on));
+        let named = admission::named_as_machines(objects, shuts_down).into_iter();
+        let help = "it still shuts down: let time pass until it is gone, or take another name";
+        review.errors.extend(named.map(|error| error.with_help(help)));
         review
     }
 

@@ -43,6 +43,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
         let checker = Checker { now: &now, ever: &ever, problems };
         match step.action() {
             Some(Action::Apply(_)) => {
+                step_objects.into_iter().for_each(|objects| checker.named_as_machines(objects, step));
                 step_objects.into_iter().for_each(|objects| now.apply_all(objects));
                 unsettled = Some("apply").filter(|_| step.rejection().is_none()).or(unsettled);
             }
@@ -52,6 +53,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             }
             Some(Action::Change(changes)) => {
                 checker.changes(changes);
+                step_objects.into_iter().for_each(|objects| checker.named_as_machines(objects, step));
                 step_objects.into_iter().for_each(|objects| now.apply_all(objects));
                 let verb = changes.first().map(Change::verb);
                 unsettled = verb.filter(|_| step.rejection().is_none()).or(unsettled);
@@ -95,8 +97,10 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
             }
             Some(Action::Power(power)) => nodes::check(power, &file.mesh, problems),
             Some(Action::Machine(Machines::Boot(boot))) => {
-                checker.boot(boot);
-                now.boot(&boot.machine.value);
+                // What has its name goes on being what it is.
+                if checker.boot(boot) {
+                    now.boot(&boot.machine.value);
+                }
             }
             Some(Action::Machine(Machines::Shutdown(name))) => {
                 checker.machine(name);
@@ -208,13 +212,26 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Of a machine, that its name is free and its group there.
-    fn boot(&self, boot: &Boot) {
-        if let Some(taken) = self.now.taken(&boot.machine.value) {
+    /// Of a machine, that its name is free and its group there. Answers whether the name is.
+    fn boot(&self, boot: &Boot) -> bool {
+        let taken = self.now.taken(&boot.machine.value);
+        let is_free = taken.is_none();
+        if let Some(taken) = taken {
             self.error(&boot.machine.place, "duplicate-name", taken);
         }
         if let Some(complaint) = self.now.group_complaint(&boot.group.value, self.ever) {
             self.error(&boot.group.place, "unknown-group", complaint);
+        }
+        is_free
+    }
+
+    /// Of objects, that none gets the name of a machine, nor one of its pods.
+    fn named_as_machines(&self, objects: &Objects, step: &Step) {
+        for (object, machine) in objects.named().filter_map(|object| Some((object, self.now.machine_named(object)?))) {
+            let message = format!("{}: {machine} is a machine", object.key());
+            let error = Diagnostic::error("name-taken", self.problems.location(&step.verb_place), message);
+            let help = "a workload needs a name of its own; shut the machine down first, or take another";
+            self.problems.add(error.with_help(help));
         }
     }
 

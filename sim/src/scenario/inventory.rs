@@ -1,6 +1,7 @@
 //! What the manifests of a scenario deploy, as far as steps name it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use hermesh_istiod::objects::{Container, Labels, Object, ObjectKey};
 use hermesh_istiod::yaml::{Location, listed, nearest};
@@ -8,6 +9,7 @@ use hermesh_istiod::yaml::{Location, listed, nearest};
 use super::services::Services;
 use super::target::Target;
 use crate::cluster::injection::{self, asks_for_templates_image, volume_names};
+use crate::cluster::machines::is_pod_of;
 use crate::cluster::patch::Patch;
 
 /// Where istiod runs, which every mesh has.
@@ -68,6 +70,8 @@ impl Objects {
 struct Workload {
     /// `None` if nobody knows, and so of the containers.
     pods: Option<usize>,
+    /// Of a StatefulSet, those that its pods are named by.
+    ordinals: Range<u32>,
     containers: Option<Vec<String>>,
     /// Those of its own, and those that injection may add.
     volumes: Option<Vec<String>>,
@@ -101,7 +105,8 @@ impl Inventory {
     /// An empty cluster, seen from `namespace`.
     pub(super) fn seen_from(namespace: &str) -> Self {
         let (istio_system, istiod) = ISTIOD;
-        let workload = Workload { pods: Some(1), containers: Some(vec!["discovery".to_owned()]), volumes: None };
+        let containers = Some(vec!["discovery".to_owned()]);
+        let workload = Workload { pods: Some(1), ordinals: 0..0, containers, volumes: None };
         let workloads = BTreeMap::from([((istio_system.to_owned(), istiod.to_owned()), workload)]);
         let (groups, machines) = (BTreeSet::new(), BTreeSet::new());
         let services = Services::of_istio();
@@ -116,7 +121,8 @@ impl Inventory {
                 Object::ServiceEntry(entry) => self.services.apply_entry(entry, true),
                 Object::WorkloadGroup(_) => drop(self.groups.insert(key(object))),
                 _ if object.pod_spec().is_some() => {
-                    self.workloads.insert(key(object), Workload { pods: None, containers: None, volumes: None });
+                    let workload = Workload { pods: None, ordinals: 0..0, containers: None, volumes: None };
+                    self.workloads.insert(key(object), workload);
                 }
                 _ => {}
             }
@@ -155,7 +161,8 @@ impl Inventory {
         let volumes = volumes.chain(claims.iter().map(|claim| claim.metadata.name.clone()));
         let injected = annotations(object).and_then(volume_names);
         let volumes = injected.map(|injected| volumes.chain(injected).collect());
-        self.workloads.insert(key(object), Workload { pods, containers: Some(containers), volumes });
+        let workload = Workload { pods, ordinals: ordinals(object), containers: Some(containers), volumes };
+        self.workloads.insert(key(object), workload);
     }
 
     pub(super) fn delete(&mut self, object: &Object) {
@@ -180,7 +187,8 @@ impl Inventory {
     pub(super) fn boot(&mut self, machine: &str) {
         let key = self.own(machine);
         let containers = Some(vec!["app".to_owned()]);
-        self.workloads.entry(key.clone()).or_insert(Workload { pods: Some(1), containers, volumes: None });
+        let machine = Workload { pods: Some(1), ordinals: 0..0, containers, volumes: None };
+        self.workloads.entry(key.clone()).or_insert(machine);
         self.machines.insert(key);
     }
 
@@ -196,7 +204,23 @@ impl Inventory {
         let key = self.own(machine);
         let what = if self.machines.contains(&key) { "machine" } else { "workload" };
         let of = &self.namespace;
-        self.workloads.contains_key(&key).then(|| format!("a {what} `{machine}` is there already in namespace {of}"))
+        if self.workloads.contains_key(&key) {
+            return Some(format!("a {what} `{machine}` is there already in namespace {of}"));
+        }
+        let own = self.workloads.iter().filter(|((namespace, _), _)| namespace == of);
+        let mut sets = own.filter(|((_, set), workload)| is_pod_of(machine, set, &workload.ordinals));
+        let ((_, set), _) = sets.next()?;
+        Some(format!("`{machine}` is a pod of StatefulSet `{set}` in namespace {of}"))
+    }
+
+    /// The machine, `namespace/name`, whose name an object would get, or one of its pods.
+    pub(super) fn machine_named(&self, object: &Object) -> Option<String> {
+        object.pod_spec()?;
+        let (of, name) = key(object);
+        let ordinals = ordinals(object);
+        let mut machines = self.machines.iter().filter(|(namespace, _)| *namespace == of);
+        let (_, machine) = machines.find(|(_, machine)| *machine == name || is_pod_of(machine, &name, &ordinals))?;
+        Some(format!("{of}/{machine}"))
     }
 
     /// What is wrong with the name of a WorkloadGroup of the scenario's namespace.
@@ -361,6 +385,14 @@ fn missing(
         Some(near) => format!("no {what} `{name}` in namespace {of}; did you mean `{near}`?"),
         None => format!("no {what} `{name}` in namespace {of}"),
     })
+}
+
+/// The ordinals of a StatefulSet's pods.
+fn ordinals(object: &Object) -> Range<u32> {
+    match object {
+        Object::StatefulSet(set) => set.spec.wanted(),
+        _ => 0..0,
+    }
 }
 
 fn not_deployed(target: &Target) -> String {

@@ -56,6 +56,19 @@ spec:
         image: registry.istio.io/testing/app:latest
 ";
 
+/// With the pods `db-0` and `db-1`.
+const SET: &str = "\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: app, image: \"registry.istio.io/testing/app:latest\"}]}
+";
+
 /// What a cluster would take and Hermesh does not play.
 const LATER: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: echo}\nspec: {parentRefs: [{kind: Service, name: echo}]}\n";
 
@@ -79,6 +92,7 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     write("echo.yaml", ECHO);
     write("many.yaml", &ECHO.replace("name: echo-v1}\nspec:", "name: many}\nspec:\n  replicas: 10001"));
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
+    write("set.yaml", SET);
     write("nobodys.yaml", &ECHO.replace("{name: echo", "{namespace: nobody, name: nobody"));
     write("broken.yaml", "a: b: c\n");
     write("later.yaml", LATER);

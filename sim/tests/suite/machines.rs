@@ -203,3 +203,38 @@ fn nobody_waits_for_a_machine_that_is_off() {
     let error = lacks(&mut mesh, 120);
     assert!(error.contains("vm-2 is a machine, and is off"), "{error}");
 }
+
+#[test]
+fn no_machine_gets_the_name_of_a_pod_that_a_stateful_set_wants() {
+    let mut mesh = bank();
+    mesh.apply(
+        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec: {replicas: 3, \
+         selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: \
+         registry.bank/a}]}}}\n",
+    );
+    let mut boot = |name: &str| mesh.try_boot(&Machine::new(name, "ledger", [192, 168, 0, 1]));
+    assert_eq!(
+        boot("db-2").unwrap_err().to_string(),
+        "StatefulSet bank/db with a pod db-2 is there already: a machine needs a name of its own"
+    );
+    boot("db-3").unwrap();
+}
+
+#[test]
+fn what_waits_for_a_machine_to_be_gone_is_told_so() {
+    let mut mesh = bank();
+    mesh.boot(Machine::new("vm", "ledger", [192, 168, 0, 1])).wait_ready();
+    // What is paused does not end before it is killed.
+    mesh.pause("vm/0/app").shut_down("vm");
+    let boot = |mesh: &mut Mesh, name: &str| mesh.try_boot(&Machine::new(name, "ledger", [192, 168, 0, 1]));
+    let again = boot(&mut mesh, "vm").unwrap_err().to_string();
+    assert_eq!(again, "machine bank/vm still shuts down, which may take 90 s: let time pass, and boot it then");
+    let other = boot(&mut mesh, "other").unwrap_err().to_string();
+    assert!(other.contains("that of machine bank/vm, which still shuts down"), "{other}");
+    let pod =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: vm}\nspec: {containers: [{name: a, image: registry.bank/a}]}\n";
+    let refused = mesh.try_apply(pod).unwrap_err().to_string();
+    assert!(refused.contains("bank/vm is a machine; it still shuts down: let time pass until it is gone"), "{refused}");
+    mesh.run_for(Duration::from_secs(91));
+    boot(&mut mesh, "vm").unwrap();
+}

@@ -119,3 +119,34 @@ fn a_machine_has_no_volumes() {
         &["s.yaml:9:18: steps[2].fill.volume: machine `ledger-1` has no volumes"],
     );
 }
+
+#[test]
+fn a_workload_stays_one_whose_name_a_machine_cannot_get() {
+    refused(
+        &steps(
+            "- boot: {machine: echo-v1, group: ledger, address: 192.168.7.1}\n- tear: {volume: istio-data, of: echo-v1}",
+        ),
+        &["s.yaml:8:19: steps[1].boot.machine: a workload `echo-v1` is there already in namespace shop"],
+    );
+}
+
+#[test]
+fn no_workload_gets_the_name_of_a_machine_that_is_on() {
+    let boot = |name: &str| format!("- boot: {{machine: {name}, group: ledger, address: 192.168.7.11}}");
+    let is_machine = |at: &str, object: &str, machine: &str| {
+        let remedy = "a workload needs a name of its own; shut the machine down first, or take another";
+        format!("s.yaml:{at}: {object}: shop/{machine} is a machine; {remedy}")
+    };
+    for machine in ["db", "db-1"] {
+        let text = steps(&format!("{}\n- apply: set.yaml", boot(machine)));
+        refused(&text, &[&is_machine("9:10", "steps[2].apply: StatefulSet shop/db", machine)]);
+        let text = steps(&format!("{}\n- shutdown: {machine}\n- apply: set.yaml", boot(machine)));
+        open(&text).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    }
+    open(&steps(&format!("{}\n{}\n- apply: set.yaml", boot("db-2"), boot("db-01").replace(".11}", ".12}"))))
+        .unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    let scaled = steps(&format!("- apply: set.yaml\n{}\n- scale: {{db: 3}}", boot("db-2")));
+    refused(&scaled, &[&is_machine("10:10", "steps[3].scale: StatefulSet shop/db", "db-2")]);
+    let taken = steps(&format!("- apply: set.yaml\n{}", boot("db-1")));
+    refused(&taken, &["s.yaml:9:19: steps[2].boot.machine: `db-1` is a pod of StatefulSet `db` in namespace shop"]);
+}
