@@ -140,9 +140,7 @@ impl Inventory {
             }
             _ => {}
         }
-        let Some((spec, _)) = object.pod_spec() else {
-            return;
-        };
+        let Some((spec, _)) = object.pod_spec() else { return };
         let pods = match object {
             Object::Deployment(deployment) => Some(deployment.spec.replicas as usize),
             Object::StatefulSet(set) if set.spec.replicas == 0 => Some(0),
@@ -249,9 +247,7 @@ impl Inventory {
             return None;
         }
         Some(match nearest(volume, names.iter().copied()) {
-            Some(near) => {
-                format!("the pods of `{name}` have no volume `{volume}`; did you mean `{near}`?")
-            }
+            Some(near) => format!("the pods of `{name}` have no volume `{volume}`; did you mean `{near}`?"),
             None => format!("the pods of `{name}` have no volume `{volume}`; they can have {}", listed(&names)),
         })
     }
@@ -387,16 +383,16 @@ fn missing(
     })
 }
 
+fn not_deployed(target: &Target) -> String {
+    format!("workload `{}` is not deployed at this step", target.workload)
+}
+
 /// The ordinals of a StatefulSet's pods.
 fn ordinals(object: &Object) -> Range<u32> {
     match object {
         Object::StatefulSet(set) => set.spec.wanted(),
         _ => 0..0,
     }
-}
-
-fn not_deployed(target: &Target) -> String {
-    format!("workload `{}` is not deployed at this step", target.workload)
 }
 
 fn key(object: &Object) -> (String, String) {
@@ -414,9 +410,7 @@ fn annotations(object: &Object) -> Option<&Labels> {
 
 /// The images that the containers of `object` get if its pods are injected.
 fn injected_images(object: &Object, agent: &str) -> Vec<WantedImage> {
-    let (Some((spec, path)), Some(annotations)) = (object.pod_spec(), annotations(object)) else {
-        return Vec::new();
-    };
+    let (Some((spec, path)), Some(annotations)) = (object.pod_spec(), annotations(object)) else { return Vec::new() };
     let has_own = |name: &str| {
         let mut containers = spec.init_containers.iter().chain(&spec.containers);
         containers.any(|container| container.name == name && !asks_for_templates_image(&container.image))
@@ -433,9 +427,7 @@ fn injected_images(object: &Object, agent: &str) -> Vec<WantedImage> {
 
 /// The images that the containers of `object` want, but for those that injection decides.
 fn images(object: &Object) -> Vec<WantedImage> {
-    let Some((spec, path)) = object.pod_spec() else {
-        return Vec::new();
-    };
+    let Some((spec, path)) = object.pod_spec() else { return Vec::new() };
     let templates = annotations(object).map(|annotations| injection::images(annotations, "")).unwrap_or_default();
     let is_replaced = |container: &Container| {
         asks_for_templates_image(&container.image) && templates.iter().any(|(name, _)| *name == container.name)
