@@ -104,8 +104,8 @@ pub(super) fn check_mounts(annotations: &Labels, volumes: &[Volume]) -> Result<(
     Err(wrong(USER_MOUNT, &annotations[USER_MOUNT], expected))
 }
 
-/// The entries of an annotation in JSON: a mapping by name, or a list of mappings with names. `of_pod` makes the spec of
-/// a pod of them, in which they are at the field `at`, after so many others.
+/// The entries of an annotation in JSON: a mapping by name, or a list of mappings with names. `of_pod` makes the spec
+/// of a pod of them, in which they are at the field `at`, after so many others.
 fn named<T: DeserializeOwned>(
     annotations: &Labels,
     name: &str,
