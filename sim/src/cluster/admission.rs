@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hermesh_istiod::objects::{
-    ClusterIp, Container, Deployment, Job, Kind, Metadata, Object, ObjectKey, Pod, PodSpec, ServiceType, selects,
+    ClusterIp, Container, Deployment, EndpointSlice, Job, Kind, Metadata, Object, ObjectKey, Pod, PodSpec, ServiceType,
+    selects,
 };
 use hermesh_istiod::yaml::{Diagnostic, Location, field_path};
 
@@ -67,6 +68,7 @@ impl Admission {
             let own_labels = labels.get(&metadata.namespace);
             match object {
                 Object::Deployment(deployment) => selected(deployment, &mut review),
+                Object::EndpointSlice(slice) => loopback(slice, object, &mut review),
                 Object::Pod(pod) => {
                     let earlier = own_pods.insert(pod.key(), Arc::clone(pod));
                     self.replaced_pod(pod, earlier, &mut review);
@@ -235,6 +237,17 @@ impl Census {
             let message = format!("{address} is the address of {other} already");
             let error = Diagnostic::error("address-taken", place(object, "spec.clusterIP"), message);
             review.errors.push(error.with_help("leave it out, and the Service gets one of its own"));
+        }
+    }
+}
+
+/// Endpoints that only their own pod could call. An istiod without a cluster takes them.
+fn loopback(slice: &EndpointSlice, object: &Object, review: &mut Review) {
+    for (number, endpoint) in slice.endpoints.iter().enumerate() {
+        for (at, address) in endpoint.addresses.iter().enumerate().filter(|(_, address)| address.is_loopback()) {
+            let message = format!("{address} is a loopback address: nobody else can call it");
+            let place = place(object, &format!("endpoints[{number}].addresses[{at}]"));
+            review.errors.push(Diagnostic::error("invalid-value", place, message));
         }
     }
 }

@@ -37,6 +37,20 @@ fn a_manifest_that_does_not_fit_what_others_have_set_is_refused() {
     mesh.patch("dr/web", "spec: {trafficPolicy: {loadBalancer: {consistentHash: null}}}").apply(rule("LEAST_REQUEST"));
 }
 
+#[test]
+fn an_endpoint_that_only_its_own_pod_could_call_is_refused() {
+    let slice = |address: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: a}}\naddressType: IPv4\n\
+             endpoints: [{{addresses: [{address}]}}]\nports: [{{port: 80}}]\n"
+        )
+    };
+    let mut mesh = hermesh::mesh().start();
+    let error = mesh.try_apply(slice("127.0.0.1")).unwrap_err().to_string();
+    assert!(error.contains("endpoints[0].addresses[0]: 127.0.0.1 is a loopback address"), "{error}");
+    mesh.apply(slice("10.0.0.1"));
+}
+
 /// Plays steps after the one that deploys echo.
 #[expect(clippy::disallowed_methods, reason = "the test makes files of the machine")]
 fn play(steps: &str) -> Result<Run, RunError> {

@@ -154,7 +154,8 @@ fn addresses(check: &mut Check<'_>, path: &str, addresses: &[IpAddr], family: Ad
     }
 }
 
-/// Source: kubernetes `pkg/apis/core/validation/validation.go` (`ValidateEndpointIP`).
+/// Source: kubernetes `pkg/apis/core/validation/validation.go` (`ValidateEndpointIP`). Loopback is left to the cluster:
+/// an istiod that serves the programs of one machine reads slices of such addresses.
 fn special(address: IpAddr) -> Option<&'static str> {
     let (link, group) = match address {
         IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
@@ -162,7 +163,6 @@ fn special(address: IpAddr) -> Option<&'static str> {
     };
     match () {
         () if address.is_unspecified() => Some("no address"),
-        () if address.is_loopback() => Some("a loopback address"),
         () if link => Some("a link-local address"),
         () if group => Some("a link-local group"),
         () => None,
