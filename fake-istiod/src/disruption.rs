@@ -128,6 +128,14 @@ impl Disruptions {
 }
 
 impl All {
+    /// Takes in a stream and gives it a number.
+    fn enter(&mut self, stream: Stream) -> u64 {
+        let number = self.next_stream;
+        self.next_stream += 1;
+        self.streams.insert(number, stream);
+        number
+    }
+
     /// What is over by itself goes, and streams that an error concerns are to be closed, even if that is over before
     /// they look.
     fn set(&mut self, disruption: Disruption, now: Instant) {
@@ -232,11 +240,7 @@ impl Door {
         let closing = Latest::new(None);
         let reader = closing.reader();
         let stream = Stream { service: self.service, peer: ip(connection.map(|connection| &connection.peer)), closing };
-        let mut all = disruptions.lock();
-        let number = all.next_stream;
-        all.next_stream += 1;
-        all.streams.insert(number, stream);
-        drop(all);
+        let number = disruptions.lock().enter(stream);
         Watch(Some(Watched { disruptions: disruptions.clone(), number, reader }))
     }
 
@@ -339,10 +343,7 @@ mod tests {
     fn stream(disruptions: &Disruptions, peer: IpAddr) -> Latest<Option<Disruption>> {
         let closing = Latest::new(None);
         let stream = Stream { service: Service::Discovery, peer: Some(peer), closing: closing.clone() };
-        let mut all = disruptions.lock();
-        let number = all.next_stream;
-        all.next_stream += 1;
-        all.streams.insert(number, stream);
+        disruptions.lock().enter(stream);
         closing
     }
 

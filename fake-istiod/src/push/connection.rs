@@ -113,6 +113,7 @@ pub(crate) struct DiscoveryService {
 
 /// The path of the method that is served.
 const STREAM: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 impl DiscoveryService {
     pub(crate) fn new(
@@ -143,10 +144,13 @@ impl Service<http::Request<Body>> for DiscoveryService {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.uri().path() != STREAM {
-                // No gRPC implementation uses the other one, and istiod's own bookkeeping for it is broken for gRPC
-                // nodes.
-                let text = "incremental xDS is not served; use StreamAggregatedResources";
+            let refusal = match request.uri().path() {
+                STREAM => None,
+                // No gRPC implementation uses it, and istiod's own bookkeeping for it is broken for gRPC nodes.
+                DELTA => Some("incremental xDS is not served; use StreamAggregatedResources"),
+                _ => Some("unknown method"),
+            };
+            if let Some(text) = refusal {
                 return Ok(Status::unimplemented(text).into_http());
             }
             let mut grpc = tonic::server::Grpc::new(ServerCodec).max_decoding_message_size(MAX_REQUEST_BYTES);

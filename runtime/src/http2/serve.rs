@@ -1,16 +1,16 @@
 //! The server's end of a connection: streams to a service and back.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::InspectReader;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -58,7 +58,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let heard = settings.keepalive.map(|_| Heard::now());
-    let stream = Listened { stream, heard: heard.clone() };
+    let hear = heard.clone();
+    let stream = InspectReader::new(stream, move |_: &[u8]| hear.iter().for_each(Heard::again));
     let text = |error: h2::Error| failure::text(&error);
     let mut connection = builder(settings).handshake::<_, Bytes>(stream).await.map_err(text)?;
     let mut pinger = settings.keepalive.zip(heard).map(|(keepalive, heard)| {
@@ -142,47 +143,5 @@ where
         Ok(_) => {}
         // The client has reset the stream, or the response is not fit for HTTP/2.
         Err(_) => reply.send_reset(Reason::INTERNAL_ERROR),
-    }
-}
-
-/// Notes when something comes.
-struct Listened<S> {
-    stream: S,
-    heard: Option<Heard>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Listened<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let (Poll::Ready(Ok(())), Some(heard)) = (&polled, &self.heard) {
-            heard.again();
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Listened<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -1,5 +1,7 @@
 //! When a connection counts as ready, how it ends, and what becomes of the calls on it.
 
+use std::fmt::Debug;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,18 @@ pub(crate) async fn by_hand(
         _ = &mut client => panic!("nobody has answered yet"),
     };
     (server, client)
+}
+
+/// Drives a call until its head has come to a server that is played by hand.
+pub(crate) async fn begun(server: &mut Box<dyn Stream>, stream: u32, call: &mut (impl Future<Output: Debug> + Unpin)) {
+    let mut seen = Vec::new();
+    while !seen.windows(9).any(|bytes| bytes[3] == 1 && bytes[5..] == stream.to_be_bytes()) {
+        tokio::select! {
+            biased;
+            read = server.read_buf(&mut seen) => assert!(read.unwrap() > 0, "the client has hung up"),
+            answer = &mut *call => panic!("nobody answered, and yet there is {answer:?}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -150,15 +164,7 @@ async fn calls_in_flight_on_a_lost_connection_are_unavailable_and_later_ones_uns
     server.write_all(SETTINGS).await.unwrap();
     let (connection, closed) = soon(client).await.unwrap();
     let mut in_flight = std::pin::pin!(connection.call(echo_request("/in/flight")));
-    // More than preface, SETTINGS and WINDOW_UPDATE: the request's head is here.
-    let mut seen = Vec::new();
-    while !seen.windows(9).any(|bytes| bytes[3] == 1 && bytes[5..] == [0, 0, 0, 1]) {
-        tokio::select! {
-            biased;
-            read = server.read_buf(&mut seen) => assert!(read.unwrap() > 0),
-            _ = &mut in_flight => panic!("nobody answered"),
-        }
-    }
+    begun(&mut server, 1, &mut in_flight).await;
     drop(server);
     let error = soon(in_flight).await.unwrap_err();
     assert!(matches!(&error, CallError::Failed(status) if status.code() == Code::Unavailable), "{error:?}");
@@ -176,14 +182,7 @@ async fn a_refused_stream_may_be_sent_again() {
     let (connection, _closed) = soon(client).await.unwrap();
     let refused_stream = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
     let mut in_flight = std::pin::pin!(connection.call(echo_request("/refused")));
-    let mut seen = Vec::new();
-    while !seen.windows(9).any(|bytes| bytes[3] == 1 && bytes[5..] == [0, 0, 0, 1]) {
-        tokio::select! {
-            biased;
-            read = server.read_buf(&mut seen) => assert!(read.unwrap() > 0),
-            _ = &mut in_flight => panic!("nobody answered"),
-        }
-    }
+    begun(&mut server, 1, &mut in_flight).await;
     server.write_all(&refused_stream).await.unwrap();
     let error = soon(in_flight).await.unwrap_err();
     assert!(matches!(&error, CallError::Refused(status) if status.code() == Code::Unavailable), "{error:?}");

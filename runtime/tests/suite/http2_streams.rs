@@ -1,16 +1,15 @@
 //! Calls as streams: what they may say, when their ends come, who waits for whom, and what becomes of the cancelled.
 
-use std::fmt::Debug;
-use std::future::Future;
-
 use crate::common::{Direct, TestService, call, loopback};
-use crate::http2::{SETTINGS, by_hand, echo_request, options, running, soon};
+use crate::http2::{SETTINGS, begun, by_hand, echo_request, options, running, soon};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use hermesh_runtime::http2::{CallError, Closed, Connection, connect};
 use hermesh_runtime::server::{DrainHandle, Router, ServeOptions, drain, serve_connection};
-use hermesh_runtime::{Runtime, Stream, os};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use hermesh_runtime::{Runtime, os};
+use http_body_util::BodyExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tonic::Code;
 
 /// A connection to a server that takes one call at a time, and what tells the server to finish.
 async fn one_at_a_time(rt: &Runtime) -> (TestService, Connection, Closed, DrainHandle) {
@@ -118,14 +117,23 @@ async fn answers_to_calls_that_were_given_up_do_no_harm_however_many() {
     assert_eq!(soon(last).await.unwrap().status(), 200);
 }
 
-/// Drives a call until its head has come to a server that is played by hand.
-async fn begun(server: &mut Box<dyn Stream>, stream: u32, call: &mut (impl Future<Output: Debug> + Unpin)) {
-    let mut seen = Vec::new();
-    while !seen.windows(9).any(|bytes| bytes[3] == 1 && bytes[5..] == stream.to_be_bytes()) {
-        tokio::select! {
-            biased;
-            read = server.read_buf(&mut seen) => assert!(read.unwrap() > 0, "the client has hung up"),
-            answer = &mut *call => panic!("nobody answered, and yet there is {answer:?}"),
-        }
-    }
+#[tokio::test]
+async fn a_stream_that_is_cancelled_after_its_head_fails_so() {
+    let rt = os::runtime();
+    let (mut server, client) = by_hand(&rt, options()).await;
+    server.write_all(SETTINGS).await.unwrap();
+    let (connection, _closed) = soon(client).await.unwrap();
+    let mut call = Box::pin(connection.call(echo_request("/half")));
+    begun(&mut server, 1, &mut call).await;
+    let head = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88];
+    // RST_STREAM, CANCEL.
+    let cancel = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+    server.write_all(&head).await.unwrap();
+    let body = soon(call).await.unwrap().into_body();
+    server.write_all(&cancel).await.unwrap();
+    let status = soon(body.collect()).await.map(drop).unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Cancelled, "stream terminated by RST_STREAM with error code: CANCEL")
+    );
 }
