@@ -195,7 +195,6 @@ impl<'a> Reader<'a> {
             "Any" => return self.any(node, path).encode_to_vec(),
             "Duration" => duration(node),
             "Timestamp" => timestamp(node),
-            "FieldMask" => field_mask(node),
             "Struct" => return self.structure(node, path),
             "Value" => return self.json(node, path),
             "ListValue" => {
@@ -342,22 +341,6 @@ fn timestamp(node: &Node) -> Result<Vec<u8>, Mismatch> {
     let wrong = |_| expected("a time such as \"2025-01-01T00:00:18Z\"");
     let time = OffsetDateTime::parse(text(node).map_err(|_| wrong(()))?, &Rfc3339).map_err(|_| wrong(()))?;
     Ok(seconds(time.unix_timestamp(), time.nanosecond() as i32))
-}
-
-/// `a.b,c`, with names in lower camel case.
-fn field_mask(node: &Node) -> Result<Vec<u8>, Mismatch> {
-    let mut out = Vec::new();
-    for path in text(node)?.split(',').filter(|path| !path.is_empty()) {
-        let mut snake = String::new();
-        for c in path.chars() {
-            if c.is_ascii_uppercase() {
-                snake.push('_');
-            }
-            snake.push(c.to_ascii_lowercase());
-        }
-        Wire::Bytes(snake.into_bytes()).put(1, &mut out);
-    }
-    Ok(out)
 }
 
 /// What stands there, for messages.

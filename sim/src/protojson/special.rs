@@ -4,11 +4,10 @@ use prost_reflect::MessageDescriptor;
 
 /// Whether the JSON mapping writes messages of this type in a way of its own.
 pub(super) fn is_special(message: &MessageDescriptor) -> bool {
-    const SPECIAL: [&str; 16] = [
+    const SPECIAL: [&str; 15] = [
         "Any",
         "Duration",
         "Timestamp",
-        "FieldMask",
         "Struct",
         "Value",
         "ListValue",
