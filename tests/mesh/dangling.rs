@@ -151,15 +151,18 @@ const TABLE: &[(&str, &str, &str)] = &[
         "spec.selector: no workload in namespace default has the labels app=cart,tier=web: it has no endpoints",
     ),
     (
-        "Pod",
-        "{serviceAccountName: ^card, containers: [{name: a, image: a}]}",
-        "spec.serviceAccountName: there is no ServiceAccount card in namespace default: its pods get no token; did you \
-         mean `cart`?",
+        "Deployment",
+        "{selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {serviceAccountName: ^card, \
+         containers: [{name: a, image: a}]}}}",
+        "spec.template.spec.serviceAccountName: there is no ServiceAccount card in namespace default: its pods cannot be \
+         made; did you mean `cart`?",
     ),
     (
-        "Pod",
-        "{serviceAccount: ^nobody, containers: [{name: a, image: a}]}",
-        "spec.serviceAccount: there is no ServiceAccount nobody in namespace default: its pods get no token",
+        "StatefulSet",
+        "{serviceName: cart, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: \
+         {serviceAccount: ^nobody, containers: [{name: a, image: a}]}}}",
+        "spec.template.spec.serviceAccount: there is no ServiceAccount nobody in namespace default: its pods cannot be \
+         made",
     ),
     (
         "Pod",
@@ -204,7 +207,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 fn api_version(kind: &str) -> &'static str {
     match kind {
         "Pod" | "Service" => "v1",
-        "StatefulSet" => "apps/v1",
+        "Deployment" | "StatefulSet" => "apps/v1",
         "ProxyConfig" => "networking.istio.io/v1beta1",
         "AuthorizationPolicy" | "PeerAuthentication" => "security.istio.io/v1",
         _ => "networking.istio.io/v1",

@@ -3,6 +3,7 @@
 mod authorization;
 mod circuit_breaking;
 mod client_status;
+mod cluster_accounts;
 mod cluster_endpoints;
 mod cluster_examples;
 mod cluster_history;

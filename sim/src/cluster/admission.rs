@@ -16,6 +16,7 @@ use super::bounds::{self, PODS_MAX, SERVICES_MAX};
 use super::injection::grpc_simple::shell_of;
 use super::injection::{InjectionError, asks_for_templates_image};
 use super::pods::{self, Pods};
+use super::service_accounts;
 use super::stateful_sets::add_claims;
 use super::store::Store;
 use crate::engine::World;
@@ -72,6 +73,7 @@ impl Admission {
                 Object::Pod(pod) => {
                     let earlier = own_pods.insert(pod.key(), Arc::clone(pod));
                     self.replaced_pod(pod, earlier, &mut review);
+                    self.account(pod, objects, &mut review);
                     pods(Pod::clone(pod), None, object, own_labels, maker, images, &mut review);
                 }
                 _ => {}
@@ -173,6 +175,30 @@ impl Admission {
             format!("apply a Namespace {namespace} first")
         };
         Diagnostic::error("namespace-not-found", place(object, "metadata.namespace"), message).with_help(help)
+    }
+
+    /// That a pod of its own has its account, `objects` being applied in their order.
+    fn account(&self, pod: &Pod, objects: &[Object], review: &mut Review) {
+        let account = service_accounts::of(pod);
+        let place_of = |key: &ObjectKey| objects.iter().position(|object| object.key() == *key);
+        let (own, accounts) = (place_of(&pod.key()), place_of(&account));
+        if self.store.contains(&pod.key())
+            || service_accounts::is_there(&account, &self.store)
+            || accounts.is_some_and(|accounts| own.is_some_and(|own| accounts < own))
+        {
+            return;
+        }
+        let object = Object::from(pod.clone());
+        let written = pod.metadata.written.live.as_ref();
+        let is_old = written.is_some_and(|tree| tree.find("spec.serviceAccountName").is_none());
+        let field = if is_old { "spec.serviceAccount" } else { "spec.serviceAccountName" };
+        let error = Diagnostic::error("forbidden", place(&object, field), service_accounts::not_found(&account));
+        let help = if accounts.is_some() {
+            format!("apply ServiceAccount {} before its pods", account.name)
+        } else {
+            format!("apply a ServiceAccount {} first", account.name)
+        };
+        review.errors.push(error.with_help(help));
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {

@@ -91,7 +91,7 @@ impl Deployments {
         if ready >= replicas && current().count() == replicas && old == 0 {
             return None;
         }
-        let mut why = format!("{}: {ready} of {replicas} pods are ready", key.name);
+        let mut why = format!("{}: {ready} of {replicas} pods are ready{}", key.name, self.pods.refusal(key));
         for member in current().filter(|member| !member.ready) {
             if let Some(Object::Pod(pod)) = self.pods.store.get(&pods::key(key, &member.name)) {
                 why.push_str(&format!(", {}", super::kubectl::described(&pod)));
@@ -121,7 +121,7 @@ impl Deployments {
         }
     }
 
-    fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
+    pub(super) fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
         let Some(Object::Deployment(deployment)) = self.pods.store.get(key) else { return };
         let hash = self.hash(&deployment);
         let plan = plan(&deployment.spec, &self.members(&deployment, &hash));

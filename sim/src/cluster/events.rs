@@ -39,6 +39,11 @@ event! {
         pod: String,
         note: String,
     }
+    /// A workload's controller may not make its pods. Told once; it goes on to try.
+    PodForbidden = "pod.forbidden" {
+        pod: String,
+        error: String,
+    }
     /// A container waits for an image whose pull takes a time that somebody has set.
     ImagePulling = "image.pulling" {
         container: String,

@@ -124,7 +124,7 @@ impl Jobs {
         }
         let Tally { active, succeeded, failed, .. } = tally;
         let numbers = format!("{active} pods run, {succeeded} have succeeded, {failed} have failed");
-        Some(format!("{name}: {numbers}{}", described(unready)))
+        Some(format!("{name}: {numbers}{}{}", self.pods.refusal(key), described(unready)))
     }
 
     /// Deletes a Job, and its pods with it.
@@ -157,7 +157,7 @@ impl Jobs {
         }
     }
 
-    fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
+    pub(super) fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
         let Some(job) = self.stored(key).filter(|job| job.status.outcome.is_none()) else { return };
         let tally = self.tally(&job);
         let outcome = match next(&job.spec, &tally) {

@@ -31,6 +31,7 @@ pub(crate) mod patch;
 mod pods;
 mod proxy;
 mod rollout;
+mod service_accounts;
 mod stateful_sets;
 pub(crate) mod store;
 mod tables;
@@ -65,6 +66,7 @@ use members::{Member, Members};
 use namespaces::Namespaces;
 use pods::Pods;
 use proxy::ServiceProxy;
+use service_accounts::ServiceAccounts;
 use stateful_sets::StatefulSets;
 use store::{Store, Watch};
 
@@ -125,7 +127,8 @@ impl Cluster {
         let images = setup.images.clone();
         let kubelet = Kubelet::new(world, &store, tokens(), setup);
         let machines = Machines::new(world, &store, images, tokens(), &kubelet, values.image.clone());
-        let pods = Pods::new(world, &store, values);
+        let accounts = ServiceAccounts::new(world, &store);
+        let pods = Pods::new(world, &store, values, &accounts);
         let (deployments, stateful_sets) = (Deployments::new(&pods), StatefulSets::new(&pods));
         let jobs = Jobs::new(&pods);
         let proxy = ServiceProxy::install(world, machines.outside());
@@ -141,6 +144,15 @@ impl Cluster {
         rt.spawn("kubelet", kubelet.clone().run(watch("kubelet", &Kubelet::WATCHED)));
         rt.spawn("endpoints", endpoints.run(watch("endpoints", &Endpoints::WATCHED)));
         rt.spawn("kube-proxy", proxy.run(watch("kube-proxy", &ServiceProxy::WATCHED)));
+
+        let controllers = (deployments.clone(), stateful_sets.clone(), jobs.clone());
+        let reconcile = move |workload: &ObjectKey, cause| match workload.kind {
+            Kind::Deployment => controllers.0.reconcile(workload, cause),
+            Kind::StatefulSet => controllers.1.reconcile(workload, cause),
+            Kind::Job => controllers.2.reconcile(workload, cause),
+            _ => {}
+        };
+        rt.spawn("serviceaccounts", accounts.run(watch("serviceaccounts", &ServiceAccounts::WATCHED), reconcile));
 
         let admission = Admission::new(world, &store);
         let world = world.clone();

@@ -7,6 +7,7 @@ use hermesh_runtime::EventId;
 
 use super::events::InjectionNoted;
 use super::injection::{self, Injected, InjectionError};
+use super::service_accounts::ServiceAccounts;
 use super::store::Store;
 use crate::engine::World;
 
@@ -16,11 +17,12 @@ pub(crate) struct Pods {
     pub(super) world: World,
     pub(super) store: Store,
     values: Arc<injection::Values>,
+    accounts: ServiceAccounts,
 }
 
 impl Pods {
-    pub(crate) fn new(world: &World, store: &Store, values: injection::Values) -> Self {
-        Self { world: world.clone(), store: store.clone(), values: Arc::new(values) }
+    pub(crate) fn new(world: &World, store: &Store, values: injection::Values, accounts: &ServiceAccounts) -> Self {
+        Self { world: world.clone(), store: store.clone(), values: Arc::new(values), accounts: accounts.clone() }
     }
 
     /// What injection would make of the pods of a workload, or of a pod of its own. The namespace's labels are those in
@@ -59,7 +61,7 @@ impl Pods {
         injection::Sources { mesh, objects: objects.collect() }
     }
 
-    /// Makes a pod of the workload `owner`, whose UID is `uid`; `None` if the webhook refuses it.
+    /// Makes a pod of the workload `owner`, whose UID is `uid`; `None` if the API server refuses it.
     pub(crate) fn create(
         &self,
         mut pod: Pod,
@@ -80,9 +82,17 @@ impl Pods {
         for note in injected.notes {
             self.world.emit("cluster", cause, InjectionNoted { pod: name.clone(), note });
         }
+        if !self.accounts.admit(&injected.pod, owner, uid, cause) {
+            return None;
+        }
         let key = injected.pod.key();
         self.store.apply(injected.pod.into(), cause);
         Some(key)
+    }
+
+    /// Why the API server lets nobody make pods of a workload, in a list of what is wrong with it.
+    pub(super) fn refusal(&self, workload: &ObjectKey) -> String {
+        self.accounts.refusal(workload).map(|why| format!(", none can be made: {why}")).unwrap_or_default()
     }
 
     /// Asks the kubelet to end a pod.

@@ -63,7 +63,7 @@ impl StatefulSets {
         }
     }
 
-    fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
+    pub(super) fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
         let Some(set) = self.stored(key) else { return };
         self.note_revision(&set);
         let plan = plan(&set.spec, &self.members(&set));
@@ -90,7 +90,8 @@ impl StatefulSets {
         if ready == wanted.len() && surplus == 0 {
             return None;
         }
-        let mut why = format!("{}: {ready} of {} pods are ready", key.name, wanted.len());
+        let refusal = self.pods.refusal(key);
+        let mut why = format!("{}: {ready} of {} pods are ready{refusal}", key.name, wanted.len());
         for member in members.iter().filter(|member| wanted.contains(&member.ordinal) && !is_ready(member)) {
             let name = pod_name(key, member.ordinal);
             if is_old(member) && member.ready {

@@ -131,6 +131,7 @@ impl<'t> Sentences<'t> {
                 return Some(format!("{} waits {} ms before its next start", field("container"), field("wait_ms")));
             }
             "injection.noted" => return Some(format!("{}: {}", field("pod"), field("note"))),
+            "pod.forbidden" => return Some(format!("{} cannot be made: {}", field("pod"), field("error"))),
             "hook.finished" => {
                 let error = text(&told, "error")?;
                 return Some(format!("{} hook of {} failed: {error}", field("hook"), field("container")));

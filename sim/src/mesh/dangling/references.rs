@@ -150,7 +150,7 @@ impl Referrer<'_> {
         if spec.service_account() != "default" {
             let field = ["serviceAccountName", "serviceAccount"].map(|field| format!("{path}.{field}"));
             let field = if self.is_written(&field[0]) { &field[0] } else { &field[1] };
-            self.named(Kind::ServiceAccount, field, spec.service_account(), "its pods get no token");
+            self.named(Kind::ServiceAccount, field, spec.service_account(), "its pods cannot be made");
         }
         for (index, volume) in spec.volumes.iter().enumerate() {
             let path = format!("{path}.volumes[{index}]");
