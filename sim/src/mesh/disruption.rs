@@ -66,7 +66,10 @@ impl Disruption {
     fn described(&self) -> String {
         let to = self.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
         let error = self.error.map(|code| format!(" with {code:?}")).unwrap_or_default();
-        let delay = self.delay.as_ref().map(|by| format!(" after {:?} to {:?}", by.start(), by.end()));
+        let delay = self.delay.as_ref().map(|by| match by.start() == by.end() {
+            true => format!(" after {:?}", by.start()),
+            false => format!(" after {:?} to {:?}", by.start(), by.end()),
+        });
         format!("{}{to}{error}{}", self.service.short(), delay.unwrap_or_default())
     }
 }

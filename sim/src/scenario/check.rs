@@ -111,7 +111,7 @@ pub(super) fn check(file: &File, own: &Objects, objects: &StepObjects, problems:
                 deed.target().into_iter().for_each(|target| checker.of_pods(target, deed));
                 deed.volume().into_iter().for_each(|(volume, of)| checker.volume(volume, &of.value));
             }
-            Some(Action::Get(Get::Config { of, .. })) => checker.client(of),
+            Some(Action::Get(Get::Config { of, .. })) => checker.client_of_istiod(of),
             Some(Action::Inject(inject)) => checker.client_of_istiod(&inject.to),
             Some(Action::Xds(deed)) => deed.to().into_iter().for_each(|to| checker.client_of_istiod(to)),
             Some(Action::Get(_) | Action::Together(_)) | None => {}
@@ -539,6 +539,10 @@ impl Checker<'_> {
     /// What is done to pods as wholes.
     fn of_pods(&self, target: &At<Target>, deed: trouble::Deed<'_>) {
         self.populated(target);
+        if deed.is_about_tokens() && self.now.is_istiod(&target.value) {
+            let message = "istiod has no token: it signs its own certificate; name a workload or a pod with an agent";
+            self.error(&target.place, "no-client", message);
+        }
         if target.value.container.is_some() {
             let message = format!("{}: leave the container out", deed.not_of_containers());
             self.error(&target.place, "bad-value", message);

@@ -161,6 +161,11 @@ impl<'a> Deed<'a> {
         }
     }
 
+    /// Whether it is about tokens, by which istiod's clients say who they are.
+    pub(super) fn is_about_tokens(self) -> bool {
+        matches!(self, Self::Expire(_) | Self::Mend(Mended::Tokens(_)))
+    }
+
     /// Why a container's name has no place here.
     pub(super) fn not_of_containers(self) -> &'static str {
         match self {
@@ -308,7 +313,10 @@ pub(super) fn lasting(fields: &mut Fields<'_>) -> Option<At<Time>> {
     let field = fields.optional("for")?;
     if !LASTING.into_iter().any(|verb| fields.has(verb)) {
         let message = match fields.has("hold") {
-            true => "of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`".to_owned(),
+            true => {
+                "of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`, `hold: {link: [web, cart], for: 2s}`"
+                    .to_owned()
+            }
             false => format!("only faults end after a time; `for` goes with {}", listed(&LASTING)),
         };
         field.error("no-fault", message);

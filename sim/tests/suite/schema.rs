@@ -96,12 +96,12 @@ const GOOD: &[&str] = &[
     "patch: {object: istio-system/deploy/istiod, with: {spec: {replicas: null}}}",
     "rollout: {restart: [istiod]}",
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {ok: all, within: 2m}}",
-    "get: {config: istiod/0}",
-    "get: {config: istiod, output: json}",
+    "get: {config: cart/0}",
+    "get: {config: cart, output: json}",
     "{disrupt: {service: ca, to: istiod, error: UNAVAILABLE, delay: 1s..5s}, for: 10m}",
     "{clock: {of: istiod/0, ahead: 25h}, for: 1ms}",
     "clock: {of: istiod, behind: 1s}",
-    "{expire: {tokens: istiod, in: 10m}, for: 1h}",
+    "{expire: {tokens: cart, in: 10m}, for: 1h}",
     "{fill: {volume: istio-data, of: cart}, for: 5s}",
     "tear: {volume: istio-data, of: cart, count: 1000}",
     "heal: {service: xds, to: istiod}",
@@ -113,8 +113,8 @@ const GOOD: &[&str] = &[
     "eject: all",
     "eject: {type: CDS}",
     "wait: {nacked: {type: [CDS, LDS], to: cart}, within: 5s}",
-    "{get: {config: istiod}, expect: {type: CDS, status: ACKED}}",
-    "{get: {config: istiod}, expect: [{status: none}]}",
+    "{get: {config: cart}, expect: {type: CDS, status: ACKED}}",
+    "{get: {config: cart}, expect: [{status: none}]}",
     "hold: {type: EDS, to: cart, for: 2s}",
     "release: {type: [CDS, EDS]}",
     "drop: {to: cart/0, count: 1000}",
@@ -188,8 +188,8 @@ const BAD: &[&str] = &[
     "{call: {from: istiod, url: \"xds:///istiod:15010\"}, expect: {within: 2m}}",
     "{stop: a, expect: [{errors: none, within: 5s}]}",
     "{stop: a, expect: [{errors: none, since: b, eventually: c}]}",
-    "get: {config: istiod/0/discovery}",
-    "get: {config: istiod, output: yaml}",
+    "get: {config: cart/0/discovery}",
+    "get: {config: cart, output: yaml}",
     "get: {output: json}",
     "get: {}",
     "disrupt: {service: ca}",
@@ -203,11 +203,11 @@ const BAD: &[&str] = &[
     "clock: {of: istiod, ahead: 0s}",
     "clock: {of: istiod/0/discovery, ahead: 1s}",
     "expire: istiod",
-    "expire: {tokens: istiod, in: 0s}",
+    "expire: {tokens: cart, in: 0s}",
     "fill: {of: istiod}",
     "tear: {volume: a, of: istiod, count: 0}",
     "heal: {}",
-    "heal: {clock: istiod, tokens: istiod}",
+    "heal: {clock: istiod, tokens: cart}",
     "heal: {clock: istiod, to: istiod}",
     "{kill: istiod/0/discovery, for: 5s}",
     "{hold: {}, for: 5s}",
@@ -226,9 +226,9 @@ const BAD: &[&str] = &[
     "wait: {nacked: all}",
     "wait: {nacked: {}, converged: all}",
     "{get: pods, expect: {status: ACKED}}",
-    "{get: {config: istiod}, expect: {type: CDS}}",
-    "{get: {config: istiod}, expect: {status: FINE}}",
-    "{get: {config: istiod}, expect: []}",
+    "{get: {config: cart}, expect: {type: CDS}}",
+    "{get: {config: cart}, expect: {status: FINE}}",
+    "{get: {config: cart}, expect: []}",
     "hold: {type: EDs}",
     "hold: {to: istiod/0/discovery}",
     "hold: {for: 169h}",
@@ -410,8 +410,8 @@ fn scenario(step: &str) -> String {
 
 #[test]
 fn schema_and_reader_agree() {
-    let good = |step: &str| format!("{}{CART}", scenario(step));
-    let corpus = GOOD.iter().map(|text| (good(text), true)).chain(BAD.iter().map(|text| (scenario(text), false)));
+    let with_cart = |step: &str| format!("{}{CART}", scenario(step));
+    let corpus = GOOD.iter().map(|text| (with_cart(text), true)).chain(BAD.iter().map(|text| (with_cart(text), false)));
     let corpus = corpus.chain(ENVELOPES.iter().map(|(text, good)| ((*text).to_owned(), *good)));
     let validator = jsonschema::validator_for(&schema()).unwrap();
     for (text, good) in corpus {
@@ -715,6 +715,8 @@ const READER_ONLY: [(&str, &[&str]); 12] = [
             "inject: {to: istiod, resource: {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a}}",
             "hold: {to: istiod}",
             "wait: {nacked: {to: istiod}}",
+            "get: {config: istiod}",
+            "expire: {tokens: istiod}",
         ],
     ),
     (

@@ -56,7 +56,8 @@ fn links_are_held_and_released_by_the_words_for_responses() {
             "s.yaml:10:29: steps[3].release.link[1]: no workload `ehco-v2` in namespace shop; did you mean `echo-v2`?",
             "s.yaml:10:39: steps[3].release.for: unknown field; expected link",
             "s.yaml:11:11: steps[4].eject.link: unknown field; expected type or to",
-            "s.yaml:13:8: steps[5].for: of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`",
+            "s.yaml:13:8: steps[5].for: of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`, \
+             `hold: {link: [web, cart], for: 2s}`",
             "s.yaml:14:10: steps[6].hold.lnik: unknown field; did you mean `link`?",
         ],
     );

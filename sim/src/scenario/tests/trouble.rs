@@ -59,7 +59,8 @@ fn only_faults_end_after_a_time() {
         &[
             "s.yaml:9:8: steps[1].for: only faults end after a time; `for` goes with pause, partition, slow, lossy, jam, \
              disrupt, clock, expire or fill",
-            "s.yaml:11:8: steps[2].for: of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`",
+            "s.yaml:11:8: steps[2].for: of a `hold`, `for` stands in it: `hold: {type: EDS, for: 2s}`, \
+             `hold: {link: [web, cart], for: 2s}`",
             "s.yaml:13:8: steps[3].for: expected 1ms at least, found no time at all",
             "s.yaml:15:8: steps[4].for: expected a time with its unit, such as `5s` or `5ms`, found the bare number 5",
             "s.yaml:17:8: steps[5].for: only faults end after a time; `for` goes with pause, partition, slow, lossy, jam, \
