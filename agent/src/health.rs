@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hermesh_runtime::{EventId, Runtime, http1};
+use hermesh_runtime::{EventId, Runtime, describe_io, http1};
 use serde::Deserialize;
 use tonic::Request;
 use tonic_prost::ProstCodec;
@@ -220,7 +220,7 @@ async fn ask_handler(rt: &Runtime, probe: &ReadinessProbe, own: IpAddr) -> Healt
         Handler::Tcp { host, port } => {
             let to = address(rt, host.as_deref(), *port, own).await?;
             let connected = rt.connect(to.into()).await;
-            connected.map(drop).map_err(|error| format!("dial tcp {to}: {error}"))
+            connected.map(drop).map_err(|error| format!("dial tcp {to}: connect: {}", describe_io(&error)))
         }
         Handler::Grpc { port, service } => {
             let to = SocketAddr::new(own, *port).to_string();

@@ -121,7 +121,7 @@ pub async fn send(
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let exchange = async {
         let stream = rt.connect(to.into()).await;
-        let stream = stream.map_err(|error| HttpError::Connect { to, error: crate::net::describe(&error) })?;
+        let stream = stream.map_err(|error| HttpError::Connect { to, error: crate::net::describe_io(&error) })?;
         exchange(stream, request.map(Full::new)).await.map_err(|error| HttpError::Exchange { to, error })
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(HttpError::Timeout { to, timeout }))

@@ -36,7 +36,7 @@ mod trail;
 
 pub use draws::Draws;
 pub use event::{AnyEvent, Event, EventId, Level};
-pub use net::{Address, Listener, ParseAddressError, Stream};
+pub use net::{Address, Listener, ParseAddressError, Stream, describe_io};
 pub use process_state::ProcessState;
 pub use runtime::{Backend, FileKind, Metadata, Runtime, Task, TaskGuard};
 pub use spawn::{CurrentProcess, JoinError, JoinHandle, processes_on_this_thread, spawn};

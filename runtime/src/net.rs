@@ -95,7 +95,13 @@ pub trait Listener: Send + 'static {
 }
 
 /// An I/O error in the words of Go's `syscall`, which those who run Istio know from its logs.
-pub(crate) fn describe(error: &io::Error) -> String {
+///
+/// ```
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// assert_eq!(hermesh_runtime::describe_io(&refused), "connection refused");
+/// ```
+#[must_use]
+pub fn describe_io(error: &io::Error) -> String {
     let text = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset => "connection reset by peer",

@@ -300,7 +300,7 @@ impl Attempt<'_> {
         match tokio::time::timeout_at(self.deadline, self.rt.connect_on(&self.trail, self.to.clone())).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
-                let error = crate::net::describe(&error);
+                let error = crate::net::describe_io(&error);
                 Err(Failure::at(Stage::Tcp, format!("transport: Error while dialing: {dial}: connect: {error}")))
             }
             Err(_) => Err(Failure::late(Stage::Tcp, format!("transport: Error while dialing: {dial}: i/o timeout"))),

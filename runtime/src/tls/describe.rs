@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 pub(crate) fn describe(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(error) => describe_tls(error),
-        None => crate::net::describe(error),
+        None => crate::net::describe_io(error),
     }
 }
 

@@ -82,11 +82,11 @@ impl fmt::Display for PodTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headings = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"];
         let restarts: Vec<String> = self.0.iter().map(|row| row.restarts.to_string()).collect();
-        let mut rows = vec![headings.to_vec()];
+        let mut rows: Vec<Vec<&str>> = Vec::new();
         for (row, restarts) in self.0.iter().zip(&restarts) {
             rows.push(vec![&row.name, &row.ready, &row.status, restarts, &row.age]);
         }
-        aligned(f, &rows)
+        aligned(f, &headings, &rows)
     }
 }
 

@@ -76,10 +76,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headings: Vec<&str> = self.headings.clone();
-        let rows = self.rows.iter().map(|row| row.iter().map(String::as_str).collect());
-        let rows: Vec<Vec<&str>> = std::iter::once(headings).chain(rows).collect();
-        aligned(f, &rows)
+        let rows: Vec<Vec<&str>> = self.rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        aligned(f, &self.headings, &rows)
     }
 }
 
@@ -104,13 +102,16 @@ impl Serialize for Table {
     }
 }
 
-/// Writes rows as kubectl does: three spaces between columns, and nothing after the last.
-pub(super) fn aligned(f: &mut fmt::Formatter<'_>, rows: &[Vec<&str>]) -> fmt::Result {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let cell = |row: &Vec<&str>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| cell(row, column)).max().unwrap_or_default()).collect();
-    for row in rows {
+/// Writes rows under their headings as kubectl does: three spaces between columns, and nothing after the last.
+pub(super) fn aligned(f: &mut fmt::Formatter<'_>, headings: &[&str], rows: &[Vec<&str>]) -> fmt::Result {
+    if rows.is_empty() {
+        return writeln!(f, "No resources found");
+    }
+    let lines = || std::iter::once(headings).chain(rows.iter().map(Vec::as_slice));
+    let cell = |line: &[&str], column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
+    let width = |column| lines().map(|line| cell(line, column)).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    for row in lines() {
         let Some((last, before)) = row.split_last() else { continue };
         for (cell, width) in before.iter().zip(&widths) {
             write!(f, "{cell:<width$}   ")?;
@@ -139,6 +140,11 @@ mod tests {
             headings: vec!["NAME", "ENDPOINTS", "AGE"],
             rows: vec![row(["cart", "10.244.0.3:7070,10.244.0.4:7070", "58s"]), row(["payments", "<none>", "2m"])],
         }
+    }
+
+    #[test]
+    fn where_there_is_nothing_it_says_so() {
+        assert_eq!(Table { rows: Vec::new(), ..table() }.to_string(), "No resources found\n");
     }
 
     #[test]

@@ -150,7 +150,9 @@ impl Inventory {
             _ => Some(1),
         };
         let containers = spec.containers.iter().chain(&spec.init_containers);
-        let containers = containers.map(|container| container.name.clone()).collect();
+        let injected = annotations(object).map(|annotations| injection::images(annotations, "")).unwrap_or_default();
+        let injected = injected.into_iter().map(|(name, _)| name.to_owned()).filter(|name| name != SIDECAR);
+        let containers = containers.map(|container| container.name.clone()).chain(injected).collect();
         let claims = match object {
             Object::StatefulSet(set) => set.spec.volume_claim_templates.as_slice(),
             _ => &[],
@@ -496,6 +498,23 @@ mod tests {
         ] {
             assert_eq!(inventory.complaint(&name.parse().unwrap(), &inventory).as_deref(), Some(complaint), "{name}");
         }
+    }
+
+    #[test]
+    fn containers_that_injection_adds_are_known() {
+        let mut inventory = Inventory::seen_from("shop");
+        let mut web = deployment("shop", "web", 1);
+        if let Object::Deployment(web) = &mut web {
+            let annotations = &mut std::sync::Arc::make_mut(web).spec.template.metadata.annotations;
+            annotations.insert("inject.istio.io/templates".to_owned(), "grpc-simple".to_owned());
+        }
+        inventory.apply(&web);
+        let complaint = |name: &str| inventory.complaint(&name.parse().unwrap(), &inventory);
+        assert_eq!(complaint("web/0/grpc-bootstrap-init"), None);
+        assert_eq!(
+            complaint("web/0/grpc-bootstrap-inti").as_deref(),
+            Some("unknown container \"grpc-bootstrap-inti\"; did you mean `grpc-bootstrap-init`?")
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hermesh_istiod::objects::{Container, HttpGetAction, HttpScheme, IntOrString, Probe, ProbeHandler};
 use hermesh_runtime::channel::ChannelOptions;
-use hermesh_runtime::{EventId, Runtime, TaskGuard, http1};
+use hermesh_runtime::{EventId, Runtime, TaskGuard, describe_io, http1};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -155,7 +155,7 @@ async fn once(target: &Target, probe: &Probe, timeout: Duration) -> Result<(), S
 async fn tcp(target: &Target, address: SocketAddr, timeout: Duration) -> Result<(), String> {
     match tokio::time::timeout(timeout, target.node.connect(address.into())).await {
         Ok(Ok(_stream)) => Ok(()),
-        Ok(Err(error)) => Err(format!("dial tcp {address}: {error}")),
+        Ok(Err(error)) => Err(format!("dial tcp {address}: connect: {}", describe_io(&error))),
         Err(_) => Err(format!("dial tcp {address}: i/o timeout")),
     }
 }
