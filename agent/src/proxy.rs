@@ -13,12 +13,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures::Stream;
 use futures::future::BoxFuture;
+use hermesh_runtime::codec::small_buffers;
 use hermesh_runtime::server::{ConnectionInfo, Router};
 use hermesh_runtime::{EventId, Runtime, TaskGuard, Trail};
 use http::uri::PathAndQuery;
 use tokio::sync::{mpsc, oneshot};
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -386,6 +387,10 @@ impl Encoder for Raw {
         buffer.put(message);
         Ok(())
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        small_buffers()
+    }
 }
 
 impl Decoder for Raw {
@@ -395,5 +400,9 @@ impl Decoder for Raw {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let length = buffer.remaining();
         Ok(Some(buffer.copy_to_bytes(length)))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        small_buffers()
     }
 }
