@@ -39,12 +39,22 @@ fn start() -> Mesh {
 
 #[test]
 fn pods_come_when_the_work_queue_of_their_controller_tries_again() {
-    // 5 ms * (2^11 - 1), and 1 s * (2^4 - 1), after the first time.
-    for (kind, wait_ms) in [("Deployment", 10_235), ("StatefulSet", 10_235), ("Job", 15_000)] {
+    let table = [
+        // When the account comes, in seconds, and the first try after that, in milliseconds: 5 ms * (2^11 - 1).
+        ("Deployment", 9, 10_235),
+        ("StatefulSet", 9, 10_235),
+        // 5 ms * (2^18 - 1), and 1000 s more.
+        ("Deployment", 2_000, 2_310_715),
+        // 1 s * (2^4 - 1); 1 + 2 + 4 + 8 + 16 + 32 + 60 s.
+        ("Job", 9, 15_000),
+        ("Job", 70, 123_000),
+    ];
+    for (kind, comes_s, wait_ms) in table {
         let mut mesh = start();
-        mesh.apply(workload(kind).as_str()).run_for(Duration::from_secs(9));
+        mesh.apply(workload(kind).as_str()).run_for(Duration::from_secs(comes_s));
         assert!(mesh.get_pods().0.is_empty(), "{kind}");
-        mesh.apply(ACCOUNT).run_for(Duration::from_secs(10));
+        mesh.apply(ACCOUNT)
+            .run_for(Duration::from_millis(wait_ms) + Duration::from_secs(1) - Duration::from_secs(comes_s));
         let mut told = events(&mesh, &["pod.forbidden", "pod.scheduled"]);
         told.retain(|event| text(event, "pod").starts_with("shop/"));
         assert_eq!(told.len(), 2, "{kind}: it is told of once: {told:?}");
@@ -68,6 +78,37 @@ fn a_wait_says_why_nobody_makes_the_pods() {
         let why = "none can be made: error looking up service account shop/web: serviceaccount \"web\" not found";
         assert!(error.contains(&format!("web: {state}, {why}")), "{kind}: {error}");
     }
+}
+
+#[test]
+fn a_wait_that_fails_meanwhile_says_when_the_next_try_is_due() {
+    let mut mesh = start();
+    mesh.apply(workload("Deployment").as_str()).run_for(Duration::from_secs(700));
+    mesh.apply(ACCOUNT);
+    let error = mesh.try_wait_ready(&["web"], Duration::from_secs(60)).unwrap_err().to_string();
+    assert!(error.contains("not found; it is there now, and the next try is due in 9m"), "{error}");
+}
+
+#[test]
+fn a_template_without_the_account_ends_the_waiting() {
+    let mut mesh = start();
+    let fine = workload("Deployment").replace("serviceAccountName: web, ", "");
+    mesh.apply(fine.as_str()).wait_ready();
+    mesh.apply(workload("Deployment").as_str()).run_for(Duration::from_secs(60));
+    mesh.apply(fine.as_str()).run_for(Duration::from_secs(1));
+    mesh.apply(ACCOUNT).kill("web/0/a");
+    let error = mesh.try_wait_ready(&["web"], Duration::from_millis(1)).unwrap_err().to_string();
+    assert!(!error.contains("none can be made"), "{error}");
+}
+
+#[test]
+fn a_workload_that_wants_no_pods_for_a_while_begins_anew() {
+    let mut mesh = start();
+    mesh.apply(workload("Deployment").as_str()).run_for(Duration::from_secs(700));
+    mesh.scale("web", 0).run_for(Duration::from_secs(1));
+    mesh.scale("web", 2).run_for(Duration::from_millis(100));
+    mesh.apply(ACCOUNT).run_for(Duration::from_millis(500));
+    assert_eq!(mesh.get_pods().0.len(), 2);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::pods::{self, Pods};
 use super::rollout::{Member, plan};
 use super::store::{Change, Watch};
 
-const HASH_LABEL: &str = "pod-template-hash";
+pub(super) const HASH_LABEL: &str = "pod-template-hash";
 
 /// The controller; clones share it.
 #[derive(Clone)]
@@ -128,8 +128,9 @@ impl Deployments {
         for name in plan.delete {
             self.pods.delete(&pods::key(key, &name), cause);
         }
-        for ordinal in plan.create {
-            self.create(&deployment, &hash, ordinal, cause);
+        // Where one cannot be made, no other is tried.
+        if plan.create.into_iter().all(|ordinal| self.create(&deployment, &hash, ordinal, cause)) {
+            self.pods.settled(key);
         }
     }
 
@@ -153,7 +154,8 @@ impl Deployments {
         members
     }
 
-    fn create(&self, deployment: &Arc<Deployment>, hash: &str, ordinal: u32, cause: Option<EventId>) {
+    /// Whether the pod was made.
+    fn create(&self, deployment: &Arc<Deployment>, hash: &str, ordinal: u32, cause: Option<EventId>) -> bool {
         let key = deployment.key();
         let incarnation = {
             let mut state = self.lock();
@@ -173,9 +175,11 @@ impl Deployments {
         let member = pods::key(&key, &pod.metadata.name);
         let membership = Membership { deployment: key.clone(), ordinal, uid: uid.clone(), hash: hash.to_owned() };
         self.lock().members.insert(member.clone(), membership);
-        if self.pods.create(pod, &key, uid, cause).is_none() {
+        let made = self.pods.create(pod, &key, uid, cause).is_some();
+        if !made {
             self.lock().members.remove(&member);
         }
+        made
     }
 
     fn hash(&self, deployment: &Deployment) -> Arc<str> {

@@ -39,7 +39,7 @@ event! {
         pod: String,
         note: String,
     }
-    /// A workload's controller may not make its pods. Told once; it goes on to try.
+    /// A workload's controller may not make its pods. Told once for each account that is missing; it goes on to try.
     PodForbidden = "pod.forbidden" {
         pod: String,
         error: String,

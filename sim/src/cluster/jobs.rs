@@ -174,8 +174,9 @@ impl Jobs {
             }
             Next::Run { create, delete } => {
                 self.withdraw(&job, delete, cause);
-                if self.may_create(key, create) {
-                    (0..create).for_each(|_| self.create(&job, cause));
+                // Where one cannot be made, no other is tried.
+                if self.may_create(key, create) && (0..create).all(|_| self.create(&job, cause)) {
+                    self.pods.settled(key);
                 }
                 None
             }
@@ -235,7 +236,8 @@ impl Jobs {
         record.retry.is_none()
     }
 
-    fn create(&self, job: &Job, cause: Option<EventId>) {
+    /// Whether the pod was made.
+    fn create(&self, job: &Job, cause: Option<EventId>) -> bool {
         let key = job.key();
         let made = {
             let mut records = self.lock();
@@ -253,12 +255,12 @@ impl Jobs {
             pod.metadata.labels.insert(format!("batch.kubernetes.io/{label}"), value.clone());
         }
         pod.metadata.name.clone_from(&name);
-        if self.pods.create(pod, &key, uid, cause).is_some()
-            && let Some(record) = self.lock().get_mut(&key)
-        {
+        let made = self.pods.create(pod, &key, uid, cause).is_some();
+        if let Some(record) = self.lock().get_mut(&key).filter(|_| made) {
             let ordinal = count(record.pods.len());
             record.pods.insert(name, Known { ordinal, fate: Fate::Active });
         }
+        made
     }
 
     /// Deletes active pods for which the Job has no use any more, the youngest first.

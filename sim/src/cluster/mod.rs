@@ -152,7 +152,7 @@ impl Cluster {
             Kind::Job => controllers.2.reconcile(workload, cause),
             _ => {}
         };
-        rt.spawn("serviceaccounts", accounts.run(watch("serviceaccounts", &ServiceAccounts::WATCHED), reconcile));
+        rt.spawn("work-queues", accounts.run(reconcile));
 
         let admission = Admission::new(world, &store);
         let world = world.clone();

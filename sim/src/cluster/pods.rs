@@ -70,6 +70,9 @@ impl Pods {
         cause: Option<EventId>,
     ) -> Option<ObjectKey> {
         pod.metadata.owner = Some(OwnerReference { kind: owner.kind, name: owner.name.clone(), uid: uid.to_owned() });
+        if !self.accounts.admit(&pod, owner, uid, cause) {
+            return None;
+        }
         let name = format!("{}/{}", owner.namespace, pod.metadata.name);
         let injected = match self.inject(pod, Some(owner), None) {
             Ok(injected) => injected,
@@ -82,9 +85,6 @@ impl Pods {
         for note in injected.notes {
             self.world.emit("cluster", cause, InjectionNoted { pod: name.clone(), note });
         }
-        if !self.accounts.admit(&injected.pod, owner, uid, cause) {
-            return None;
-        }
         let key = injected.pod.key();
         self.store.apply(injected.pod.into(), cause);
         Some(key)
@@ -93,6 +93,11 @@ impl Pods {
     /// Why the API server lets nobody make pods of a workload, in a list of what is wrong with it.
     pub(super) fn refusal(&self, workload: &ObjectKey) -> String {
         self.accounts.refusal(workload).map(|why| format!(", none can be made: {why}")).unwrap_or_default()
+    }
+
+    /// All the pods of a workload that its controller wants are made.
+    pub(super) fn settled(&self, workload: &ObjectKey) {
+        self.accounts.settled(workload);
     }
 
     /// Asks the kubelet to end a pod.

@@ -7,89 +7,132 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hermesh_istiod::objects::{Kind, Object, ObjectKey, Pod};
+use hermesh_istiod::objects::{Kind, ObjectKey, Pod};
 use hermesh_runtime::EventId;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 
+use super::deployments::HASH_LABEL;
 use super::events::PodForbidden;
-use super::store::{Change, Store, Watch};
+use super::kubectl::human_duration;
+use super::store::Store;
 use crate::engine::World;
 
 /// The account of pods that name none. It comes with its namespace, and comes back when it is deleted.
 const DEFAULT_ACCOUNT: &str = "default";
 
-/// Lets pods be made whose account is there, and remembers the others; clones share it.
+/// Lets pods be made whose account is there, and has the controllers of the others try again; clones share it.
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
     world: World,
     store: Store,
     /// By workload.
     missing: Arc<Mutex<BTreeMap<ObjectKey, Missing>>>,
+    /// Told of each that is new there.
+    added: Arc<Notify>,
 }
 
 /// What the pods of a workload wait for.
 struct Missing {
-    /// The workload's UID: another one may have its name later.
-    uid: String,
     account: ObjectKey,
-    /// Since when its controller tries in vain.
-    since: Instant,
+    /// The event that tells of it.
+    told: Option<EventId>,
+    item: Item,
+    /// How long the controller waits before its next try, and when that is, in simulated time.
+    wait: Duration,
+    next: Duration,
+}
+
+/// What a work queue takes for one and the same: the UID of a workload, and of a Deployment the template as well, which
+/// has a ReplicaSet of its own.
+#[derive(Clone, PartialEq, Eq)]
+struct Item {
+    uid: String,
+    template: Option<String>,
 }
 
 impl ServiceAccounts {
-    pub(crate) const WATCHED: [Kind; 1] = [Kind::ServiceAccount];
-
     pub(crate) fn new(world: &World, store: &Store) -> Self {
-        Self { world: world.clone(), store: store.clone(), missing: Arc::default() }
+        Self { world: world.clone(), store: store.clone(), missing: Arc::default(), added: Arc::default() }
     }
 
-    /// Whether a pod of `workload` may be made; if not it is told of once.
+    /// Whether a pod of `workload` may be made; if not it is told of once, and its controller tries again in time.
     pub(super) fn admit(&self, pod: &Pod, workload: &ObjectKey, uid: &str, cause: Option<EventId>) -> bool {
         let account = of(pod);
         if is_there(&account, &self.store) {
-            self.lock().remove(workload);
             return true;
         }
+        let item = Item { uid: uid.to_owned(), template: pod.metadata.labels.get(HASH_LABEL).cloned() };
         let mut missing = self.lock();
-        if missing.get(workload).is_none_or(|known| known.account != account || known.uid != uid) {
+        let known = missing.get(workload).filter(|known| known.item == item);
+        if known.is_none_or(|known| known.account != account) {
+            let (wait, next) = known.map_or_else(
+                || {
+                    let (first, _) = waits(workload.kind);
+                    (first, self.world.now() + first)
+                },
+                |known| (known.wait, known.next),
+            );
             let (name, error) = (format!("{}/{}", pod.metadata.namespace, pod.metadata.name), not_found(&account));
-            self.world.emit("cluster", cause, PodForbidden { pod: name, error });
-            missing.insert(workload.clone(), Missing { uid: uid.to_owned(), account, since: Instant::now() });
+            let told = self.world.emit("cluster", cause, PodForbidden { pod: name, error });
+            missing.insert(workload.clone(), Missing { account, told, item, wait, next });
+            self.added.notify_one();
         }
         false
     }
 
-    /// Why no pod of `workload` can be made, if it is for want of its account.
-    pub(super) fn refusal(&self, workload: &ObjectKey) -> Option<String> {
-        Some(not_found(&self.lock().get(workload)?.account))
+    /// A workload has all the pods that its controller wants to make.
+    pub(super) fn settled(&self, workload: &ObjectKey) {
+        self.lock().remove(workload);
     }
 
-    /// Has the controllers try again when their work queues would, after an account has come.
-    pub(crate) async fn run<R>(self, mut watch: Watch, reconcile: R)
-    where
-        R: Fn(&ObjectKey, Option<EventId>) + Clone + Send + 'static,
-    {
+    /// Why no pod of `workload` can be made, if it is for want of its account.
+    pub(super) fn refusal(&self, workload: &ObjectKey) -> Option<String> {
+        let missing = self.lock();
+        let missing = missing.get(workload).filter(|missing| self.is_of(missing, workload))?;
+        let why = not_found(&missing.account);
+        if !is_there(&missing.account, &self.store) {
+            return Some(why);
+        }
+        let left = missing.next.saturating_sub(self.world.now());
+        Some(format!("{why}; it is there now, and the next try is due in {}", human_duration(left)))
+    }
+
+    /// Has the controllers try again, each when its work queue would.
+    pub(crate) async fn run(self, reconcile: impl Fn(&ObjectKey, Option<EventId>)) {
         loop {
-            let delivery = watch.next().await;
-            let Change::Applied(Object::ServiceAccount(account)) = delivery.change else { continue };
-            for (workload, wait) in self.waiting(&account.key()) {
-                let reconcile = reconcile.clone();
-                self.world.runtime().spawn("work-queue", async move {
-                    tokio::time::sleep(wait).await;
-                    reconcile(&workload, delivery.cause);
-                });
+            let next = self.lock().values().map(|missing| missing.next).min();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep(at.saturating_sub(self.world.now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.added.notified() => {}
+                () = due => self.due().into_iter().for_each(|(workload, told)| reconcile(&workload, told)),
             }
         }
     }
 
-    /// The workloads that wait for `account`, and how long each goes on to.
-    fn waiting(&self, account: &ObjectKey) -> Vec<(ObjectKey, Duration)> {
-        let missing = self.lock();
-        let theirs = missing.iter().filter(|(_, missing)| missing.account == *account);
-        let wait = |(workload, missing): (&ObjectKey, &Missing)| {
-            (workload.clone(), until_next_try(workload.kind, missing.since.elapsed()))
-        };
-        theirs.map(wait).collect()
+    /// The workloads for whose controllers it is time, with the events that told of them.
+    fn due(&self) -> Vec<(ObjectKey, Option<EventId>)> {
+        let now = self.world.now();
+        let mut missing = self.lock();
+        missing.retain(|workload, missing| self.is_of(missing, workload));
+        let mut due = Vec::new();
+        for (workload, missing) in missing.iter_mut().filter(|(_, missing)| missing.next <= now) {
+            let (_, longest) = waits(workload.kind);
+            missing.wait = longest.min(2 * missing.wait);
+            missing.next = now + missing.wait;
+            due.push((workload.clone(), missing.told));
+        }
+        due
+    }
+
+    /// Whether it is about this very workload, which may have gone, or come again.
+    fn is_of(&self, missing: &Missing, workload: &ObjectKey) -> bool {
+        self.store.get(workload).is_some_and(|there| there.metadata().uid == missing.item.uid)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Missing>> {
@@ -113,45 +156,10 @@ pub(super) fn not_found(account: &ObjectKey) -> String {
     format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found")
 }
 
-/// How long until a controller tries again that has done so in vain for the time `tried`: each wait is twice the one
-/// before.
-fn until_next_try(kind: Kind, tried: Duration) -> Duration {
-    let (mut wait, longest) = match kind {
+/// A work queue's first wait and its longest; each is twice the one before.
+fn waits(kind: Kind) -> (Duration, Duration) {
+    match kind {
         Kind::Job => (Duration::from_secs(1), Duration::from_mins(1)),
         _ => (Duration::from_millis(5), Duration::from_secs(1000)),
-    };
-    let mut at = wait;
-    while at < tried {
-        wait = longest.min(2 * wait);
-        at += wait;
-    }
-    at - tried
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_work_queue_doubles_its_waits() {
-        let table = [
-            (Kind::Deployment, 0, 5),
-            (Kind::Deployment, 5, 0),
-            // 5 + 10 + 20 ms.
-            (Kind::StatefulSet, 16, 19),
-            // 5 ms * (2^11 - 1).
-            (Kind::Deployment, 6_000, 4_235),
-            // 17 waits are 655.355 s, the 18th is 655.36 s, and those after it 1000 s each.
-            (Kind::Deployment, 655_356, 655_359),
-            (Kind::Deployment, 1_310_716, 999_999),
-            (Kind::Job, 0, 1_000),
-            (Kind::Job, 2_000, 1_000),
-            // 1 + 2 + 4 + 8 + 16 + 32 + 60 s.
-            (Kind::Job, 64_000, 59_000),
-        ];
-        for (kind, tried, wait) in table {
-            let wait = Duration::from_millis(wait);
-            assert_eq!(until_next_try(kind, Duration::from_millis(tried)), wait, "{kind} after {tried} ms");
-        }
     }
 }

@@ -70,8 +70,9 @@ impl StatefulSets {
         for ordinal in plan.delete {
             self.pods.delete(&pods::key(key, &pod_name(key, ordinal)), cause);
         }
-        for ordinal in plan.create {
-            self.create(&set, ordinal, cause);
+        // Where one cannot be made, no other is tried.
+        if plan.create.into_iter().all(|ordinal| self.create(&set, ordinal, cause)) {
+            self.pods.settled(key);
         }
     }
 
@@ -154,12 +155,13 @@ impl StatefulSets {
         members
     }
 
-    fn create(&self, set: &StatefulSet, ordinal: u32, cause: Option<EventId>) {
+    /// Whether the pod was made, or is once its name is free.
+    fn create(&self, set: &StatefulSet, ordinal: u32, cause: Option<EventId>) -> bool {
         let key = set.key();
         let name = pod_name(&key, ordinal);
         // One of an earlier StatefulSet may still have the name; its end is the next chance.
         if self.pods.store.contains(&pods::key(&key, &name)) {
-            return;
+            return true;
         }
         let older = || self.lock().get(&key).map(|revisions| revisions.current.clone());
         let template =
@@ -173,7 +175,7 @@ impl StatefulSets {
         pod.spec.subdomain.clone_from(&set.spec.service_name);
         add_claims(&mut pod, set);
         pod.metadata.name = name;
-        self.pods.create(pod, &key, &set.metadata.uid, cause);
+        self.pods.create(pod, &key, &set.metadata.uid, cause).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Revisions>> {

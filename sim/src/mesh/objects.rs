@@ -29,7 +29,8 @@ pub struct Deleted {
 }
 
 /// Codes of what is refused because of what is there already.
-const DECIDED_BY_OTHERS: [&str; 5] = ["address-taken", "immutable", "name-taken", "namespace-not-found", "owned"];
+const DECIDED_BY_OTHERS: [&str; 6] =
+    ["address-taken", "forbidden", "immutable", "name-taken", "namespace-not-found", "owned"];
 
 /// Objects.
 impl Mesh {

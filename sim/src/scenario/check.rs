@@ -539,13 +539,12 @@ impl Checker<'_> {
     /// What is done to pods as wholes.
     fn of_pods(&self, target: &At<Target>, deed: trouble::Deed<'_>) {
         self.populated(target);
-        if deed.is_about_tokens() && self.now.is_istiod(&target.value) {
-            let message = "istiod has no token: it signs its own certificate; name a workload or a pod with an agent";
-            self.error(&target.place, "no-client", message);
-        }
         if target.value.container.is_some() {
             let message = format!("{}: leave the container out", deed.not_of_containers());
             self.error(&target.place, "bad-value", message);
+        } else if deed.is_about_tokens() && self.now.is_istiod(&target.value) {
+            let message = "istiod has no token: it signs its own certificate; name a workload or a pod with an agent";
+            self.error(&target.place, "no-client", message);
         }
     }
 
