@@ -7,7 +7,8 @@ use hermesh_runtime::latest::Reader;
 
 use super::store::{Change, Store, Watch};
 
-const DEFAULT_ACCOUNT: &str = "default";
+/// The account of pods that name none.
+pub(super) const DEFAULT_ACCOUNT: &str = "default";
 /// `PILOT_CA_CERT_CONFIGMAP`.
 const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
 const ROOT_FILE: &str = "root-cert.pem";

@@ -14,11 +14,9 @@ use tokio::sync::Notify;
 use super::deployments::HASH_LABEL;
 use super::events::PodForbidden;
 use super::kubectl::human_duration;
+use super::namespaces::DEFAULT_ACCOUNT;
 use super::store::Store;
 use crate::engine::World;
-
-/// The account of pods that name none. It comes with its namespace, and comes back when it is deleted.
-const DEFAULT_ACCOUNT: &str = "default";
 
 /// Lets pods be made whose account is there, and has the controllers of the others try again; clones share it.
 #[derive(Clone)]
@@ -44,7 +42,7 @@ struct Missing {
 
 /// What a work queue takes for one and the same: the UID of a workload, and of a Deployment the template as well, which
 /// has a ReplicaSet of its own.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Item {
     uid: String,
     template: Option<String>,
@@ -145,7 +143,8 @@ pub(super) fn of(pod: &Pod) -> ObjectKey {
     ObjectKey::new(Kind::ServiceAccount, &pod.metadata.namespace, pod.spec.service_account())
 }
 
-/// Whether pods can have an account.
+/// Whether pods can have an account. `default` comes with its namespace, and in a cluster comes back when it is deleted:
+/// it is never missed.
 pub(super) fn is_there(account: &ObjectKey, store: &Store) -> bool {
     account.name == DEFAULT_ACCOUNT || store.contains(account)
 }
