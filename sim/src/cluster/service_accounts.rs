@@ -143,8 +143,8 @@ pub(super) fn of(pod: &Pod) -> ObjectKey {
     ObjectKey::new(Kind::ServiceAccount, &pod.metadata.namespace, pod.spec.service_account())
 }
 
-/// Whether pods can have an account. `default` comes with its namespace, and in a cluster comes back when it is deleted:
-/// it is never missed.
+/// Whether pods can have an account. `default` comes with its namespace, and in a cluster comes back when it is
+/// deleted: it is never missed.
 pub(super) fn is_there(account: &ObjectKey, store: &Store) -> bool {
     account.name == DEFAULT_ACCOUNT || store.contains(account)
 }
