@@ -121,10 +121,20 @@ pub(super) fn ends(field: &Cursor<'_>) -> Option<Ends> {
         return pair(field, "a list of two workloads or pods, or a mapping with `from` and `to`").map(both_ways);
     }
     let mut fields = field.fields("a mapping with `from` and `to`")?;
-    let ends = one_way(&mut fields);
-    fields.finish(&[("between", "for both directions write a list of the two: `[web, cart]`")]);
+    // Whoever wrote both ends under another name misses neither of these.
+    let named_otherwise = |name: &str| OTHER_NAMES.iter().any(|(other, _)| *other == name);
+    let ends = match fields.only_unknown(&[]) {
+        Some((key, _)) if named_otherwise(&key.text) => None,
+        _ => one_way(&mut fields),
+    };
+    fields.finish(&OTHER_NAMES);
     ends
 }
+
+const OTHER_NAMES: [(&str, &str); 2] = [
+    ("between", "for both directions write a list of the two: `[web, cart]`"),
+    ("link", "`link` is of `hold` and `release`; write the two without it: `[web, cart]`, or `from` and `to`"),
+];
 
 /// `{link: [web, cart], for: 2s}`
 pub(super) fn held(cursor: &Cursor<'_>) -> Option<HeldLink> {

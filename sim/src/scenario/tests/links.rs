@@ -18,19 +18,21 @@ fn what_is_missing_or_too_much_is_named() {
             "- partition: {from: echo-v1}\n- slow: {from: echo-v1, to: echo-v2}\n\
              - lossy: {between: [echo-v1, echo-v2], from: echo-v1, loss: 10%}\n- jam: {between: [echo-v1, echo-v2]}\n\
              - slow: {from: echo-v1, to: echo-v2, latency: 1s, loss: 1%}\n- reset: {from: echo-v1, to: echo-v2}\n\
-             - jam: echo-v1",
+             - jam: echo-v1\n- jam: {link: [echo-v1, echo-v2]}\n- partition: {between: [echo-v1, echo-v2], to: echo-v1}",
         ),
         &[
             "s.yaml:8:14: steps[1].partition: field `to` is missing",
             "s.yaml:9:9: steps[2].slow: field `latency` is missing",
             "s.yaml:10:46: steps[3].lossy.from: `from` is for one direction, `between` for both; write one of them",
-            "s.yaml:11:8: steps[4].jam: field `from` is missing",
-            "s.yaml:11:8: steps[4].jam: field `to` is missing",
             "s.yaml:11:9: steps[4].jam.between: for both directions write a list of the two: `[web, cart]`",
             "s.yaml:12:51: steps[5].slow.loss: packets are lost by `lossy`; make it two steps",
             "s.yaml:13:10: steps[6].reset: expected a list of two workloads or pods, found a mapping",
             "s.yaml:14:8: steps[7].jam: expected a list of two workloads or pods, or a mapping with `from` and `to`, found \
              the text \"echo-v1\"",
+            "s.yaml:15:9: steps[8].jam.link: `link` is of `hold` and `release`; write the two without it: `[web, cart]`, or \
+             `from` and `to`",
+            "s.yaml:16:14: steps[9].partition: field `from` is missing",
+            "s.yaml:16:15: steps[9].partition.between: for both directions write a list of the two: `[web, cart]`",
         ],
     );
 }
