@@ -476,7 +476,7 @@ impl Mesh {
     /// The pods of any namespace.
     #[must_use]
     pub fn get_pods_in(&self, namespace: &str) -> PodTable {
-        PodTable(self.cluster.pods(Some(namespace)))
+        PodTable { rows: self.cluster.pods(Some(namespace)), namespace: namespace.to_owned() }
     }
 
     /// Looks at everything that has happened so far.

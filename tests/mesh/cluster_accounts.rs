@@ -52,7 +52,7 @@ fn pods_come_when_the_work_queue_of_their_controller_tries_again() {
     for (kind, comes_s, wait_ms) in table {
         let mut mesh = start();
         mesh.apply(workload(kind).as_str()).run_for(Duration::from_secs(comes_s));
-        assert!(mesh.get_pods().0.is_empty(), "{kind}");
+        assert!(mesh.get_pods().rows.is_empty(), "{kind}");
         mesh.apply(ACCOUNT)
             .run_for(Duration::from_millis(wait_ms) + Duration::from_secs(1) - Duration::from_secs(comes_s));
         let mut told = events(&mesh, &["pod.forbidden", "pod.scheduled"]);
@@ -61,7 +61,7 @@ fn pods_come_when_the_work_queue_of_their_controller_tries_again() {
         let [first, last] = [0, 1].map(|index| told[index]["t_us"].as_u64().unwrap_or_default() / 1000);
         // A pod gets its node some milliseconds after it is made.
         assert!((wait_ms..wait_ms + 50).contains(&(last - first)), "{kind}: {told:?}");
-        assert_eq!(mesh.get_pods().0.len(), 1, "{kind}");
+        assert_eq!(mesh.get_pods().rows.len(), 1, "{kind}");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_workload_that_wants_no_pods_for_a_while_begins_anew() {
     mesh.scale("web", 0).run_for(Duration::from_secs(1));
     mesh.scale("web", 2).run_for(Duration::from_millis(100));
     mesh.apply(ACCOUNT).run_for(Duration::from_millis(500));
-    assert_eq!(mesh.get_pods().0.len(), 2);
+    assert_eq!(mesh.get_pods().rows.len(), 2);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_workload_that_comes_again_waits_from_then_on() {
     mesh.delete(workload("Deployment").as_str()).run_for(Duration::from_secs(1));
     mesh.apply(workload("Deployment").as_str()).run_for(Duration::from_millis(100));
     mesh.apply(ACCOUNT).run_for(Duration::from_millis(500));
-    assert_eq!(mesh.get_pods().0.len(), 1);
+    assert_eq!(mesh.get_pods().rows.len(), 1);
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn a_pod_that_is_there_keeps_its_account_when_it_goes() {
     let mut mesh = start();
     mesh.apply([ACCOUNT, &workload("Deployment")].concat().as_str()).wait_ready();
     mesh.delete(ACCOUNT).run_for(Duration::from_secs(30));
-    assert_eq!(mesh.get_pods().0[0].status, "Running");
+    assert_eq!(mesh.get_pods().rows[0].status, "Running");
     assert_eq!(events(&mesh, &["pod.forbidden"]), [] as [serde_json::Value; 0]);
     // Who takes its place has none.
-    let pod = mesh.get_pods().0[0].name.clone();
+    let pod = mesh.get_pods().rows[0].name.clone();
     mesh.delete(
         format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}}}\nspec: {{containers: [{{name: a, image: a}}]}}\n"
@@ -137,7 +137,7 @@ fn a_pod_that_is_there_keeps_its_account_when_it_goes() {
         .as_str(),
     )
     .run_for(Duration::from_secs(60));
-    assert!(mesh.get_pods().0.is_empty());
+    assert!(mesh.get_pods().rows.is_empty());
     assert!(text(&events(&mesh, &["pod.forbidden"])[0], "error").ends_with("serviceaccount \"web\" not found"));
 }
 

@@ -14,13 +14,14 @@ fn the_rollout_holds_and_shows_its_pods() {
         let tables: Vec<&PodTable> = run.steps.iter().filter_map(|step| pods(&step.outcome)).collect();
         let [first, last] = tables.as_slice() else { panic!("two steps show pods: {tables:?}") };
         let of = |table: &PodTable, workload: &str| {
-            let rows = table.0.iter().filter(|row| row.workload == workload);
+            let rows = table.rows.iter().filter(|row| row.workload == workload);
             rows.map(|row| format!("{} {}", row.ready, row.status)).collect::<Vec<_>>()
         };
         assert_eq!(of(first, "web"), ["3/3 Running"; 2], "{first}");
         assert_eq!(of(first, "db"), ["1/1 Running"; 3], "{first}");
         assert_eq!(of(last, "migrate"), ["0/1 Completed"; 2], "{last}");
-        let names: Vec<&str> = last.0.iter().filter(|row| row.workload == "db").map(|row| row.name.as_str()).collect();
+        let names: Vec<&str> =
+            last.rows.iter().filter(|row| row.workload == "db").map(|row| row.name.as_str()).collect();
         assert_eq!(names, ["db-0", "db-1", "db-2"], "{last}");
     }
 }

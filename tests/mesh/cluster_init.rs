@@ -48,7 +48,7 @@ fn init_containers_run_one_after_the_other_and_then_the_others() {
     assert_eq!(lives(&mesh, "shop/web"), expected);
     let expected = ["0/2 Init:0/2", "0/2 Init:1/2", "0/2 PodInitializing", "1/2 PodInitializing", "2/2 Running"];
     assert_eq!(statuses(&mesh, "shop/web"), expected);
-    assert_eq!(mesh.get_pods().0[0].restarts, 0);
+    assert_eq!(mesh.get_pods().rows[0].restarts, 0);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_init_container_that_fails_is_tried_again_with_longer_waits_and_the_pod_goe
     let error = mesh.try_wait_ready(&["web"], Duration::from_secs(1)).unwrap_err().to_string();
     let expected = "web is 0/1 Init:CrashLoopBackOff (setup: Error, exit code 3)";
     assert!(error.ends_with(expected), "{error}");
-    assert_eq!(mesh.get_pods().0[0].restarts, 1);
+    assert_eq!(mesh.get_pods().rows[0].restarts, 1);
     mesh.wait_ready();
     let expected = [
         "0/1 Init:0/1",
@@ -83,7 +83,7 @@ fn a_pod_that_never_restarts_fails_with_its_init_container() {
     mesh.apply(pod(spec)).run_for(Duration::from_secs(60));
     let expected = ["log started", "setup started", "setup exited", "log terminating", "log exited"];
     assert_eq!(lives(&mesh, "shop/web"), expected);
-    assert_eq!(mesh.get_pods().0[0].status, "Init:Error");
+    assert_eq!(mesh.get_pods().rows[0].status, "Init:Error");
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn the_next_container_waits_until_a_sidecar_has_come_up() {
     mesh.apply(pod(spec)).run_for(Duration::from_secs(6));
     // Its hook is done, and its probe has not passed.
     assert_eq!(lives(&mesh, "shop/web"), ["log started"]);
-    assert_eq!(mesh.get_pods().0[0].status, "Init:0/2");
+    assert_eq!(mesh.get_pods().rows[0].status, "Init:0/2");
     mesh.wait_ready();
     assert_eq!(lives(&mesh, "shop/web"), ["log started", "setup started", "setup exited", "server started"]);
-    let row = &mesh.get_pods().0[0];
+    let row = &mesh.get_pods().rows[0];
     assert_eq!((row.ready.as_str(), row.status.as_str()), ("2/2", "Running"));
 }
 
@@ -129,7 +129,7 @@ fn sidecars_end_after_the_ordinary_containers_in_reverse_order() {
         "a exited",
     ];
     assert_eq!(lives[4..], expected);
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
@@ -168,6 +168,6 @@ fn a_sidecar_starts_again_whatever_the_pods_restart_policy() {
     mesh.apply(pod(spec)).wait_ready();
     mesh.kill("web/0/log").run_for(Duration::from_secs(1));
     mesh.wait_ready();
-    assert_eq!(mesh.get_pods().0[0].restarts, 1, "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].restarts, 1, "{}", mesh.get_pods());
     assert_eq!(lives(&mesh, "shop/web"), ["log started", "server started", "log killed", "log started"]);
 }

@@ -46,7 +46,7 @@ fn start() -> Mesh {
 }
 
 fn statuses(mesh: &Mesh) -> Vec<String> {
-    mesh.get_pods().0.iter().map(|row| row.status.clone()).collect()
+    mesh.get_pods().rows.iter().map(|row| row.status.clone()).collect()
 }
 
 fn finished(mesh: &Mesh) -> Vec<String> {
@@ -59,7 +59,7 @@ fn a_job_runs_one_pod_to_its_end_and_nobody_waits_for_it_then() {
     let mut mesh = start();
     mesh.apply(job("work", "Never", "")).run_for(Duration::from_secs(10));
     let pods = mesh.get_pods();
-    let row = &pods.0[0];
+    let row = &pods.rows[0];
     assert_eq!(
         (row.ready.as_str(), row.status.as_str(), row.workload.as_str()),
         ("0/1", "Completed", "load"),
@@ -85,7 +85,7 @@ fn a_job_at_work_is_ready_with_its_pods() {
     mesh.restart("load/1").restart("load/2").run_for(Duration::from_secs(5));
     assert_eq!(finished(&mesh), ["3 0 "]);
     mesh.delete(job("serves", "Never", "")).run_for(Duration::from_secs(5));
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn with_on_failure_the_kubelet_tries_again_in_the_same_pod() {
     let mut mesh = start();
     mesh.apply(job("flaky", "OnFailure", "")).run_for(Duration::from_secs(30));
     let pods = mesh.get_pods();
-    assert_eq!((pods.0.len(), pods.0[0].status.as_str(), pods.0[0].restarts), (1, "Completed", 2), "{pods}");
+    assert_eq!((pods.rows.len(), pods.rows[0].status.as_str(), pods.rows[0].restarts), (1, "Completed", 2), "{pods}");
     assert_eq!(finished(&mesh), ["1 0 "]);
 }
 
@@ -120,7 +120,7 @@ fn with_on_failure_the_tries_of_the_kubelet_count_against_the_limit() {
     let mut mesh = start();
     mesh.apply(job("fails", "OnFailure", "  backoffLimit: 2\n")).run_for(Duration::from_secs(60));
     assert_eq!(finished(&mesh), ["0 0 BackoffLimitExceeded"]);
-    assert_eq!(mesh.get_pods().0, [], "its pod is deleted, for it would go on trying");
+    assert_eq!(mesh.get_pods().rows, [], "its pod is deleted, for it would go on trying");
 }
 
 #[test]

@@ -44,13 +44,13 @@ fn a_pod_goes_on_when_its_image_is_there_after_all() {
     // The other container does not wait for it.
     mesh.apply(pod("web", "[{name: server, image: 'corp/web:1'}, {name: other, image: 'corp/other:1'}]"));
     mesh.run_for(Duration::from_secs(5));
-    let row = &mesh.get_pods().0[0];
+    let row = &mesh.get_pods().rows[0];
     assert_eq!((row.ready.as_str(), row.status.as_str()), ("1/2", "ImagePullBackOff"));
     registry.restore("corp/web:*");
     mesh.run_for(Duration::from_secs(4));
-    assert_eq!(mesh.get_pods().0[0].status, "ImagePullBackOff", "it is too early to try again");
+    assert_eq!(mesh.get_pods().rows[0].status, "ImagePullBackOff", "it is too early to try again");
     mesh.wait_ready();
-    assert_eq!((mesh.get_pods().0[0].ready.as_str(), mesh.get_pods().0[0].restarts), ("2/2", 0));
+    assert_eq!((mesh.get_pods().rows[0].ready.as_str(), mesh.get_pods().rows[0].restarts), ("2/2", 0));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn nothing_starts_before_the_image_of_an_init_container_is_there() {
     registry.withhold("corp/setup:*");
     let containers = "[{name: server, image: 'corp/web:1'}]\n  initContainers: [{name: setup, image: 'corp/setup:1'}]";
     mesh.apply(pod("web", containers)).run_for(Duration::from_secs(5));
-    assert_eq!(mesh.get_pods().0[0].status, "Init:ImagePullBackOff");
+    assert_eq!(mesh.get_pods().rows[0].status, "Init:ImagePullBackOff");
     registry.restore("corp/setup:*");
     mesh.wait_ready();
 }

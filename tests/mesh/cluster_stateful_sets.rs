@@ -59,7 +59,7 @@ fn start() -> Mesh {
 }
 
 fn names(mesh: &Mesh) -> Vec<String> {
-    mesh.get_pods().0.iter().map(|row| row.name.clone()).filter(|name| name != "caller").collect()
+    mesh.get_pods().rows.iter().map(|row| row.name.clone()).filter(|name| name != "caller").collect()
 }
 
 /// How the pods came, became ready and went: `+web-0`, `web-0`, `-web-0`.
@@ -86,7 +86,7 @@ fn resolve(mesh: &mut Mesh, host: &'static str) -> Vec<String> {
 }
 
 fn address(mesh: &Mesh, pod: &str) -> String {
-    let pods = mesh.get_pods().0;
+    let pods = mesh.get_pods().rows;
     let row = pods.iter().find(|row| row.name == pod).expect("the pod is there");
     row.ip.expect("it has an address").to_string()
 }
@@ -99,7 +99,7 @@ fn pods_are_made_one_after_the_other_and_deleted_in_reverse() {
     mesh.apply(web("  replicas: 1\n", FIRST)).wait_ready();
     assert_eq!(history(&mesh)[6..], ["-web-2", "-web-1"]);
     assert_eq!(names(&mesh), ["web-0"]);
-    let rows = mesh.get_pods().0;
+    let rows = mesh.get_pods().rows;
     assert_eq!((rows[1].workload.as_str(), rows[1].ordinal), ("web", 0));
 }
 

@@ -74,7 +74,7 @@ fn a_fault_is_of_a_pod_and_not_of_another_that_has_its_name_later() {
     mesh.apply(hermesh_tests::shop::NAMESPACE.to_owned() + db).wait_ready();
     mesh.expire_tokens_for("db-0", None, secs(120)).fill_volume_for("db-0", "istio-data", secs(120));
     mesh.rollout_restart("db").run_for(secs(90));
-    assert_eq!(mesh.get_pods().0[0].ready, "2/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].ready, "2/2", "{}", mesh.get_pods());
     mesh.run_for(secs(60));
     // What was wrong with the pod of before has not ended for this one: it was never wrong with it.
     assert_eq!((count(&mesh, "pod.tokens"), count(&mesh, "volume.full"), count(&mesh, "volume.freed")), (1, 1, 0));
@@ -148,7 +148,7 @@ fn a_token_that_is_kept_stays_until_it_is_renewed() {
 fn an_agent_without_room_for_its_bootstrap_ends_and_is_started_again_until_there_is_room() {
     let mut mesh = echo(6);
     mesh.fill_volume("echo-v1", "istio-xds").kill("echo-v1/0/istio-proxy").run_for(secs(60));
-    let row = mesh.get_pods().0[0].clone();
+    let row = mesh.get_pods().rows[0].clone();
     assert!(row.restarts >= 2, "{}", mesh.get_pods());
     assert_eq!(row.exits["istio-proxy"].code, 255, "{:?}", row.exits);
     mesh.free_volume("echo-v1", "istio-xds");

@@ -123,7 +123,7 @@ fn one_direction_is_held_and_released_by_itself() {
 fn a_power_cycle_ends_faults_of_links_and_clocks_and_the_trace_says_so() {
     let mut mesh = hermesh::mesh().nodes(2).namespace(manifests::NAMESPACE).start();
     mesh.apply(manifests::echo(&["v1", "v2"])).wait_ready().wait_converged();
-    let node = mesh.get_pods().0.into_iter().find(|row| row.workload == "echo-v1").and_then(|row| row.node).unwrap();
+    let node = mesh.get_pods().rows.into_iter().find(|row| row.workload == "echo-v1").and_then(|row| row.node).unwrap();
     let hour = Duration::from_secs(3600);
     mesh.impair("echo-v1", "echo-v2", LinkFault::Slow(Duration::from_millis(50)..=Duration::from_millis(50)));
     mesh.hold_link_for("echo-v1", "istiod", hour).partition("echo-v1", "echo-v2").set_clock_ahead("echo-v1", hour);

@@ -38,9 +38,9 @@ spec:
     .wait_ready();
     mesh.pause("web");
     mesh.run_for(secs(4));
-    assert_eq!(mesh.get_pods().0[0].restarts, 0, "two probes have failed at most");
+    assert_eq!(mesh.get_pods().rows[0].restarts, 0, "two probes have failed at most");
     mesh.run_for(secs(30));
-    let row = mesh.get_pods().0[0].clone();
+    let row = mesh.get_pods().rows[0].clone();
     // SIGTERM reaches nobody who is paused: SIGKILL comes with the end of the grace period.
     assert_eq!((row.restarts, row.ready.as_str()), (1, "1/1"), "{}", mesh.get_pods());
     assert_eq!(row.exits["app"].code, 137, "{:?}", row.exits);
@@ -50,7 +50,7 @@ spec:
 fn a_paused_server_is_no_endpoint_once_its_readiness_probe_has_failed() {
     let mut mesh = echo(2);
     mesh.pause("echo-v2/0/app").run_for(secs(40));
-    assert_eq!(mesh.get_pods().0[1].ready, "1/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[1].ready, "1/2", "{}", mesh.get_pods());
     let report = mesh.call(Call::new("echo-v1", TARGET).count(10));
     assert_eq!(report.workloads, [("echo-v1".to_owned(), 10)].into(), "{report:#?}");
     mesh.resume("echo-v2/0/app").wait_ready().wait_converged();

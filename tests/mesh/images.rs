@@ -218,7 +218,7 @@ fn an_image_that_fails_backs_off_longer_each_time() {
     mesh.apply(workload("web", "registry.corp/web:1"));
     mesh.run_for(Duration::from_secs(90));
     let pods = mesh.get_pods();
-    let row = &pods.0[0];
+    let row = &pods.rows[0];
     // At once, after 10 s, after 20 s, after 40 s.
     assert_eq!((row.status.as_str(), row.restarts, row.ready.as_str()), ("CrashLoopBackOff", 4, "1/2"), "{pods}");
     let error = mesh.try_wait_ready(&["web"], Duration::from_secs(1)).unwrap_err();
@@ -250,7 +250,7 @@ fn an_image_that_nobody_plays_is_refused_with_those_there_are() {
         error.contains("registry.corp/cart:*") && error.contains("spec.template.spec.containers[0].image"),
         "{error}"
     );
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
@@ -261,5 +261,5 @@ fn a_pod_that_would_get_envoy_is_worth_a_warning() {
     let warning = applied.notes.iter().find(|note| note.message.contains("Envoy")).expect("a warning");
     assert!(warning.to_string().starts_with("inline:"), "{warning}");
     mesh.wait_ready();
-    assert_eq!(mesh.get_pods().0[0].ready, "1/1");
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/1");
 }

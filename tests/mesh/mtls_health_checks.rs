@@ -20,7 +20,7 @@ fn a_strict_server_that_is_checked_on_its_mtls_port_never_gets_ready() {
     mesh.apply(echo("grpc: {port: 17070}"));
     let waited = mesh.try_wait_ready(&["echo-v1"], Duration::from_secs(60));
     assert!(matches!(waited, Err(WaitError::Timeout { .. })), "{waited:?}");
-    assert_eq!(mesh.get_pods().0[0].ready, "1/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/2", "{}", mesh.get_pods());
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn it_gets_ready_without_mtls_and_loses_its_endpoints_once_mtls_comes() {
     mesh.apply(manifests::client_tls("ISTIO_MUTUAL")).apply(manifests::server_tls("STRICT")).wait_converged();
     // Ten checks in a row, one every two seconds.
     mesh.run_for(Duration::from_secs(25));
-    assert_eq!(mesh.get_pods().0[0].ready, "1/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/2", "{}", mesh.get_pods());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_tool_that_checks_waits_as_long_as_its_flags_say() {
         mesh.impair("echo-v1", "echo-v2", slow())
             .impair("echo-v2", "echo-v1", slow())
             .run_for(Duration::from_secs(180));
-        let rows = mesh.get_pods().0;
+        let rows = mesh.get_pods().rows;
         let checked = rows.iter().find(|row| row.workload == "echo-v1").expect("it is there");
         assert_eq!(checked.ready, ready, "{flags}\n{}", mesh.get_pods());
     }

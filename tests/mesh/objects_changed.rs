@@ -39,7 +39,7 @@ fn start() -> Mesh {
 }
 
 fn pods(mesh: &Mesh) -> Vec<String> {
-    mesh.get_pods().0.iter().filter(|row| !row.is_terminating()).map(|row| row.name.clone()).collect()
+    mesh.get_pods().rows.iter().filter(|row| !row.is_terminating()).map(|row| row.name.clone()).collect()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_second_rollout_within_one_second_is_refused_as_kubectl_does() {
 #[test]
 fn a_label_of_a_namespace_decides_about_injection() {
     let mut mesh = start();
-    let ready = |mesh: &Mesh| mesh.get_pods().0.iter().map(|row| row.ready.clone()).collect::<Vec<_>>();
+    let ready = |mesh: &Mesh| mesh.get_pods().rows.iter().map(|row| row.ready.clone()).collect::<Vec<_>>();
     assert_eq!(ready(&mesh), ["2/2"]);
     mesh.label("namespace/shop", "istio-injection", "disabled").rollout_restart("web").wait_ready();
     mesh.run_for(Duration::from_secs(60));
@@ -136,7 +136,7 @@ fn a_patch_merges_and_null_removes() {
     let applied = mesh.try_patch("deployment/web", patch).unwrap();
     assert_eq!(applied.objects[0].1, ApplyOutcome::Configured);
     mesh.wait_ready().run_for(Duration::from_secs(60));
-    assert_eq!(mesh.get_pods().0[0].ready, "1/1");
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/1");
     assert_eq!(mesh.try_patch("deployment/web", patch).unwrap().objects[0].1, ApplyOutcome::Unchanged);
 }
 
@@ -170,14 +170,14 @@ fn what_the_api_server_refuses_is_refused_with_its_place_in_the_patch() {
     }
     let error = mesh.try_scale("web", 20_000).unwrap_err().to_string();
     assert!(error.contains("pods are more than the 10000 that a simulated cluster holds"), "{error}");
-    assert_eq!(mesh.get_pods().0.len(), 1, "nothing of it was done");
+    assert_eq!(mesh.get_pods().rows.len(), 1, "nothing of it was done");
 }
 
 #[test]
 fn istiod_can_be_scaled_away_and_back() {
     let mut mesh = start();
     mesh.scale("istiod", 0).run_for(Duration::from_secs(60));
-    assert_eq!(mesh.get_pods_in("istio-system").0.len(), 0);
+    assert_eq!(mesh.get_pods_in("istio-system").rows.len(), 0);
     assert!(mesh.call(Call::new("web", "xds:///web:7070")).failure.is_some(), "nobody tells the client anything");
     mesh.scale("istiod", 1).wait_ready().wait_converged();
     assert!(mesh.call(Call::new("web", "xds:///web:7070")).is_ok());

@@ -24,7 +24,7 @@ fn start() -> Mesh {
 fn a_pod_is_waited_for_and_calls_and_is_called() {
     let mut mesh = start();
     mesh.apply([pod("web-a", "web"), pod("web-b", "web")]).wait_ready();
-    assert!(mesh.get_pods().0.iter().all(|row| row.ready == "2/2"), "{}", mesh.get_pods());
+    assert!(mesh.get_pods().rows.iter().all(|row| row.ready == "2/2"), "{}", mesh.get_pods());
     for from in ["web-a", "web-b/0", "shop/web-a"] {
         let report = mesh.call(Call::new(from, "xds:///web:7070").count(10).qps(10));
         assert!(report.is_ok(), "{report:#?}");
@@ -51,11 +51,11 @@ fn a_pod_is_killed_restarted_and_cut_off_like_any_other() {
     let mut mesh = start();
     mesh.apply([pod("web-a", "web"), pod("web-b", "web")]).wait_ready();
     mesh.kill("web-a/0/server").run_for(Duration::from_secs(1));
-    assert_eq!(mesh.get_pods().0[0].ready, "1/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/2", "{}", mesh.get_pods());
     mesh.wait_ready();
     mesh.restart("web-b").run_for(Duration::from_secs(1));
     mesh.wait_ready();
-    assert_eq!(mesh.get_pods().0.iter().map(|row| row.restarts).collect::<Vec<_>>(), [1, 2], "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows.iter().map(|row| row.restarts).collect::<Vec<_>>(), [1, 2], "{}", mesh.get_pods());
 
     mesh.partition("web-a", "web-b");
     let cut = mesh.call(Call::new("web-a", "xds:///web:7070").count(5).qps(10));
@@ -69,8 +69,8 @@ fn a_pod_that_has_run_to_its_end_is_waited_for_only_by_name() {
     let job = pod("job", "ends").replace("spec:\n", "spec:\n  restartPolicy: Never\n");
     let job = job.replace("    inject.istio.io/templates: grpc-agent\n", "    sidecar.istio.io/inject: 'false'\n");
     mesh.apply([job, pod("web-a", "web")]).wait_ready();
-    assert_eq!(mesh.get_pods().0[0].status, "Completed", "{}", mesh.get_pods());
-    assert_eq!(mesh.get_pods().0[0].exits["server"].code, 0);
+    assert_eq!(mesh.get_pods().rows[0].status, "Completed", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].exits["server"].code, 0);
     let error = mesh.try_wait_ready(&["job"], Duration::from_secs(1)).unwrap_err().to_string();
     assert!(error.ends_with("job is 0/1 Completed (server: Completed, exit code 0)"), "{error}");
 }
@@ -83,9 +83,9 @@ fn a_container_that_is_to_start_again_has_not_failed_its_pod() {
     for _ in 0..100 {
         mesh.run_for(Duration::from_millis(100));
         let pods = mesh.get_pods();
-        assert_ne!(pods.0[0].status, "Failed", "{pods}");
+        assert_ne!(pods.rows[0].status, "Failed", "{pods}");
     }
-    assert_eq!(mesh.get_pods().0[0].exits["server"].reason, "Error");
+    assert_eq!(mesh.get_pods().rows[0].exits["server"].reason, "Error");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_pod_applied_again_stays_as_it_is_and_its_spec_does_not_change() {
     let labelled = mesh.try_apply(pod("web-a", "web").replace("{app: web}", "{app: web, tier: front}")).unwrap();
     assert_eq!(labelled.objects[0].1.as_str(), "configured");
     mesh.wait_ready();
-    assert_eq!((mesh.get_pods().0[0].ready.as_str(), mesh.get_pods().0[0].restarts), ("2/2", 0));
+    assert_eq!((mesh.get_pods().rows[0].ready.as_str(), mesh.get_pods().rows[0].restarts), ("2/2", 0));
 
     let error = mesh.try_apply(pod("web-a", "other")).unwrap_err();
     let ApplyError::Refused(errors) = error else { panic!("{error}") };

@@ -29,7 +29,7 @@ fn a_restart_of_an_agent_loses_no_call() {
         let agent = ["probe/0/istio-proxy", "echo-v1/0/istio-proxy"][seed as usize % 2];
         mesh.restart(agent).run_for(Duration::from_secs(20));
         mesh.wait_converged();
-        assert_eq!(mesh.get_pods().0.iter().map(|row| row.restarts).sum::<u32>(), 1, "{}", mesh.get_pods());
+        assert_eq!(mesh.get_pods().rows.iter().map(|row| row.restarts).sum::<u32>(), 1, "{}", mesh.get_pods());
         assert_none_lost(seed, &prober);
     });
 }

@@ -30,7 +30,7 @@ fn at(mesh: &Mesh, kind: &str) -> Duration {
 fn an_application_that_starts_after_its_agent_does_not_crash() {
     let mut mesh = echo(20, 5);
     mesh.wait_ready();
-    assert_eq!(mesh.get_pods().0[0].restarts, 0, "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].restarts, 0, "{}", mesh.get_pods());
     let (agent, application) = (at(&mesh, "agent.started"), at(&mesh, "echo.ready"));
     assert!(agent + secs(10) < application, "{agent:?} {application:?}");
 }
@@ -39,7 +39,7 @@ fn an_application_that_starts_after_its_agent_does_not_crash() {
 fn one_that_starts_before_it_does() {
     let mut mesh = echo(2, 30);
     mesh.try_wait_ready(&[], secs(120)).unwrap();
-    assert!(mesh.get_pods().0[0].restarts > 0, "{}", mesh.get_pods());
+    assert!(mesh.get_pods().rows[0].restarts > 0, "{}", mesh.get_pods());
 }
 
 #[test]
@@ -47,5 +47,5 @@ fn a_program_that_has_not_started_ends_at_once_when_it_is_told_to() {
     let mut mesh = echo(1, 300);
     mesh.run_for(secs(10));
     mesh.restart("echo-v1/0/istio-proxy").run_for(secs(1));
-    assert_eq!(mesh.get_pods().0[0].exits["istio-proxy"].code, 143, "{:?}", mesh.get_pods().0[0].exits);
+    assert_eq!(mesh.get_pods().rows[0].exits["istio-proxy"].code, 143, "{:?}", mesh.get_pods().rows[0].exits);
 }

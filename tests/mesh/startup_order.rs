@@ -13,7 +13,7 @@ use tonic::Code;
 fn held_applications_start_once_and_last() {
     for_each_seed(1..=50, |seed| {
         let mut mesh = started(seed, true);
-        for row in &mesh.get_pods().0 {
+        for row in &mesh.get_pods().rows {
             assert_eq!((row.ready.as_str(), row.restarts), ("2/2", 0), "{}", mesh.get_pods());
         }
         let order = container_starts(&mesh);
@@ -27,7 +27,7 @@ fn unheld_applications_crash_until_the_bootstrap_file_is_there_and_then_serve() 
     for_each_seed(1..=50, |seed| {
         let mut mesh = started(seed, false);
         let pods = mesh.get_pods();
-        let row = &pods.0[0];
+        let row = &pods.rows[0];
         assert_eq!(row.ready, "2/2", "{pods}");
         assert!(row.restarts >= 1, "echo ends when it finds no bootstrap file, as Go's does\n{pods}");
         let order = container_starts(&mesh);
@@ -125,7 +125,7 @@ fn in_whatever_order_all_comes_the_pod_serves_by_mtls_in_the_end() {
         let mut world = World::new(seed, hold, application);
         for part in order {
             let needed = [Part::Application, Part::Agent, Part::Istiod].contains(part);
-            let is_ready = world.mesh.get_pods().0.iter().any(|row| row.ready == "2/2");
+            let is_ready = world.mesh.get_pods().rows.iter().any(|row| row.ready == "2/2");
             assert!(!(needed && is_ready), "before {part:?}: {what}");
             world.bring(*part);
             world.mesh.run_for(Duration::from_secs(7));
@@ -137,7 +137,7 @@ fn in_whatever_order_all_comes_the_pod_serves_by_mtls_in_the_end() {
         assert!(report.is_ok(), "{report:?}: {what}");
         assert!(report.answers[0].caller.is_some(), "{report:?}: {what}");
 
-        let crashed = world.mesh.get_pods().0[0].restarts > 0;
+        let crashed = world.mesh.get_pods().rows[0].restarts > 0;
         // Whose image is there when it is tried again starts first, held or not: a kubelet that cannot pull the agent's
         // image goes on to the application, and what would hold that is a hook of an agent that has started.
         let starts = container_starts(&world.mesh);

@@ -30,7 +30,7 @@ fn start() -> (Mesh, RunningLoad) {
 
 /// Endpoints that are one pod.
 fn only(mesh: &Mesh, workload: &str) -> ClusterLoadAssignment {
-    let pods = mesh.get_pods().0;
+    let pods = mesh.get_pods().rows;
     let ip = pods.iter().find(|row| row.workload == workload).and_then(|row| row.ip).expect("it has an address");
     let port_specifier = Some(PortSpecifier::PortValue(17070));
     let address = SocketAddress { address: ip.to_string(), port_specifier, ..SocketAddress::default() };

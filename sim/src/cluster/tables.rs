@@ -50,7 +50,8 @@ impl Cluster {
             });
             cells
         };
-        Table { headings: headings.to_vec(), rows: objects.map(row).collect() }
+        let namespace = kind.is_namespaced().then(|| namespace.to_owned());
+        Table { headings: headings.to_vec(), rows: objects.map(row).collect(), namespace }
     }
 
     fn age(&self, object: &Object) -> String {

@@ -75,18 +75,25 @@ impl PodRow {
 }
 
 /// The rows of `kubectl get pods`; `Display` prints them under their headings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct PodTable(pub Vec<PodRow>);
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct PodTable {
+    /// A row a pod.
+    pub rows: Vec<PodRow>,
+    /// Of which namespace they are.
+    #[serde(skip)]
+    pub namespace: String,
+}
 
 impl fmt::Display for PodTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headings = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"];
-        let restarts: Vec<String> = self.0.iter().map(|row| row.restarts.to_string()).collect();
+        let restarts: Vec<String> = self.rows.iter().map(|row| row.restarts.to_string()).collect();
         let mut rows: Vec<Vec<&str>> = Vec::new();
-        for (row, restarts) in self.0.iter().zip(&restarts) {
+        for (row, restarts) in self.rows.iter().zip(&restarts) {
             rows.push(vec![&row.name, &row.ready, &row.status, restarts, &row.age]);
         }
-        aligned(f, &headings, &rows)
+        aligned(f, Some(&self.namespace), &headings, &rows)
     }
 }
 
@@ -111,7 +118,8 @@ mod tests {
             node: None,
             containers: vec!["istio-proxy".to_owned(), "app".to_owned()],
         };
-        let table = PodTable(vec![row("echo-v1-69d6d96cb7-gpcpd"), row("echo-v2-5c6cbf6dc7-dfhcb")]);
+        let rows = vec![row("echo-v1-69d6d96cb7-gpcpd"), row("echo-v2-5c6cbf6dc7-dfhcb")];
+        let table = PodTable { rows, namespace: "echo-grpc".to_owned() };
         let expected = "\
 NAME                       READY   STATUS    RESTARTS   AGE
 echo-v1-69d6d96cb7-gpcpd   2/2     Running   0          58s

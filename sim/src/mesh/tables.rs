@@ -62,6 +62,8 @@ pub struct Table {
     pub headings: Vec<&'static str>,
     /// A row an object, with a cell for each heading.
     pub rows: Vec<Vec<String>>,
+    /// Of which namespace its objects are; nodes are of none.
+    pub namespace: Option<String>,
 }
 
 impl Table {
@@ -77,7 +79,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<Vec<&str>> = self.rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
-        aligned(f, &self.headings, &rows)
+        aligned(f, self.namespace.as_deref(), &self.headings, &rows)
     }
 }
 
@@ -103,9 +105,18 @@ impl Serialize for Table {
 }
 
 /// Writes rows under their headings as kubectl does: three spaces between columns, and nothing after the last.
-pub(super) fn aligned(f: &mut fmt::Formatter<'_>, headings: &[&str], rows: &[Vec<&str>]) -> fmt::Result {
+/// Without any, it says where there are none.
+pub(super) fn aligned(
+    f: &mut fmt::Formatter<'_>,
+    namespace: Option<&str>,
+    headings: &[&str],
+    rows: &[Vec<&str>],
+) -> fmt::Result {
     if rows.is_empty() {
-        return writeln!(f, "No resources found");
+        return match namespace {
+            Some(namespace) => writeln!(f, "No resources found in {namespace} namespace."),
+            None => writeln!(f, "No resources found"),
+        };
     }
     let lines = || std::iter::once(headings).chain(rows.iter().map(Vec::as_slice));
     let cell = |line: &[&str], column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
@@ -139,12 +150,15 @@ mod tests {
         Table {
             headings: vec!["NAME", "ENDPOINTS", "AGE"],
             rows: vec![row(["cart", "10.244.0.3:7070,10.244.0.4:7070", "58s"]), row(["payments", "<none>", "2m"])],
+            namespace: Some("shop".to_owned()),
         }
     }
 
     #[test]
     fn where_there_is_nothing_it_says_so() {
-        assert_eq!(Table { rows: Vec::new(), ..table() }.to_string(), "No resources found\n");
+        let empty = Table { rows: Vec::new(), ..table() };
+        assert_eq!(empty.to_string(), "No resources found in shop namespace.\n");
+        assert_eq!(Table { namespace: None, ..empty }.to_string(), "No resources found\n");
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Page {
         match &step.outcome {
             Outcome::Words(_) => {}
             Outcome::Pods(table) => {
-                for row in &table.0 {
+                for row in &table.rows {
                     let pod = self.names.pod(&format!("{}/{}", row.namespace, row.name));
                     self.line(2, format_args!("{pod} {} {} restarts {}", row.ready, row.status, row.restarts));
                 }

@@ -88,7 +88,7 @@ fn each_number_is_bounded_where_it_stands() {
         assert!(DEPLOYMENT.contains(small), "{small}");
         assert_eq!(refused(&mut mesh, &DEPLOYMENT.replace(small, large)), [expected]);
     }
-    assert_eq!(mesh.get_pods().0, [], "nothing of what is refused is there");
+    assert_eq!(mesh.get_pods().rows, [], "nothing of what is refused is there");
 }
 
 #[test]

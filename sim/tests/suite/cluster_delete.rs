@@ -19,7 +19,7 @@ fn deployed() -> Mesh {
 
 /// The pods that end, and those that do not.
 fn parted(mesh: &Mesh) -> (Vec<PodRow>, Vec<PodRow>) {
-    mesh.get_pods().0.into_iter().partition(PodRow::is_terminating)
+    mesh.get_pods().rows.into_iter().partition(PodRow::is_terminating)
 }
 
 fn names(rows: &[PodRow]) -> BTreeSet<String> {
@@ -33,16 +33,16 @@ fn pods_of_a_deleted_deployment_are_terminating_at_once() {
     mesh.delete(manifest("grpc-echo.yaml"));
     let after = mesh.get_pods();
     let told = |row: &PodRow| (row.ready.clone(), row.status.clone());
-    assert_eq!(names(&before.0), names(&after.0));
-    assert!(after.0.iter().all(|row| told(row) == ("2/2".to_owned(), "Terminating".to_owned())), "{after}");
+    assert_eq!(names(&before.rows), names(&after.rows));
+    assert!(after.rows.iter().all(|row| told(row) == ("2/2".to_owned(), "Terminating".to_owned())), "{after}");
     mesh.run_for(Duration::from_secs(40));
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
 fn a_deployment_applied_again_has_pods_of_its_own() {
     let mut mesh = deployed();
-    let old = mesh.get_pods().0;
+    let old = mesh.get_pods().rows;
     mesh.delete(manifest("grpc-echo.yaml")).apply(manifest("grpc-echo.yaml"));
     assert_eq!(names(&parted(&mesh).0), names(&old));
     mesh.run_for(Duration::from_millis(500));
@@ -64,7 +64,7 @@ fn a_deployment_applied_again_has_pods_of_its_own() {
     let hosts: BTreeSet<String> = report.answers.iter().map(|answer| answer.hostname.clone()).collect();
     assert_eq!(hosts, names(&new));
     mesh.run_for(Duration::from_secs(40));
-    assert_eq!(names(&mesh.get_pods().0), names(&new));
+    assert_eq!(names(&mesh.get_pods().rows), names(&new));
 }
 
 #[test]
@@ -131,19 +131,19 @@ fn a_pod_applied_while_it_ends_ends_all_the_same() {
     assert!(errors[0].to_string().contains("the Pod is being deleted: apply it once it is gone"), "{}", errors[0]);
 
     mesh.run_for(Duration::from_secs(4));
-    assert_eq!(mesh.get_pods().0[0].status, "Terminating");
+    assert_eq!(mesh.get_pods().rows[0].status, "Terminating");
     mesh.run_for(Duration::from_secs(2));
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
 fn a_pod_applied_at_the_moment_at_which_one_of_its_name_is_gone_is_another() {
     let (mut mesh, started) = with_pod();
     mesh.delete(pod("old"));
-    while !mesh.get_pods().0.is_empty() {
+    while !mesh.get_pods().rows.is_empty() {
         mesh.run_for(Duration::from_millis(1));
     }
     mesh.apply(pod("new")).wait_ready();
     assert_eq!(started.load(Ordering::Relaxed), 1, "the kubelet has started the pod that is gone");
-    assert_eq!((mesh.get_pods().0[0].status.as_str(), mesh.get_pods().0[0].restarts), ("Running", 0));
+    assert_eq!((mesh.get_pods().rows[0].status.as_str(), mesh.get_pods().rows[0].restarts), ("Running", 0));
 }

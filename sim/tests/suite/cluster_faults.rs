@@ -17,14 +17,14 @@ fn deployed() -> Mesh {
 #[test]
 fn a_killed_container_is_restarted_alone() {
     let mut mesh = deployed();
-    let before: Vec<String> = mesh.get_pods().0.iter().map(|row| row.name.clone()).collect();
+    let before: Vec<String> = mesh.get_pods().rows.iter().map(|row| row.name.clone()).collect();
     mesh.kill("echo-v1/0/app");
     mesh.run_for(Duration::from_secs(1));
-    assert_eq!(mesh.get_pods().0[0].ready, "1/2", "{}", mesh.get_pods());
+    assert_eq!(mesh.get_pods().rows[0].ready, "1/2", "{}", mesh.get_pods());
     mesh.wait_ready();
     let after = mesh.get_pods();
-    assert_eq!(before, after.0.iter().map(|row| row.name.clone()).collect::<Vec<_>>());
-    assert_eq!(after.0.iter().map(|row| row.restarts).collect::<Vec<_>>(), [1, 0], "{after}");
+    assert_eq!(before, after.rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>());
+    assert_eq!(after.rows.iter().map(|row| row.restarts).collect::<Vec<_>>(), [1, 0], "{after}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_deleted_deployment_takes_its_pods_along() {
     let mut mesh = deployed();
     mesh.delete(manifest("grpc-echo.yaml"));
     mesh.run_for(Duration::from_secs(40));
-    assert_eq!(mesh.get_pods().0, []);
+    assert_eq!(mesh.get_pods().rows, []);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_changed_template_replaces_the_pod_by_a_new_one() {
     let new = mesh.get_pods();
     let names = |workload: &str| {
         [&old, &new].map(|table| {
-            let row = table.0.iter().find(|row| row.workload == workload && row.status == "Running");
+            let row = table.rows.iter().find(|row| row.workload == workload && row.status == "Running");
             row.expect("each Deployment has a pod").name.clone()
         })
     };

@@ -31,8 +31,8 @@ fn all_answered(report: &CallReport) -> BTreeMap<String, u64> {
 fn two_pods_come_up_with_an_agent_each() {
     let mesh = deployed(7);
     let pods = mesh.get_pods();
-    assert_eq!(pods.0.len(), 2, "{pods}");
-    for (row, deployment) in pods.0.iter().zip(["echo-v1-", "echo-v2-"]) {
+    assert_eq!(pods.rows.len(), 2, "{pods}");
+    for (row, deployment) in pods.rows.iter().zip(["echo-v1-", "echo-v2-"]) {
         assert!(row.name.starts_with(deployment), "{pods}");
         assert_eq!((row.ready.as_str(), row.status.as_str(), row.restarts), ("2/2", "Running", 0), "{pods}");
     }

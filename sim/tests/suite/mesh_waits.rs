@@ -17,7 +17,7 @@ fn manifest(file: &str) -> String {
 }
 
 fn ready(mesh: &Mesh) -> Vec<String> {
-    mesh.get_pods().0.iter().map(|row| row.ready.clone()).collect()
+    mesh.get_pods().rows.iter().map(|row| row.ready.clone()).collect()
 }
 
 #[test]

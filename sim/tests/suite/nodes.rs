@@ -38,7 +38,7 @@ fn service(name: &str) -> String {
 
 /// The rows of a workload's pods that are not about to end.
 fn rows(mesh: &Mesh, workload: &str) -> Vec<PodRow> {
-    let rows = mesh.get_pods().0.into_iter();
+    let rows = mesh.get_pods().rows.into_iter();
     rows.filter(|row| row.workload == workload && !row.is_terminating()).collect()
 }
 
@@ -80,7 +80,7 @@ fn pods_go_to_the_node_with_the_fewest_and_to_those_that_they_select() {
     .wait_ready();
     assert!(!nodes_of(&rows(&mesh, "b")).contains(&"a"), "{}", mesh.get_pods());
     assert_eq!(nodes_of(&rows(&mesh, "named")), ["a"]);
-    let all = mesh.get_pods().0;
+    let all = mesh.get_pods().rows;
     let on = |node: &str| all.iter().filter(|row| row.node.as_deref() == Some(node)).count();
     assert!((2..=4).contains(&on("a")) && (2..=4).contains(&on("b")) && (2..=4).contains(&on("c")), "{all:?}");
 }
@@ -152,7 +152,7 @@ fn a_lost_node_is_not_ready_after_50_s_and_its_pods_are_evicted_300_s_later() {
     // A Deployment has made others elsewhere; the pod of the StatefulSet may still run for all that is known.
     ready(&mut mesh, &["web"]);
     assert!(!nodes_of(&rows(&mesh, "web")).contains(&"node-2"), "{}", mesh.get_pods());
-    let db = |mesh: &Mesh| mesh.get_pods().0.into_iter().find(|row| row.name == "db-0").unwrap();
+    let db = |mesh: &Mesh| mesh.get_pods().rows.into_iter().find(|row| row.name == "db-0").unwrap();
     assert_eq!((db(&mesh).status.as_str(), rows(&mesh, "db").len()), ("Terminating", 0));
     mesh.run_for(secs(3600));
     assert_eq!(db(&mesh).status, "Terminating", "it stays as long as its node is lost");
@@ -160,7 +160,7 @@ fn a_lost_node_is_not_ready_after_50_s_and_its_pods_are_evicted_300_s_later() {
     mesh.power_on("node-2").wait_ready();
     assert_eq!((db(&mesh).status.as_str(), db(&mesh).node.as_deref()), ("Running", Some("node-2")));
     assert_eq!(mesh.get(Listed::Nodes).cell("node-2", "STATUS"), Some("Ready"));
-    assert!(lost.iter().all(|row| mesh.get_pods().0.iter().all(|other| other.name != row.name)), "they are gone");
+    assert!(lost.iter().all(|row| mesh.get_pods().rows.iter().all(|other| other.name != row.name)), "they are gone");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_pods_of_a_node_that_is_deleted_are_gone_with_it() {
     mesh.apply(NAMESPACE.to_owned() + &workload("StatefulSet", "db", 1, "")).wait_ready();
     assert_eq!(nodes_of(&rows(&mesh, "db")), ["node-2"], "the other one has istiod");
     mesh.power_off("node-2").run_for(secs(400));
-    assert_eq!((rows(&mesh, "db").len(), mesh.get_pods().0.len()), (0, 1), "{}", mesh.get_pods());
+    assert_eq!((rows(&mesh, "db").len(), mesh.get_pods().rows.len()), (0, 1), "{}", mesh.get_pods());
     mesh.delete("apiVersion: v1\nkind: Node\nmetadata: {name: node-2}\n").run_for(secs(39));
     assert_eq!((rows(&mesh, "db").len(), mesh.get(Listed::Nodes).rows.len()), (0, 1));
     mesh.run_for(secs(45));
@@ -248,10 +248,10 @@ fn power_goes_off_where_it_is_on() {
 fn the_control_plane_moves_when_its_node_is_lost() {
     let mut mesh = cluster(2).start();
     mesh.apply(NAMESPACE);
-    assert_eq!(nodes_of(&mesh.get_pods_in("istio-system").0), ["node-1"]);
+    assert_eq!(nodes_of(&mesh.get_pods_in("istio-system").rows), ["node-1"]);
     mesh.power_off("node-1").run_for(secs(360));
     ready(&mut mesh, &["istiod"]);
-    let all = mesh.get_pods_in("istio-system").0;
+    let all = mesh.get_pods_in("istio-system").rows;
     let living: Vec<PodRow> = all.into_iter().filter(|row| !row.is_terminating()).collect();
     assert_eq!(nodes_of(&living), ["node-2"]);
 }

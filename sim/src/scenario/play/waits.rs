@@ -70,7 +70,7 @@ impl Player<'_> {
             let own = namespace.as_deref().unwrap_or_else(|| self.scenario.namespace());
             // As everywhere, what the own namespace does not have is istiod's.
             let places = [Some(own), namespace.is_none().then_some(ISTIO_NAMESPACE)];
-            let rows = places.into_iter().flatten().map(|place| self.mesh.get_pods_in(place).0);
+            let rows = places.into_iter().flatten().map(|place| self.mesh.get_pods_in(place).rows);
             let mut meant = rows.map(|mut rows| {
                 rows.retain(|row| row.workload == *workload || row.name == *workload);
                 rows
