@@ -10,6 +10,7 @@ mod cluster_history;
 mod cluster_init;
 mod cluster_jobs;
 mod cluster_pulls;
+mod cluster_rollouts;
 mod cluster_stateful_sets;
 mod converged;
 mod dangling;

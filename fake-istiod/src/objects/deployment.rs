@@ -30,6 +30,8 @@ pub struct DeploymentSpec {
     pub template: PodTemplate,
     /// How pods of an older template are replaced.
     pub strategy: Strategy,
+    /// Whether no other template is rolled out.
+    pub paused: bool,
     /// How long a pod must be ready to count as available.
     #[serde(deserialize_with = "numbers::count")]
     pub min_ready_seconds: u32,
@@ -42,6 +44,7 @@ impl Default for DeploymentSpec {
             selector: LabelSelector::default(),
             template: PodTemplate::default(),
             strategy: Strategy::default(),
+            paused: false,
             min_ready_seconds: 0,
         }
     }

@@ -306,6 +306,8 @@ pub struct PodStatus {
     pub initialized: bool,
     /// Whether all containers are ready, sidecars among them, and the readiness gates met (condition `Ready`).
     pub ready: bool,
+    /// Since when it is ready, in whole seconds since the Unix epoch.
+    pub ready_since: Option<u64>,
     /// The conditions that others than the kubelet keep, and whether they are met.
     pub conditions: BTreeMap<String, bool>,
     /// When the pod was started, in whole seconds since the Unix epoch.

@@ -30,6 +30,7 @@ mod ordinals;
 pub(crate) mod patch;
 mod pods;
 mod proxy;
+mod replica_sets;
 mod rollout;
 mod service_accounts;
 mod stateful_sets;

@@ -90,7 +90,8 @@ impl Cluster {
         for pod in self.kubelet.pods_on(node) {
             self.store.modify(&pod, lost, |object| {
                 if let Object::Pod(pod) = object {
-                    Arc::make_mut(pod).status.ready = false;
+                    let status = &mut Arc::make_mut(pod).status;
+                    (status.ready, status.ready_since) = (false, None);
                 }
             });
             if let Some(Object::Pod(found)) = self.store.get(&pod) {

@@ -11,6 +11,7 @@ use hermesh_istiod::objects::{
 };
 
 use super::Cluster;
+use super::deployments::Counts;
 use super::endpoints::{addresses, is_ready};
 use super::kubectl::human_duration;
 use crate::mesh::{Listed, Table};
@@ -69,10 +70,10 @@ impl Cluster {
     }
 
     fn deployment(&self, deployment: &Deployment) -> Vec<String> {
-        let (ready, updated) = self.deployments.counts(deployment);
+        let Counts { ready, updated, available } = self.deployments.counts(deployment);
         let created = deployment.metadata.creation_timestamp.unwrap_or(0);
         let wanted = deployment.spec.replicas;
-        vec![format!("{ready}/{wanted}"), updated.to_string(), ready.to_string(), self.since(created)]
+        vec![format!("{ready}/{wanted}"), updated.to_string(), available.to_string(), self.since(created)]
     }
 
     fn stateful_set(&self, set: &StatefulSet) -> Vec<String> {

@@ -72,6 +72,7 @@ impl Worker {
             host_ip: Some(self.host_ip()),
             initialized: self.pod.status.initialized || order::is_initialized(&stages),
             ready,
+            ready_since: None,
             conditions: self.pod.status.conditions.clone(),
             start_time,
             init_containers: init.iter().map(Slot::status).collect(),
@@ -86,11 +87,13 @@ impl Worker {
             self.shown = Some(shown);
         }
         let node = self.node_name();
+        let now = self.shared.world.wall().as_secs();
         self.shared.store.modify(&self.key, event, |object| {
             if let Object::Pod(pod) = object {
                 let pod = Arc::make_mut(pod);
                 let conditions = std::mem::take(&mut pod.status.conditions);
-                pod.status = PodStatus { conditions, ..status };
+                let ready_since = status.ready.then(|| pod.status.ready_since.unwrap_or(now));
+                pod.status = PodStatus { conditions, ready_since, ..status };
                 pod.spec.node_name.get_or_insert_with(|| node.to_string());
             }
         });
