@@ -277,7 +277,9 @@ impl Istiod {
                         registrations.follow(&watched.event);
                     }
                     pushes.on_watched(watched, Instant::now());
-                    watch.delivered();
+                    if watch.delivered() {
+                        pushes.status.all_read();
+                    }
                 }
             }
         }

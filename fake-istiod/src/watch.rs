@@ -112,9 +112,9 @@ impl WatchSource {
         }
     }
 
-    /// The change that came last is taken care of.
-    pub(crate) fn delivered(&self) {
-        self.undelivered.fetch_sub(1, Ordering::AcqRel);
+    /// The change that came last is taken care of. Whether there is no other.
+    pub(crate) fn delivered(&self) -> bool {
+        self.undelivered.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(crate) fn undelivered(&self) -> Arc<AtomicUsize> {

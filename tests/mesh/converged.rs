@@ -143,3 +143,25 @@ fn a_client_killed_while_it_has_no_stream_is_not_waited_for() {
     mesh.try_wait_converged(Duration::from_secs(30)).unwrap();
     assert!(mesh.call(Call::new("cart", "xds:///cart:7070")).is_ok());
 }
+
+/// A pod without an agent and without a Service: istiod reads that it got ready, and has nothing to do.
+#[test]
+fn a_wait_for_what_is_ready_ends_when_istiod_has_read_of_it() {
+    let lone = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: lone}
+spec:
+  selector: {matchLabels: {app: lone}}
+  template:
+    metadata: {labels: {app: lone, sidecar.istio.io/inject: 'false'}}
+    spec:
+      containers: [{name: server, image: lone, readinessProbe: {tcpSocket: {port: 7070}, periodSeconds: 1}}]
+";
+    for seed in 1..=8 {
+        let mut mesh = hermesh::mesh().image("*", image::stand_in).seed(seed).namespace("shop").start();
+        mesh.apply(shop::NAMESPACE).apply(lone);
+        let took = mesh.try_wait_ready(&[], Duration::from_secs(60)).unwrap();
+        assert!(took < Duration::from_secs(5), "seed {seed}: {took:?}");
+    }
+}

@@ -174,10 +174,15 @@ impl IstiodStatus {
         self.shared.state.look(|state| state.unsettled(undelivered))
     }
 
-    /// Ends when the state is another than when this was called. Watch events that arrive are no change until read.
+    /// Ends when the state is another than when this was called. Watch events are a change when the last is read.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.shared.state.reader();
         async move { state.changed().await }
+    }
+
+    /// The last watch event is read, whether it changes anything or not.
+    pub(crate) fn all_read(&self) {
+        self.shared.state.modify(|_| ());
     }
 
     pub(crate) fn update<T>(&self, update: impl FnOnce(&mut State) -> T) -> T {
