@@ -14,6 +14,7 @@ mod merge;
 mod metrics;
 mod overlay;
 mod proxy_config;
+mod proxy_config_fields;
 mod quantity;
 mod selection;
 
@@ -171,7 +172,7 @@ pub(crate) fn asks_for_templates_image(image: &str) -> bool {
 /// The templates that annotations ask for.
 fn templates(annotations: &Labels) -> Vec<&str> {
     let templates = annotations.get(TEMPLATES).map_or("sidecar", String::as_str);
-    templates.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    templates.split(',').map(str::trim).collect()
 }
 
 fn not_played(template: &str) -> String {

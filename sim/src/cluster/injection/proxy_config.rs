@@ -14,6 +14,7 @@ use hermesh_istiod::objects::{Labels, ProxyConfig, selects};
 use hermesh_istiod::yaml::{self, Location};
 use serde_json::{Map, Value, json};
 
+use super::proxy_config_fields::typed;
 use super::{InjectionError, Request};
 
 pub(super) const ANNOTATION: &str = "proxy.istio.io/config";
@@ -61,11 +62,13 @@ pub(super) fn effective(
     let inbound = of_mesh.get("inboundTrafficPolicy").and_then(|policy| policy.get("mode")).and_then(Value::as_str);
     let inbound_to_localhost = inbound == Some("LOCALHOST");
     let mesh = match of_mesh.remove("defaultConfig") {
-        Some(Value::Object(config)) => config,
+        Some(Value::Object(config)) => {
+            typed(config).map_err(|error| InjectionError::MeshConfig(format!("defaultConfig.{error}")))?
+        }
         _ => Map::new(),
     };
     let annotation = match annotations.get(ANNOTATION) {
-        Some(text) => mapping(text).map_err(InjectionError::ProxyConfig)?,
+        Some(text) => mapping(text).and_then(typed).map_err(InjectionError::ProxyConfig)?,
         None => Map::new(),
     };
     let of = |namespace: &str, of_pod: bool| {

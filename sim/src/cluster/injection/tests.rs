@@ -149,6 +149,24 @@ fn a_proxy_config_may_be_written_as_yaml() {
 }
 
 #[test]
+fn what_only_looks_like_a_value_of_the_right_type_holds_nothing_back() {
+    let hold = r#"{"holdApplicationUntilProxyStarts": "true"}"#;
+    let error = try_injected(with_annotation(traffic(), PROXY_CONFIG, hold)).unwrap_err();
+    let expected = "annotation proxy.istio.io/config: holdApplicationUntilProxyStarts: expected true or false without \
+                    quotation marks, found `\"true\"`";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn an_empty_name_is_no_template() {
+    for templates in ["", "grpc-agent,"] {
+        let error = try_injected(with_annotation(traffic(), "inject.istio.io/templates", templates)).unwrap_err();
+        let expected = "annotation inject.istio.io/templates: unknown template ``; expected one of ";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn what_the_user_wrote_wins() {
     let mut pod = traffic();
     pod.spec.containers[0].env = vec![EnvVar::new("GRPC_XDS_BOOTSTRAP", "/mine.json")];
