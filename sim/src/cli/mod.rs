@@ -231,6 +231,13 @@ pub(crate) fn main() -> ExitCode {
             Exit::Held
         }
     };
+    let exit = match output::loss() {
+        Some(error) => {
+            output::err(&format!("hermesh: what it printed is not whole: {error}\n"));
+            exit.and(Exit::NotUnderstood)
+        }
+        None => exit,
+    };
     ExitCode::from(exit as u8)
 }
 

@@ -1,13 +1,28 @@
-//! Standard output and standard error. A reader that has gone, as `hermesh run ... | head` has, is no error.
+//! Standard output and standard error. A reader that has gone, as `hermesh run ... | head` has, is no error; a full
+//! disk is one.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
+
+/// Why standard output is not whole.
+static LOSS: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Prints to standard output; colours only to a terminal.
 pub(super) fn out(text: &str) {
     let mut stdout = anstream::stdout().lock();
-    let _reader_gone = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        LOSS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Why what was printed is not whole, if it is not.
+pub(super) fn loss() -> Option<io::Error> {
+    LOSS.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Prints to standard error; colours only to a terminal.

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+fn hermesh(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hermesh"));
+    command.args(args).current_dir(folder).env_remove("HERMESH_SEED").stdin(Stdio::null());
+    command
+}
+
 fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_hermesh"))
-        .args(args)
-        .current_dir(folder)
-        .env_remove("HERMESH_SEED")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = hermesh(folder, args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -131,6 +131,20 @@ spec:
     let (code, _, err) = run(folder.path(), &["run", "s.yaml", "--trace", "/dev/full"]);
     assert_eq!(code, 1);
     assert!(err.starts_with("hermesh: the trace in /dev/full is not whole: "), "{err}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test opens a file of the machine")]
+fn a_report_that_found_no_room_is_told_of() {
+    let folder = folder(&[("s.yaml", text("Scenario", "- wait: 1s").as_bytes())]);
+    for format in ["human", "json"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let arguments = ["run", "s.yaml", "--format", format];
+        let output = hermesh(folder.path(), &arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(err.starts_with("hermesh: what it printed is not whole: "), "{err}");
+    }
 }
 
 #[test]
