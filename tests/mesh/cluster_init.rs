@@ -108,6 +108,24 @@ fn the_next_container_waits_until_a_sidecar_has_come_up() {
     assert_eq!((row.ready.as_str(), row.status.as_str()), ("2/2", "Running"));
 }
 
+/// Source: kubernetes `pkg/kubelet/kuberuntime/kuberuntime_container.go` (`startContainer`, which calls `killContainer`
+/// without a grace period of its own).
+#[test]
+fn a_container_whose_post_start_hook_fails_ends_as_others_do_before_the_next_one_starts() {
+    let mut mesh = start();
+    let spec = "  restartPolicy: Never
+  containers:
+  - name: server
+    image: server
+    lifecycle: {postStart: {exec: {command: ['false']}}, preStop: {sleep: {seconds: 5}}}
+  - {name: other, image: server}\n";
+    mesh.apply(pod(spec)).run_for(Duration::from_secs(4));
+    assert_eq!(lives(&mesh, "shop/web"), ["server started"], "its preStop hook runs");
+    mesh.run_for(Duration::from_secs(10));
+    assert_eq!(lives(&mesh, "shop/web"), ["server started", "server terminating", "server exited", "other started"]);
+    assert_eq!(mesh.get_pods().rows[0].exits["server"].code, 0);
+}
+
 #[test]
 fn sidecars_end_after_the_ordinary_containers_in_reverse_order() {
     let mut mesh = start();

@@ -107,7 +107,10 @@ impl Worker {
             let error = result.as_ref().err().cloned();
             let event = self.emit(pulled.or(cause), HookFinished { container: name, hook: "postStart", error });
             if result.is_err() {
-                self.stop(index, Duration::ZERO, event);
+                // It ends like any other container, and the next one waits for that.
+                self.stop(index, self.grace(), event);
+                let exited = self.shared.world.exited(id);
+                self.meanwhile(exited).await?;
                 return Ok(());
             }
         }
