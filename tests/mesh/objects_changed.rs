@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hermesh::{ApplyError, ApplyOutcome, Call, Mesh, image};
+use hermesh::{ApplyError, ApplyOutcome, Call, Listed, Mesh, image};
 
 const NAMESPACE: &str = "---
 apiVersion: v1
@@ -181,4 +181,33 @@ fn istiod_can_be_scaled_away_and_back() {
     assert!(mesh.call(Call::new("web", "xds:///web:7070")).failure.is_some(), "nobody tells the client anything");
     mesh.scale("istiod", 1).wait_ready().wait_converged();
     assert!(mesh.call(Call::new("web", "xds:///web:7070")).is_ok());
+}
+
+#[test]
+fn a_service_that_leaves_its_address_out_keeps_what_it_has() {
+    let mut mesh = start();
+    let service = |spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {{{spec}selector: {{app: db}}, ports: [{{port: 80}}]}}\n"
+        )
+    };
+    mesh.apply(service("clusterIP: None, ")).apply(service(""));
+    let table = mesh.get(Listed::Services);
+    assert_eq!(table.cell("db", "CLUSTER-IP"), Some("None"), "{table}");
+    let before = mesh.get(Listed::Services).cell("web", "CLUSTER-IP").map(str::to_owned);
+    mesh.apply(WEB);
+    assert_eq!(mesh.get(Listed::Services).cell("web", "CLUSTER-IP").map(str::to_owned), before);
+}
+
+/// Source: kubernetes `pkg/apis/core/validation/validation.go` (`ValidateConfigMapUpdate`).
+#[test]
+fn an_immutable_config_map_stays_as_it_is() {
+    let mut mesh = start();
+    let map = |rest: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: colours}}\n{rest}");
+    mesh.apply(map("data: {sky: blue}\n")).apply(map("data: {sky: grey}\nimmutable: true\n"));
+    let error = mesh.try_apply(map("data: {sky: red}\n")).unwrap_err().to_string();
+    assert!(error.contains("immutable: field is immutable; delete the ConfigMap first"), "{error}");
+    assert!(error.contains("inline:4:7: data: field is immutable"), "{error}");
+    let same = mesh.try_apply(map("data: {sky: grey}\nimmutable: true\n")).unwrap();
+    assert_eq!(same.objects[0].1, ApplyOutcome::Unchanged);
 }

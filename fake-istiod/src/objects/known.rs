@@ -41,7 +41,7 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
     ("Namespace", NoEffect, &["spec", "status"]),
     ("Node", NoEffect, &["spec", "status"]),
     ("ServiceAccount", NoEffect, &["automountServiceAccountToken", "imagePullSecrets", "secrets"]),
-    ("ConfigMap", NoEffect, &["binaryData", "immutable"]),
+    ("ConfigMap", NoEffect, &["binaryData"]),
     ("Service", NoEffect, &["status"]),
     (
         "ServiceSpec",

@@ -28,4 +28,6 @@ pub struct ConfigMap {
     pub metadata: Metadata,
     /// Text by key.
     pub data: Labels,
+    /// Whether the text never changes.
+    pub immutable: bool,
 }

@@ -100,7 +100,11 @@ impl Admission {
         {
             let service = Arc::make_mut(service);
             match service.spec.cluster_ip {
-                None => service.spec.cluster_ip = Some(ClusterIp::Address(self.address(&key))),
+                // Whoever leaves it out keeps what there is, also that there is none.
+                None => {
+                    let kept = self.cluster_ip(&key).unwrap_or_else(|| ClusterIp::Address(self.address(&key)));
+                    service.spec.cluster_ip = Some(kept);
+                }
                 Some(ClusterIp::Address(address)) => {
                     self.lock().claim(address);
                 }
@@ -117,19 +121,20 @@ impl Admission {
         }
     }
 
-    /// The address the Service has already, or a new one.
+    /// A new address for a Service.
     fn address(&self, service: &ObjectKey) -> std::net::IpAddr {
-        if let Some(address) = self.assigned(service) {
-            return address;
-        }
         let path = format!("service/{}/{}", service.namespace, service.name);
         let mut draws = self.world.runtime().draws(&path);
         self.lock().drawn(&mut draws).expect("the pool has 65 000 addresses, more than a simulation has Services")
     }
 
     fn assigned(&self, service: &ObjectKey) -> Option<std::net::IpAddr> {
+        self.cluster_ip(service).and_then(ClusterIp::address)
+    }
+
+    fn cluster_ip(&self, service: &ObjectKey) -> Option<ClusterIp> {
         match self.store.get(service) {
-            Some(Object::Service(service)) => service.spec.cluster_ip.and_then(ClusterIp::address),
+            Some(Object::Service(service)) => service.spec.cluster_ip,
             _ => None,
         }
     }
@@ -309,9 +314,9 @@ pub(super) fn named_as_machines(objects: &[Object], is_machine: impl Fn(&str, &s
 ///
 /// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetUpdate`),
 /// `pkg/apis/batch/validation/validation.go` (`ValidateJobSpecUpdate`), `pkg/apis/core/validation/validation.go`
-/// (`ValidateServiceClusterIPsRelatedFields`) and `pkg/apis/discovery/validation/validation.go`
-/// (`ValidateEndpointSliceUpdate`).
-pub(super) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
+/// (`ValidateServiceClusterIPsRelatedFields`, `ValidateConfigMapUpdate`) and
+/// `pkg/apis/discovery/validation/validation.go` (`ValidateEndpointSliceUpdate`).
+pub(crate) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
     let template = |job: &Job| {
         let template = &job.spec.template;
         (template.metadata.labels.clone(), template.metadata.annotations.clone(), template.spec.clone())
@@ -338,9 +343,13 @@ pub(super) fn immutable_fields(old: &Object, new: &Object) -> Vec<Diagnostic> {
         (Object::EndpointSlice(old), Object::EndpointSlice(new)) => {
             vec![("addressType", old.address_type == new.address_type)]
         }
+        (Object::ConfigMap(old), Object::ConfigMap(new)) if old.immutable => {
+            vec![("immutable", new.immutable), ("data", old.data == new.data)]
+        }
         _ => Vec::new(),
     };
-    let of_spec = |field: &str| if field == "addressType" { field.to_owned() } else { format!("spec.{field}") };
+    let beside_spec = ["addressType", "immutable", "data"];
+    let of_spec = |field: &str| if beside_spec.contains(&field) { field.to_owned() } else { format!("spec.{field}") };
     let changed = fields.into_iter().filter(|(_, stays)| !stays).map(|(field, _)| {
         let error = Diagnostic::error("immutable", place(new, &of_spec(field)), "field is immutable");
         error.with_help(format!("delete the {} first", new.kind()))

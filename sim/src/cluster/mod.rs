@@ -47,7 +47,7 @@ use hermesh_istiod::objects::{Job, Kind, Object, ObjectKey, Pod, PodPhase, Workl
 use hermesh_istiod::push::{Gate, IstiodStatus};
 use hermesh_runtime::EventId;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, immutable_fields};
 pub(crate) use istio_system::{ISTIOD, NAMESPACE as ISTIO_NAMESPACE, objects as installed};
 pub use kubelet::Crash;
 pub(crate) use kubelet::nodes::{NODES_MAX, NodeSpec};

@@ -68,6 +68,6 @@ impl Namespaces {
         let mut metadata = Metadata::named(namespace, ROOT_CONFIG_MAP);
         metadata.labels.insert("istio.io/config".to_owned(), "true".to_owned());
         let data = [(ROOT_FILE.to_owned(), root.cert_pem)].into();
-        self.store.apply(ConfigMap { metadata, data }.into(), cause);
+        self.store.apply(ConfigMap { metadata, data, immutable: false }.into(), cause);
     }
 }

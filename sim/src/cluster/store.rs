@@ -411,7 +411,7 @@ mod tests {
 
     fn config_map(name: &str, value: &str) -> Object {
         let data = [("key".to_owned(), value.to_owned())].into();
-        ConfigMap { metadata: Metadata::named("shop", name), data }.into()
+        ConfigMap { metadata: Metadata::named("shop", name), data, immutable: false }.into()
     }
 
     fn describe(delivery: &Delivery) -> String {

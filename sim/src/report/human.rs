@@ -242,12 +242,16 @@ impl Page {
         }
     }
 
-    /// A sentence behind its label, with the rest of its lines a little further in than the first.
+    /// Sentences behind their label, each with the rest of its lines a little further in than the first.
     fn wrapped(&mut self, indent: usize, label: &str, text: &str) {
-        for (index, line) in wrap(text, indent + label.len() + HANG, self.styles.width).iter().enumerate() {
-            match index {
-                0 => self.line(indent, format_args!("{label}{line}")),
-                _ => self.line(indent + label.len() + HANG, format_args!("{line}")),
+        let inner = indent + label.len();
+        for (number, sentence) in text.lines().enumerate() {
+            for (index, line) in wrap(sentence, inner + HANG, self.styles.width).iter().enumerate() {
+                match (number, index) {
+                    (0, 0) => self.line(indent, format_args!("{label}{line}")),
+                    (_, 0) => self.line(inner, format_args!("{line}")),
+                    _ => self.line(inner + HANG, format_args!("{line}")),
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hermesh_istiod::objects::{Kind, Object, ObjectKey};
-use hermesh_istiod::yaml::{listed, nearest};
+use hermesh_istiod::yaml::{Diagnostic, listed, nearest};
 
 use super::changing::{Change, Subject};
 use super::check::StepObjects;
@@ -14,19 +14,21 @@ use super::nodes;
 use super::read::{Place, Problems};
 use super::rejection::is_limit;
 use crate::cluster::patch::{Patch, apply_over, is_scalable};
-use crate::cluster::{ISTIO_NAMESPACE, ISTIOD, NodeSpec, WORKLOADS, installed};
+use crate::cluster::{ISTIO_NAMESPACE, ISTIOD, NodeSpec, WORKLOADS, immutable_fields, installed};
 
 /// What a step that changes objects makes of them, and by what.
 pub(super) type Changed = Vec<(Object, Patch)>;
 
-/// Follows the objects through all steps. `objects` gets what is there after the steps that change something; the
-/// answer is the same with the patches, by the number of the step.
-pub(super) fn follow(
-    file: &File,
-    own: &Objects,
-    objects: &mut StepObjects,
-    problems: &Problems,
-) -> BTreeMap<usize, Changed> {
+/// What is known before the first step.
+pub(super) struct Followed {
+    /// What the steps that change objects make of them, by the number of the step.
+    pub changed: BTreeMap<usize, Changed>,
+    /// What manifests change of objects that are there, and nobody may change.
+    pub clashes: Vec<Diagnostic>,
+}
+
+/// Follows the objects through all steps. `objects` gets what is there after the steps that change something.
+pub(super) fn follow(file: &File, own: &Objects, objects: &mut StepObjects, problems: &Problems) -> Followed {
     let namespace = file.namespace.as_ref().map_or("default", |namespace| namespace.value.as_str());
     let mut installed = installed(file.mesh.istio.value);
     installed.extend(nodes::of(&file.mesh).iter().map(NodeSpec::object));
@@ -36,6 +38,7 @@ pub(super) fn follow(
         ever: installed.iter().map(Object::key).collect(),
         broken: BTreeSet::new(),
         more: false,
+        clashes: Vec::new(),
         problems,
     };
     for objects in std::iter::once(own).chain(objects.values()) {
@@ -67,7 +70,7 @@ pub(super) fn follow(
             _ => {}
         }
     }
-    changed
+    Followed { changed, clashes: follower.clashes }
 }
 
 struct Follower<'a> {
@@ -79,6 +82,7 @@ struct Follower<'a> {
     broken: BTreeSet<ObjectKey>,
     /// Whether there is more, of which nothing is known.
     more: bool,
+    clashes: Vec<Diagnostic>,
     problems: &'a Problems,
 }
 
@@ -89,8 +93,13 @@ impl Follower<'_> {
         for object in &mut objects.whole {
             let key = object.key();
             // What both cannot come to, the step itself is told.
-            if let Some(Ok(merged)) = self.there.get(&key).map(|there| apply_over(there, object.clone())) {
-                *object = merged;
+            if let Some(there) = self.there.get(&key) {
+                if let Ok(merged) = apply_over(there, object.clone()) {
+                    *object = merged;
+                }
+                if !self.more {
+                    self.clashes.extend(immutable_fields(there, object));
+                }
             }
             self.broken.remove(&key);
             self.there.insert(key, object.clone());

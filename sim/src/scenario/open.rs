@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{StepObjects, check};
 use super::file::{Action, ISTIO_VERSIONS};
-use super::follow::follow;
+use super::follow::{Followed, follow};
 use super::inject::Inject;
 use super::inventory::{Objects, WantedImage};
 use super::machines::Boot;
@@ -105,7 +105,11 @@ impl Opener {
             }
         }
 
-        let changed = follow(&file, &own_objects, &mut step_objects, &self.problems);
+        let Followed { changed, clashes } = follow(&file, &own_objects, &mut step_objects, &self.problems);
+        for clash in clashes {
+            let location = self.precise(clash.location.clone());
+            self.problems.add(Diagnostic { location, ..clash });
+        }
         check(&file, &own_objects, &step_objects, &self.problems);
         for missing in namespaces::check(&file, &own_objects, &step_objects, &self.problems) {
             let location = self.precise(missing.location.clone());

@@ -93,6 +93,7 @@ fn open(text: &str) -> Result<Scenario, Vec<String>> {
     write("many.yaml", &ECHO.replace("name: echo-v1}\nspec:", "name: many}\nspec:\n  replicas: 10001"));
     write("nginx.yaml", &ECHO.replace("registry.istio.io/testing/app:latest", "docker.io/nginx:1"));
     write("set.yaml", SET);
+    write("set-parallel.yaml", &SET.replace("  replicas: 2\n", "  podManagementPolicy: Parallel\n"));
     write("nobodys.yaml", &ECHO.replace("{name: echo", "{namespace: nobody, name: nobody"));
     write("broken.yaml", "a: b: c\n");
     write("later.yaml", LATER);

@@ -134,7 +134,6 @@ spec:
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the test opens a file of the machine")]
 fn a_report_that_found_no_room_is_told_of() {
     let folder = folder(&[("s.yaml", text("Scenario", "- wait: 1s").as_bytes())]);
     for format in ["human", "json"] {

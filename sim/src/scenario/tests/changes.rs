@@ -158,3 +158,17 @@ fn calls_and_ordinals_know_what_was_changed() {
         ],
     );
 }
+
+#[test]
+fn what_manifests_may_not_change_is_known_before_the_first_step() {
+    refused_step(
+        "- apply: set.yaml\n- wait: 1s\n- apply: set-parallel.yaml",
+        "set-parallel.yaml:5:24: spec.podManagementPolicy: field is immutable; delete the StatefulSet first",
+    );
+    for fine in [
+        "- apply: set.yaml\n- delete: set.yaml\n- apply: set-parallel.yaml",
+        "- apply: set.yaml\n- apply: set-parallel.yaml\n  expect: {rejected: immutable}",
+    ] {
+        open(&steps(fine)).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    }
+}
