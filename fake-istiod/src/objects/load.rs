@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::known::{self, Treatment};
 use super::validate::{self, Check};
-use super::{Kind, Object, Origin, Written};
+use super::{Kind, Object, Origin, Written, unplayed};
 use crate::yaml::{self, Diagnostic, Location, Node, Nulls, Reading, UnknownField, Unread, listed, nearest};
 
 /// What a text holds.
@@ -268,9 +268,15 @@ impl<'a> Loader<'a> {
             if path == field.name && matches!(field.name.as_str(), "apiVersion" | "kind") {
                 continue;
             }
-            match known::field(field.type_name, &field.name, root.at_path(&path)) {
+            let value = root.at_path(&path);
+            match known::field(field.type_name, &field.name, value) {
                 Some(Treatment::Implied) => {}
                 Some(Treatment::NoEffect) => {
+                    if let Some(mistake) = unplayed::mistake(field.type_name, &path, &field.name, value) {
+                        let place = field.location.clone().at(value.position);
+                        errors.push(Diagnostic::error("invalid-value", place, mistake));
+                        continue;
+                    }
                     let note = Diagnostic::note("no-effect", field.location.clone(), "has no effect here");
                     self.note_without_effect(field.type_name, &field.name, note);
                 }

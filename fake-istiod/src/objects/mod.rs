@@ -30,6 +30,7 @@ mod readiness_probe;
 mod service;
 mod service_entry;
 mod stateful_set;
+mod unplayed;
 mod validate;
 mod virtual_service;
 mod volume;

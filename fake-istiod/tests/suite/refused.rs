@@ -22,7 +22,7 @@ macro_rules! tables {
 
 const REFUSED: &[(&str, &str)] = tables!("refused":
     "metadata" "core" "service" "endpoint-slice" "pod" "probes" "volumes" "workloads" "service-entry" "destination-rule"
-    "virtual-service" "matches" "policies"
+    "virtual-service" "matches" "policies" "unplayed"
 );
 
 const ACCEPTED: &[(&str, &str)] = tables!("accepted": "kubernetes" "istio");
