@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hermesh::engine::Exit;
-use hermesh::{ApplyError, Mesh, image};
+use hermesh::{ApplyError, Listed, Mesh, image};
 
 use crate::cluster_history::{NAMESPACE, events, second, text};
 
@@ -128,6 +128,47 @@ fn a_stand_in_has_nothing_to_do_in_a_job() {
     let mut mesh = start();
     mesh.apply(job("registry.corp/migrate:1", "Never", "  completions: 2\n")).run_for(Duration::from_secs(10));
     assert_eq!(statuses(&mesh), ["Completed", "Completed"]);
+}
+
+#[test]
+fn a_job_at_work_for_longer_than_its_deadline_is_given_up_with_its_pods() {
+    let mut mesh = start();
+    mesh.apply(job("serves", "Never", "  activeDeadlineSeconds: 20\n")).run_for(Duration::from_secs(19));
+    assert_eq!((statuses(&mesh), finished(&mesh)), (vec!["Running".to_owned()], vec![]));
+    mesh.run_for(Duration::from_secs(2));
+    assert_eq!(finished(&mesh), ["0 0 DeadlineExceeded"]);
+    mesh.run_for(Duration::from_secs(30));
+    assert_eq!(mesh.get_pods().rows, []);
+    let error = mesh.try_wait_ready(&["load"], Duration::from_secs(1)).unwrap_err().to_string();
+    assert!(error.contains("load: the Job has failed: DeadlineExceeded"), "{error}");
+}
+
+#[test]
+fn the_time_of_a_suspended_job_begins_anew() {
+    let mut mesh = start();
+    mesh.apply(job("serves", "Never", "  activeDeadlineSeconds: 20\n")).run_for(Duration::from_secs(15));
+    mesh.patch("job/load", "spec: {suspend: true}").run_for(Duration::from_secs(60));
+    let table = mesh.get(Listed::Jobs).to_string();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["load", "Suspended", "0/1", "75s"], "its AGE alone: {table}");
+    mesh.patch("job/load", "spec: {suspend: false}").run_for(Duration::from_secs(15));
+    assert_eq!(finished(&mesh), [""; 0]);
+    mesh.run_for(Duration::from_secs(6));
+    assert_eq!(finished(&mesh), ["0 0 DeadlineExceeded"]);
+}
+
+#[test]
+fn a_job_that_has_come_to_its_end_is_deleted_when_its_time_is_over() {
+    let mut mesh = start();
+    mesh.apply(job("work", "Never", "  ttlSecondsAfterFinished: 60\n")).run_for(Duration::from_secs(50));
+    assert_eq!((statuses(&mesh), finished(&mesh)), (vec!["Completed".to_owned()], vec!["1 0 ".to_owned()]));
+    mesh.run_for(Duration::from_secs(20));
+    assert_eq!(mesh.get_pods().rows, []);
+    let error = mesh.try_wait_ready(&["load"], Duration::from_secs(1)).unwrap_err().to_string();
+    assert!(error.contains("workload `load` does not exist"), "{error}");
+    mesh.apply(job("fails", "Never", "  backoffLimit: 0\n  ttlSecondsAfterFinished: 0\n"));
+    mesh.run_for(Duration::from_secs(10));
+    assert_eq!((mesh.get_pods().rows, finished(&mesh).last().unwrap().as_str()), (vec![], "0 1 BackoffLimitExceeded"));
 }
 
 #[test]

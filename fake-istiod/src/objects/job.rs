@@ -35,6 +35,12 @@ pub struct JobSpec {
     pub backoff_limit: u32,
     /// Whether it makes no pods for now.
     pub suspend: bool,
+    /// For how many seconds it may be at work.
+    #[serde(deserialize_with = "numbers::optional_count")]
+    pub active_deadline_seconds: Option<u32>,
+    /// After how many seconds it is deleted once it has come to its end.
+    #[serde(deserialize_with = "numbers::optional_count")]
+    pub ttl_seconds_after_finished: Option<u32>,
 }
 
 impl Default for JobSpec {
@@ -45,6 +51,8 @@ impl Default for JobSpec {
             completions: None,
             backoff_limit: 6,
             suspend: false,
+            active_deadline_seconds: None,
+            ttl_seconds_after_finished: None,
         }
     }
 }
@@ -74,6 +82,8 @@ pub struct JobStatus {
     pub failed: u32,
     /// How it ended.
     pub outcome: Option<JobOutcome>,
+    /// When it was first, or again, at work, in whole seconds since the Unix epoch.
+    pub start_time: Option<u64>,
     /// When it was complete, in whole seconds since the Unix epoch.
     pub completion_time: Option<u64>,
 }

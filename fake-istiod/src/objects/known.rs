@@ -78,7 +78,6 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
         "JobSpec",
         NoEffect,
         &[
-            "activeDeadlineSeconds",
             "backoffLimitPerIndex",
             "completionMode",
             "managedBy",
@@ -88,7 +87,6 @@ const FIELDS: &[(&str, Treatment, &[&str])] = &[
             "podReplacementPolicy",
             "selector",
             "successPolicy",
-            "ttlSecondsAfterFinished",
         ],
     ),
     ("ServiceEntry", NoEffect, &["status"]),

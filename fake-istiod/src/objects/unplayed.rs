@@ -55,14 +55,12 @@ const VALUES: &[(&str, &[(&str, Value)])] = &[
     (
         "JobSpec",
         &[
-            ("activeDeadlineSeconds", Whole(0, i64::MAX)),
             ("backoffLimitPerIndex", COUNT),
             ("completionMode", Word(&["NonIndexed", "Indexed"])),
             ("managedBy", Text),
             ("manualSelector", Bool),
             ("maxFailedIndexes", COUNT),
             ("podReplacementPolicy", Word(&["TerminatingOrFailed", "Failed"])),
-            ("ttlSecondsAfterFinished", COUNT),
         ],
     ),
     (

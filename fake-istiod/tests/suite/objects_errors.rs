@@ -313,13 +313,13 @@ fn jobs_are_checked() {
     ] {
         assert_eq!(errors(&text), [expected], "{text}");
     }
-    let notes = load("f", &with(never, "  completionMode: Indexed\n  ttlSecondsAfterFinished: 9\n"), "default").notes;
+    let notes = load("f", &with(never, "  completionMode: Indexed\n  maxFailedIndexes: 9\n"), "default").notes;
     let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
     assert_eq!(
         notes,
         [
             "f:7:3: note: spec.completionMode: has no effect here",
-            "f:8:3: note: spec.ttlSecondsAfterFinished: has no effect here"
+            "f:8:3: note: spec.maxFailedIndexes: has no effect here"
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! What a Job does next: make pods, delete some, or be done.
 //!
-//! Source: kubernetes `pkg/controller/job/job_controller.go` (`syncJob`, `manageJob`, `pastBackoffLimitOnFailure`) and
-//! `backoff_utils.go`.
+//! Source: kubernetes `pkg/controller/job/job_controller.go` (`syncJob`, `manageJob`, `pastBackoffLimitOnFailure`,
+//! `pastActiveDeadline`) and `backoff_utils.go`.
 
 use std::time::Duration;
 
@@ -29,10 +29,14 @@ pub(crate) enum Next {
     Run { create: u32, delete: u32 },
 }
 
-/// What follows from how the pods fare.
-pub(crate) fn next(spec: &JobSpec, tally: &Tally) -> Next {
+/// What follows from how the pods fare, and from whether the Job has been at work for too long.
+pub(crate) fn next(spec: &JobSpec, tally: &Tally, is_too_long: bool) -> Next {
+    let given_up = |reason: &str| Next::Finish(JobOutcome::Failed { reason: reason.to_owned() });
     if is_given_up(spec, tally) {
-        return Next::Finish(JobOutcome::Failed { reason: "BackoffLimitExceeded".to_owned() });
+        return given_up("BackoffLimitExceeded");
+    }
+    if is_too_long {
+        return given_up("DeadlineExceeded");
     }
     let done = match spec.completions() {
         Some(completions) => tally.succeeded >= completions,
@@ -78,7 +82,7 @@ mod tests {
     }
 
     fn words(spec: &JobSpec, (active, succeeded, failed): (u32, u32, u32)) -> String {
-        match next(spec, &Tally { active, succeeded, failed, restarts: 0 }) {
+        match next(spec, &Tally { active, succeeded, failed, restarts: 0 }, false) {
             Next::Finish(JobOutcome::Complete) => "complete".to_owned(),
             Next::Finish(JobOutcome::Failed { reason }) => reason,
             Next::Run { create, delete } => format!("+{create} -{delete}"),
@@ -118,10 +122,20 @@ mod tests {
         for (limit, restarts, given_up) in [(0, 0, false), (0, 1, true), (3, 2, false), (3, 3, true)] {
             let mut spec = spec(None, None, limit);
             let tally = Tally { active: 1, restarts, ..Tally::default() };
-            assert!(matches!(next(&spec, &tally), Next::Run { .. }), "Never: {limit} {restarts}");
+            assert!(matches!(next(&spec, &tally, false), Next::Run { .. }), "Never: {limit} {restarts}");
             spec.template.spec.restart_policy = RestartPolicy::OnFailure;
-            assert_eq!(matches!(next(&spec, &tally), Next::Finish(_)), given_up, "OnFailure: {limit} {restarts}");
+            assert_eq!(
+                matches!(next(&spec, &tally, false), Next::Finish(_)),
+                given_up,
+                "OnFailure: {limit} {restarts}"
+            );
         }
+    }
+
+    #[test]
+    fn a_job_at_work_for_too_long_is_given_up() {
+        let expected = Next::Finish(JobOutcome::Failed { reason: "DeadlineExceeded".to_owned() });
+        assert_eq!(next(&spec(None, None, 6), &Tally { active: 1, ..Tally::default() }, true), expected);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The controller that makes pods of Jobs.
 //!
-//! Source: kubernetes `pkg/controller/job/job_controller.go`.
+//! Source: kubernetes `pkg/controller/job/job_controller.go` and
+//! `pkg/controller/ttlafterfinished/ttlafterfinished_controller.go`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hermesh_istiod::objects::{Job, JobOutcome, JobStatus, Kind, Object, ObjectKey, Pod, PodPhase};
 use hermesh_runtime::EventId;
@@ -34,6 +36,19 @@ struct Record {
     last_failure: Option<Instant>,
     /// When the next pod may be made.
     retry: Option<Instant>,
+    /// Since when it is at work.
+    started: Option<Instant>,
+    /// Since when it has come to its end.
+    finished: Option<Instant>,
+    /// When it has been at work, or at its end, for as long as its spec allows.
+    limit: Option<Instant>,
+}
+
+impl Record {
+    /// When to look at the Job again, whatever happens.
+    fn due(&self) -> Option<Instant> {
+        [self.retry, self.limit].into_iter().flatten().min()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +77,9 @@ impl Jobs {
     /// Follows the store for good.
     pub(crate) async fn run(self, mut watch: Watch) {
         loop {
-            let retry = self.lock().iter().filter_map(|(key, record)| Some((record.retry?, key.clone()))).min();
+            let next = self.lock().iter().filter_map(|(key, record)| Some((record.due()?, key.clone()))).min();
             let due = async {
-                match &retry {
+                match &next {
                     Some((at, _)) => tokio::time::sleep_until(*at).await,
                     None => std::future::pending().await,
                 }
@@ -78,7 +93,7 @@ impl Jobs {
                     _ => {}
                 },
                 () = due => {
-                    if let Some((_, key)) = retry {
+                    if let Some((_, key)) = next {
                         self.reconcile(&key, None);
                     }
                 }
@@ -118,7 +133,7 @@ impl Jobs {
             restarts: 0,
         };
         let unready: Vec<&Arc<Pod>> = active.iter().filter(|pod| !pod.status.ready).copied().collect();
-        let has_all = job.spec.suspend || next(&job.spec, &tally) == Next::Run { create: 0, delete: 0 };
+        let has_all = job.spec.suspend || next(&job.spec, &tally, false) == Next::Run { create: 0, delete: 0 };
         if has_all && unready.is_empty() {
             return None;
         }
@@ -134,7 +149,7 @@ impl Jobs {
             self.pods.delete(&pod.key(), cause);
         }
         if let Some(record) = self.lock().get_mut(key) {
-            record.retry = None;
+            (record.retry, record.limit) = (None, None);
         }
         self.pods.store.delete(key, cause)
     }
@@ -158,9 +173,12 @@ impl Jobs {
     }
 
     pub(super) fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
-        let Some(job) = self.stored(key).filter(|job| job.status.outcome.is_none()) else { return };
+        let Some(job) = self.stored(key) else { return };
         let tally = self.tally(&job);
-        let outcome = match next(&job.spec, &tally) {
+        if job.status.outcome.is_some() {
+            return self.expire(&job, cause);
+        }
+        let outcome = match self.next(&job, &tally) {
             Next::Finish(outcome) => {
                 self.withdraw(&job, u32::MAX, cause);
                 let reason = match &outcome {
@@ -183,14 +201,45 @@ impl Jobs {
         };
         let active = if outcome.is_some() { 0 } else { count(self.active(key).len()) };
         let (succeeded, failed) = (tally.succeeded, tally.failed);
-        let completed = outcome == Some(JobOutcome::Complete);
-        let completion_time = completed.then(|| self.pods.world.wall().as_secs());
-        let status = JobStatus { active, succeeded, failed, outcome, completion_time };
+        let now = self.pods.world.wall().as_secs();
+        let start_time = if job.spec.suspend { None } else { job.status.start_time.or(Some(now)) };
+        let completion_time = (outcome == Some(JobOutcome::Complete)).then_some(now);
+        let status = JobStatus { active, succeeded, failed, outcome, start_time, completion_time };
         self.pods.store.modify(key, cause, |object| {
             if let Object::Job(job) = object {
                 Arc::make_mut(job).status = status;
             }
         });
+    }
+
+    /// What it does next, if it has not been at work for too long. The time does not pass while it is suspended, and
+    /// begins anew afterwards.
+    fn next(&self, job: &Job, tally: &Tally) -> Next {
+        let mut records = self.lock();
+        let record = records.entry(job.key()).or_default();
+        record.started = if job.spec.suspend { None } else { record.started.or_else(|| Some(Instant::now())) };
+        record.limit = after(record.started, job.spec.active_deadline_seconds);
+        let is_over = record.limit.is_some_and(|limit| limit <= Instant::now());
+        let next = next(&job.spec, tally, is_over);
+        if matches!(next, Next::Finish(_)) {
+            (record.retry, record.limit) = (None, None);
+            record.finished = Some(Instant::now());
+        }
+        next
+    }
+
+    /// Deletes a Job that has come to its end, if its spec says so and it is time.
+    fn expire(&self, job: &Job, cause: Option<EventId>) {
+        let key = job.key();
+        let is_over = {
+            let mut records = self.lock();
+            let record = records.entry(key.clone()).or_default();
+            record.limit = after(record.finished, job.spec.ttl_seconds_after_finished);
+            record.limit.is_some_and(|limit| limit <= Instant::now())
+        };
+        if is_over {
+            self.delete(&key, cause);
+        }
     }
 
     /// Counts the Job's pods. Each counts once as succeeded or failed, and goes on to do so when it is gone.
@@ -290,6 +339,10 @@ impl Jobs {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn after(start: Option<Instant>, seconds: Option<u32>) -> Option<Instant> {
+    Some(start? + Duration::from_secs(seconds?.into()))
 }
 
 /// What became of a pod; one that was deleted before it had succeeded has failed.

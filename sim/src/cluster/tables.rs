@@ -96,11 +96,11 @@ impl Cluster {
             (None, parallelism) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
             (None, _) => format!("{succeeded}/1"),
         };
-        // A Job starts as soon as it is there.
         let created = job.metadata.creation_timestamp.unwrap_or(0);
-        let duration = match job.status.completion_time {
-            Some(completed) => human_duration(Duration::from_secs(completed.saturating_sub(created))),
-            None => self.since(created),
+        let duration = match (job.status.start_time, job.status.completion_time) {
+            (Some(start), Some(end)) => human_duration(Duration::from_secs(end.saturating_sub(start))),
+            (Some(start), None) => self.since(start),
+            (None, _) => String::new(),
         };
         vec![status.to_owned(), completions, duration, self.since(created)]
     }
