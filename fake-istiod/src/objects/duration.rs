@@ -51,7 +51,7 @@ fn parse(text: &str) -> Result<Duration, String> {
         Err(_) => return Err(without_unit(text)),
     };
     if duration < Duration::from_millis(1) {
-        return Err(format!("expected at least 1ms, found {text:?}; leave the field out for no limit"));
+        return Err(format!("expected at least 1ms, found {text:?}; leave the field out for its default"));
     }
     if duration.subsec_nanos() % 1_000_000 != 0 {
         return Err(format!("expected whole milliseconds, found {text:?}"));

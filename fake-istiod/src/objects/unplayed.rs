@@ -207,6 +207,16 @@ fn read<T: DeserializeOwned>(node: &Node) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::known;
+
+    #[test]
+    fn every_field_here_is_one_without_effect() {
+        for (owner, fields) in VALUES {
+            for (name, _) in *fields {
+                assert!(known::field_names(owner).any(|known| known == *name), "{owner}.{name}");
+            }
+        }
+    }
 
     #[test]
     fn what_kubectl_reads_otherwise_is_no_mistake() {

@@ -450,7 +450,9 @@ fn virtual_services_are_checked() {
         ),
         (
             http("timeout: 0s"),
-            vec!["9:14: spec.http[0].timeout: expected at least 1ms, found \"0s\"; leave the field out for no limit"],
+            vec![
+                "9:14: spec.http[0].timeout: expected at least 1ms, found \"0s\"; leave the field out for its default",
+            ],
         ),
         (
             http("fault: {delay: {percentage: {value: 101}}, abort: {grpcStatus: UNAVAILABEL}}"),
