@@ -144,6 +144,13 @@ fn a_job_at_work_for_longer_than_its_deadline_is_given_up_with_its_pods() {
 }
 
 #[test]
+fn a_deadline_also_ends_a_job_that_waits_to_try_again() {
+    let mut mesh = start();
+    mesh.apply(job("fails", "Never", "  activeDeadlineSeconds: 20\n")).run_for(Duration::from_secs(60));
+    assert_eq!((finished(&mesh), statuses(&mesh).len()), (vec!["0 2 DeadlineExceeded".to_owned()], 2));
+}
+
+#[test]
 fn the_time_of_a_suspended_job_begins_anew() {
     let mut mesh = start();
     mesh.apply(job("serves", "Never", "  activeDeadlineSeconds: 20\n")).run_for(Duration::from_secs(15));

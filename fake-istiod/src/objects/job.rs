@@ -84,8 +84,8 @@ pub struct JobStatus {
     pub outcome: Option<JobOutcome>,
     /// When it was first, or again, at work, in whole seconds since the Unix epoch.
     pub start_time: Option<u64>,
-    /// When it was complete, in whole seconds since the Unix epoch.
-    pub completion_time: Option<u64>,
+    /// When it came to its end, in whole seconds since the Unix epoch.
+    pub end_time: Option<u64>,
 }
 
 /// How a Job ended.

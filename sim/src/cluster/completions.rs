@@ -1,11 +1,12 @@
 //! What a Job does next: make pods, delete some, or be done.
 //!
 //! Source: kubernetes `pkg/controller/job/job_controller.go` (`syncJob`, `manageJob`, `pastBackoffLimitOnFailure`,
-//! `pastActiveDeadline`) and `backoff_utils.go`.
+//! `pastActiveDeadline`) and `backoff_utils.go`, and
+//! `pkg/controller/ttlafterfinished/ttlafterfinished_controller.go`.
 
 use std::time::Duration;
 
-use hermesh_istiod::objects::{JobOutcome, JobSpec, RestartPolicy};
+use hermesh_istiod::objects::{Job, JobOutcome, JobSpec, RestartPolicy};
 
 /// The wait after the first failure in a row.
 const INITIAL: Duration = Duration::from_secs(10);
@@ -60,6 +61,17 @@ fn is_given_up(spec: &JobSpec, tally: &Tally) -> bool {
     // With OnFailure the kubelet tries again, and its tries count.
     let restarts = on_failure && tally.restarts > 0 && tally.restarts >= spec.backoff_limit;
     tally.failed > spec.backoff_limit || restarts
+}
+
+/// When a Job has been at work, or at its end, for as long as its spec allows, since the Unix epoch. The time of a
+/// suspended one does not pass, and begins anew afterwards.
+pub(crate) fn limit(Job { spec, status, .. }: &Job) -> Option<Duration> {
+    let (since, seconds) = match status.end_time {
+        Some(end) => (end, spec.ttl_seconds_after_finished?),
+        None if spec.suspend => return None,
+        None => (status.start_time?, spec.active_deadline_seconds?),
+    };
+    Some(Duration::from_secs(since + u64::from(seconds)))
 }
 
 /// How long after the last of so many failures in a row the next pod is made.
@@ -136,6 +148,21 @@ mod tests {
     fn a_job_at_work_for_too_long_is_given_up() {
         let expected = Next::Finish(JobOutcome::Failed { reason: "DeadlineExceeded".to_owned() });
         assert_eq!(next(&spec(None, None, 6), &Tally { active: 1, ..Tally::default() }, true), expected);
+    }
+
+    #[test]
+    fn work_has_a_deadline_and_what_has_ended_a_time_to_live() {
+        let mut job = Job { spec: spec(None, None, 6), ..Job::default() };
+        job.status.start_time = Some(100);
+        assert_eq!(limit(&job), None);
+        job.spec.active_deadline_seconds = Some(20);
+        assert_eq!(limit(&job), Some(Duration::from_secs(120)));
+        job.spec.suspend = true;
+        assert_eq!(limit(&job), None);
+        job.status.end_time = Some(110);
+        assert_eq!(limit(&job), None);
+        job.spec.ttl_seconds_after_finished = Some(0);
+        assert_eq!(limit(&job), Some(Duration::from_secs(110)));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! The controller that makes pods of Jobs.
 //!
-//! Source: kubernetes `pkg/controller/job/job_controller.go` and
-//! `pkg/controller/ttlafterfinished/ttlafterfinished_controller.go`.
+//! Source: kubernetes `pkg/controller/job/job_controller.go`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hermesh_istiod::objects::{Job, JobOutcome, JobStatus, Kind, Object, ObjectKey, Pod, PodPhase};
 use hermesh_runtime::EventId;
 use tokio::time::Instant;
 
-use super::completions::{Next, Tally, backoff, next};
+use super::completions::{Next, Tally, backoff, limit, next};
 use super::events::JobFinished;
 use super::pods::{self, Pods};
 use super::store::{Change, Watch};
@@ -34,21 +32,8 @@ struct Record {
     made: u64,
     failures_in_row: u32,
     last_failure: Option<Instant>,
-    /// When the next pod may be made.
-    retry: Option<Instant>,
-    /// Since when it is at work.
-    started: Option<Instant>,
-    /// Since when it has come to its end.
-    finished: Option<Instant>,
-    /// When it has been at work, or at its end, for as long as its spec allows.
-    limit: Option<Instant>,
-}
-
-impl Record {
-    /// When to look at the Job again, whatever happens.
-    fn due(&self) -> Option<Instant> {
-        [self.retry, self.limit].into_iter().flatten().min()
-    }
+    /// When the next pod may be made, or its time is over.
+    due: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +62,7 @@ impl Jobs {
     /// Follows the store for good.
     pub(crate) async fn run(self, mut watch: Watch) {
         loop {
-            let next = self.lock().iter().filter_map(|(key, record)| Some((record.due()?, key.clone()))).min();
+            let next = self.lock().iter().filter_map(|(key, record)| Some((record.due?, key.clone()))).min();
             let due = async {
                 match &next {
                     Some((at, _)) => tokio::time::sleep_until(*at).await,
@@ -149,7 +134,7 @@ impl Jobs {
             self.pods.delete(&pod.key(), cause);
         }
         if let Some(record) = self.lock().get_mut(key) {
-            (record.retry, record.limit) = (None, None);
+            record.due = None;
         }
         self.pods.store.delete(key, cause)
     }
@@ -175,10 +160,14 @@ impl Jobs {
     pub(super) fn reconcile(&self, key: &ObjectKey, cause: Option<EventId>) {
         let Some(job) = self.stored(key) else { return };
         let tally = self.tally(&job);
+        let is_over = self.is_over(&job);
         if job.status.outcome.is_some() {
-            return self.expire(&job, cause);
+            if is_over {
+                self.delete(key, cause);
+            }
+            return;
         }
-        let outcome = match self.next(&job, &tally) {
+        let outcome = match next(&job.spec, &tally, is_over) {
             Next::Finish(outcome) => {
                 self.withdraw(&job, u32::MAX, cause);
                 let reason = match &outcome {
@@ -203,8 +192,8 @@ impl Jobs {
         let (succeeded, failed) = (tally.succeeded, tally.failed);
         let now = self.pods.world.wall().as_secs();
         let start_time = if job.spec.suspend { None } else { job.status.start_time.or(Some(now)) };
-        let completion_time = (outcome == Some(JobOutcome::Complete)).then_some(now);
-        let status = JobStatus { active, succeeded, failed, outcome, start_time, completion_time };
+        let end_time = outcome.is_some().then_some(now);
+        let status = JobStatus { active, succeeded, failed, outcome, start_time, end_time };
         self.pods.store.modify(key, cause, |object| {
             if let Object::Job(job) = object {
                 Arc::make_mut(job).status = status;
@@ -212,34 +201,12 @@ impl Jobs {
         });
     }
 
-    /// What it does next, if it has not been at work for too long. The time does not pass while it is suspended, and
-    /// begins anew afterwards.
-    fn next(&self, job: &Job, tally: &Tally) -> Next {
-        let mut records = self.lock();
-        let record = records.entry(job.key()).or_default();
-        record.started = if job.spec.suspend { None } else { record.started.or_else(|| Some(Instant::now())) };
-        record.limit = after(record.started, job.spec.active_deadline_seconds);
-        let is_over = record.limit.is_some_and(|limit| limit <= Instant::now());
-        let next = next(&job.spec, tally, is_over);
-        if matches!(next, Next::Finish(_)) {
-            (record.retry, record.limit) = (None, None);
-            record.finished = Some(Instant::now());
-        }
-        next
-    }
-
-    /// Deletes a Job that has come to its end, if its spec says so and it is time.
-    fn expire(&self, job: &Job, cause: Option<EventId>) {
-        let key = job.key();
-        let is_over = {
-            let mut records = self.lock();
-            let record = records.entry(key.clone()).or_default();
-            record.limit = after(record.finished, job.spec.ttl_seconds_after_finished);
-            record.limit.is_some_and(|limit| limit <= Instant::now())
-        };
-        if is_over {
-            self.delete(&key, cause);
-        }
+    /// Whether its time is over; if not, when it will be is noted.
+    fn is_over(&self, job: &Job) -> bool {
+        let (limit, now) = (limit(job), self.pods.world.wall());
+        let due = limit.filter(|at| *at > now).map(|at| Instant::now() + (at - now));
+        self.lock().entry(job.key()).or_default().due = due;
+        limit.is_some() && due.is_none()
     }
 
     /// Counts the Job's pods. Each counts once as succeeded or failed, and goes on to do so when it is gone.
@@ -281,8 +248,9 @@ impl Jobs {
         let mut records = self.lock();
         let Some(record) = records.get_mut(key) else { return false };
         let at = record.last_failure.map(|failure| failure + backoff(record.failures_in_row));
-        record.retry = at.filter(|at| count > 0 && *at > Instant::now());
-        record.retry.is_none()
+        let retry = at.filter(|at| count > 0 && *at > Instant::now());
+        record.due = [record.due, retry].into_iter().flatten().min();
+        retry.is_none()
     }
 
     /// Whether the pod was made.
@@ -339,10 +307,6 @@ impl Jobs {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn after(start: Option<Instant>, seconds: Option<u32>) -> Option<Instant> {
-    Some(start? + Duration::from_secs(seconds?.into()))
 }
 
 /// What became of a pod; one that was deleted before it had succeeded has failed.

@@ -97,7 +97,8 @@ impl Cluster {
             (None, _) => format!("{succeeded}/1"),
         };
         let created = job.metadata.creation_timestamp.unwrap_or(0);
-        let duration = match (job.status.start_time, job.status.completion_time) {
+        let completed = job.status.end_time.filter(|_| job.status.outcome == Some(JobOutcome::Complete));
+        let duration = match (job.status.start_time, completed) {
             (Some(start), Some(end)) => human_duration(Duration::from_secs(end.saturating_sub(start))),
             (Some(start), None) => self.since(start),
             (None, _) => String::new(),
