@@ -23,9 +23,11 @@ pub(super) use service_entry::{proxy_config, service_entry, workload_entry, work
 pub(super) use virtual_service::virtual_service;
 pub(super) use workload::{deployment, job, stateful_set};
 
+use serde::de::DeserializeOwned;
+
 use super::names::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_port_name, is_service_name};
 use super::{IntOrString, Kind, Labels, Metadata};
-use crate::yaml::{Diagnostic, Location, Node, Position, Unread, field_path};
+use crate::yaml::{self, Diagnostic, Location, Node, Position, Unread, field_path};
 
 /// How much the annotations of an object hold.
 const ANNOTATIONS_MAX: usize = 256 << 10;
@@ -188,6 +190,13 @@ impl<'a> Check<'a> {
     /// [`error`](Self::error) asks so of the path it is about; ask for any other that the error depends on.
     fn is_read(&self, path: &str) -> bool {
         self.unread.is_read(path)
+    }
+
+    /// What the text has at `path`, which is a field without effect, if it is there and well-formed.
+    fn unplayed<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let node = self.root.at_path(path);
+        let given = self.has(path) && self.is_whole(path);
+        given.then(|| yaml::from_node(node, &self.at).ok()).flatten()
     }
 
     /// Whether what the text has at `path` could be read with all that is inside of it.

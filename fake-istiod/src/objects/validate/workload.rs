@@ -4,9 +4,15 @@ use super::Check;
 use super::pod::pod_spec;
 use crate::objects::names::is_dns_label;
 use crate::objects::{
-    Deployment, EmptyDirVolume, IntOrString, Job, Labels, PodTemplate, RestartPolicy, StatefulSet, StrategyType,
-    UpdateStrategyType, Volume, VolumeSource, selects,
+    Deployment, EmptyDirVolume, IntOrString, Job, JobSpec, Labels, PodTemplate, RestartPolicy, StatefulSet,
+    StrategyType, UpdateStrategyType, Volume, VolumeSource, selects,
 };
+
+/// How long a Deployment may make no progress unless it says.
+const PROGRESS_DEADLINE_SECONDS: u32 = 600;
+
+/// How many numbered pods of a Job may run at a time.
+const MOST_INDEXED_PODS: u32 = 100_000;
 
 pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deployment) {
     let spec = &deployment.spec;
@@ -45,7 +51,19 @@ pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deploym
             check.error("invalid-value", "spec.strategy.rollingUpdate", "maxUnavailable and maxSurge cannot both be 0");
         }
     }
+    progress_deadline(check, spec.min_ready_seconds);
     pod_spec(check, "spec.template.spec", &spec.template.spec);
+}
+
+/// No Deployment can be given up before one of its pods can be available.
+fn progress_deadline(check: &mut Check<'_>, min_ready_seconds: u32) {
+    let (path, ready) = ("spec.progressDeadlineSeconds", min_ready_seconds);
+    let deadline = check.unplayed(path).unwrap_or(PROGRESS_DEADLINE_SECONDS);
+    if deadline <= ready && check.is_read("spec.minReadySeconds") {
+        let found = if check.has(path) { "found" } else { "its default is" };
+        let message = format!("must be greater than minReadySeconds, which is {ready}; {found} {deadline}");
+        check.error("out-of-range", path, message);
+    }
 }
 
 /// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateStatefulSetSpec`).
@@ -90,7 +108,34 @@ pub(in crate::objects) fn job(check: &mut Check<'_>, job: &Job) {
         let message = "a Job's pods come to an end; write OnFailure or Never";
         check.error("invalid-value", "spec.template.spec.restartPolicy", message);
     }
+    if check.unplayed("spec.manualSelector") != Some(true) && check.has("spec.selector") {
+        let message = "the API server makes it, unless `manualSelector: true` is there; leave it out";
+        check.error("invalid-value", "spec.selector", message);
+    }
+    completion_mode(check, &job.spec);
     pod_spec(check, "spec.template.spec", &template.spec);
+}
+
+/// A Job whose pods are numbered says how many there are, and only such a one has limits by number.
+fn completion_mode(check: &mut Check<'_>, spec: &JobSpec) {
+    let mode: Option<String> = check.unplayed("spec.completionMode");
+    if mode.as_deref() == Some("Indexed") {
+        if !check.is_given("spec.completions") {
+            let message = "missing; with completionMode Indexed it says how many pods are numbered";
+            check.error("missing-field", "spec.completions", message);
+        }
+        if spec.parallelism() > MOST_INDEXED_PODS {
+            let message = format!("no more than {MOST_INDEXED_PODS} pods run at a time with completionMode Indexed");
+            check.error("out-of-range", "spec.parallelism", message);
+        }
+    } else if check.is_read("spec.completionMode") && check.has("spec.backoffLimitPerIndex") {
+        let message = "has a place beside completionMode Indexed only; leave it out";
+        check.error("invalid-value", "spec.backoffLimitPerIndex", message);
+    }
+    if check.has("spec.maxFailedIndexes") && !check.is_given("spec.backoffLimitPerIndex") {
+        let message = "has a place beside backoffLimitPerIndex only; leave it out";
+        check.error("invalid-value", "spec.maxFailedIndexes", message);
+    }
 }
 
 /// The selector that Deployments and StatefulSets have, and the labels that it must find.
