@@ -115,6 +115,8 @@ fn a_paused_deployment_keeps_its_template_until_it_is_resumed() {
         error.contains("0 of 3 pods of its template are ready, 3 of an older template are left, it is paused"),
         "{error}"
     );
+    let error = mesh.try_rollout_restart("cart").unwrap_err().to_string();
+    assert!(error.contains("is paused, and kubectl restarts none that is"), "{error}");
     mesh.apply(cart("  replicas: 3\n", "2", READY)).wait_ready();
     assert_eq!(counts(&mesh), "3/3 3 3");
 }

@@ -12,6 +12,9 @@ use super::{admission, merge_patch};
 /// The annotation of a pod template by which `kubectl rollout restart` makes it another one.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
+/// Where it is, among others.
+const RESTARTED: &str = "spec.template.metadata.annotations";
+
 /// The kinds whose number of pods can be changed, and whose pods can be rolled out anew.
 const SCALABLE: [Kind; 2] = [Kind::Deployment, Kind::StatefulSet];
 
@@ -49,7 +52,11 @@ impl Patch {
         let date = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|date| date.format(&Rfc3339).ok());
         let date = scalar(date.unwrap_or_else(|| format!("{seconds} s")), false, at);
         let tree = within(&["spec", "template", "metadata", "annotations", RESTARTED_AT], date);
-        Self { of_object: "spec.template.metadata.annotations", ..Self::new(file, field, tree) }
+        Self { of_object: RESTARTED, ..Self::new(file, field, tree) }
+    }
+
+    fn is_restart(&self) -> bool {
+        self.of_object == RESTARTED
     }
 
     /// What it is, as JSON.
@@ -72,6 +79,11 @@ impl Patch {
             let message = format!("{key} was made by the cluster, and its controller would change it back");
             return Err(vec![self.error("not-written", "", message)]);
         };
+        if matches!(object, Object::Deployment(deployment) if deployment.spec.paused && self.is_restart()) {
+            let message = format!("{key} is paused, and kubectl restarts none that is");
+            let error = self.error("paused", "", message);
+            return Err(vec![error.with_help("patch it first, with {spec: {paused: false}}")]);
+        }
         let tree = Node { position: self.tree.position, ..merge_patch::merge(Some(live), &self.tree) };
         let loaded = load_tree(&self.file, &tree, &key.namespace);
         let mut errors = loaded.errors;
