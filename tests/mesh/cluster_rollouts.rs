@@ -116,7 +116,11 @@ fn a_paused_deployment_keeps_its_template_until_it_is_resumed() {
         "{error}"
     );
     let error = mesh.try_rollout_restart("cart").unwrap_err().to_string();
-    assert!(error.contains("is paused, and kubectl restarts none that is"), "{error}");
+    assert_eq!(
+        error,
+        "rollout restart:1:1: Deployment shop/cart is paused, and kubectl restarts none that is; patch it first, with \
+         {spec: {paused: false}}"
+    );
     mesh.apply(cart("  replicas: 3\n", "2", READY)).wait_ready();
     assert_eq!(counts(&mesh), "3/3 3 3");
 }

@@ -122,7 +122,7 @@ impl Patch {
     pub(crate) fn locate(&self, diagnostics: &mut [Diagnostic]) {
         for diagnostic in diagnostics {
             let field = diagnostic.location.field.take().unwrap_or_default();
-            if self.own(&field).is_none() {
+            if !field.is_empty() && self.own(&field).is_none() {
                 diagnostic.message = format!("{field}: {}", diagnostic.message);
             }
             let object = diagnostic.location.object.take();
