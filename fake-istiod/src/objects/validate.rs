@@ -192,11 +192,9 @@ impl<'a> Check<'a> {
         self.unread.is_read(path)
     }
 
-    /// What the text has at `path`, which is a field without effect, if it is there and well-formed.
-    fn unplayed<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let node = self.root.at_path(path);
-        let given = self.has(path) && self.is_whole(path);
-        given.then(|| yaml::from_node(node, &self.at).ok()).flatten()
+    /// What the text has at `path`, a field without effect: `default` if it is absent, `None` if it is malformed.
+    fn unplayed<T: DeserializeOwned>(&self, path: &str, default: T) -> Option<T> {
+        if self.has(path) { yaml::from_node(self.root.at_path(path), &self.at).ok() } else { Some(default) }
     }
 
     /// Whether what the text has at `path` could be read with all that is inside of it.

@@ -12,8 +12,8 @@ use super::{admission, merge_patch};
 /// The annotation of a pod template by which `kubectl rollout restart` makes it another one.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// Where it is, among others.
-const RESTARTED: &str = "spec.template.metadata.annotations";
+/// The field that it is one of: what a restart changes, and no other patch is written as.
+const TEMPLATE_ANNOTATIONS: &str = "spec.template.metadata.annotations";
 
 /// The kinds whose number of pods can be changed, and whose pods can be rolled out anew.
 const SCALABLE: [Kind; 2] = [Kind::Deployment, Kind::StatefulSet];
@@ -52,11 +52,11 @@ impl Patch {
         let date = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|date| date.format(&Rfc3339).ok());
         let date = scalar(date.unwrap_or_else(|| format!("{seconds} s")), false, at);
         let tree = within(&["spec", "template", "metadata", "annotations", RESTARTED_AT], date);
-        Self { of_object: RESTARTED, ..Self::new(file, field, tree) }
+        Self { of_object: TEMPLATE_ANNOTATIONS, ..Self::new(file, field, tree) }
     }
 
     fn is_restart(&self) -> bool {
-        self.of_object == RESTARTED
+        self.of_object == TEMPLATE_ANNOTATIONS
     }
 
     /// What it is, as JSON.

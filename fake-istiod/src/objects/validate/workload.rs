@@ -56,12 +56,15 @@ pub(in crate::objects) fn deployment(check: &mut Check<'_>, deployment: &Deploym
 }
 
 /// No Deployment can be given up before one of its pods can be available.
+///
+/// Source: kubernetes `pkg/apis/apps/validation/validation.go` (`ValidateDeploymentSpec`).
 fn progress_deadline(check: &mut Check<'_>, min_ready_seconds: u32) {
-    let (path, ready) = ("spec.progressDeadlineSeconds", min_ready_seconds);
-    let deadline = check.unplayed(path).unwrap_or(PROGRESS_DEADLINE_SECONDS);
-    if deadline <= ready && check.is_read("spec.minReadySeconds") {
+    let path = "spec.progressDeadlineSeconds";
+    let deadline = check.unplayed(path, PROGRESS_DEADLINE_SECONDS);
+    let refused = deadline.filter(|deadline| *deadline <= min_ready_seconds && check.is_read("spec.minReadySeconds"));
+    if let Some(deadline) = refused {
         let found = if check.has(path) { "found" } else { "its default is" };
-        let message = format!("must be greater than minReadySeconds, which is {ready}; {found} {deadline}");
+        let message = format!("must be greater than minReadySeconds, which is {min_ready_seconds}; {found} {deadline}");
         check.error("out-of-range", path, message);
     }
 }
@@ -108,7 +111,7 @@ pub(in crate::objects) fn job(check: &mut Check<'_>, job: &Job) {
         let message = "a Job's pods come to an end; write OnFailure or Never";
         check.error("invalid-value", "spec.template.spec.restartPolicy", message);
     }
-    if check.unplayed("spec.manualSelector") != Some(true) && check.has("spec.selector") {
+    if check.unplayed("spec.manualSelector", false) == Some(false) && check.has("spec.selector") {
         let message = "the API server makes it, unless `manualSelector: true` is there; leave it out";
         check.error("invalid-value", "spec.selector", message);
     }
@@ -118,7 +121,7 @@ pub(in crate::objects) fn job(check: &mut Check<'_>, job: &Job) {
 
 /// A Job whose pods are numbered says how many there are, and only such a one has limits by number.
 fn completion_mode(check: &mut Check<'_>, spec: &JobSpec) {
-    let mode: Option<String> = check.unplayed("spec.completionMode");
+    let mode = check.unplayed("spec.completionMode", "NonIndexed".to_owned());
     if mode.as_deref() == Some("Indexed") {
         if !check.is_given("spec.completions") {
             let message = "missing; with completionMode Indexed it says how many pods are numbered";
@@ -128,7 +131,8 @@ fn completion_mode(check: &mut Check<'_>, spec: &JobSpec) {
             let message = format!("no more than {MOST_INDEXED_PODS} pods run at a time with completionMode Indexed");
             check.error("out-of-range", "spec.parallelism", message);
         }
-    } else if check.is_read("spec.completionMode") && check.has("spec.backoffLimitPerIndex") {
+    }
+    if mode.as_deref() == Some("NonIndexed") && check.has("spec.backoffLimitPerIndex") {
         let message = "has a place beside completionMode Indexed only; leave it out";
         check.error("invalid-value", "spec.backoffLimitPerIndex", message);
     }

@@ -56,6 +56,23 @@ fn what_is_not_there_is_told_with_the_nearest_name() {
 }
 
 #[test]
+fn no_deployment_is_restarted_while_it_is_paused() {
+    refused(
+        &steps(
+            "\
+- patch: {object: deployment/echo-v1, with: {spec: {paused: true}}}
+- rollout: {restart: [echo-v1, echo-v2]}
+- patch: {object: deployment/echo-v1, with: {spec: {paused: false}}}
+- rollout: {restart: echo-v1}",
+        ),
+        &[
+            "s.yaml:9:23: steps[2].rollout.restart[0]: Deployment shop/echo-v1 is paused, and kubectl restarts none that \
+           is; patch it first, with {spec: {paused: false}}",
+        ],
+    );
+}
+
+#[test]
 fn what_a_patch_makes_of_an_object_is_looked_at_in_the_patch() {
     refused(
         &steps(
